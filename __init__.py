@@ -1,0 +1,64 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Masked diffusion language models that know which of their tokens are wrong.
+
+Importing the package registers the model with the Auto classes of Transformers and the task "critic-diffusion" with
+`pipeline`.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits
+from critic_gpt.generation_configuration_critic_gpt import CriticGPTGenerationConfig
+from critic_gpt.modeling_critic_gpt import (
+    CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+    CriticGPTModel,
+)
+from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline
+from critic_gpt.remasking_critic_gpt import apply_remasking_step
+from critic_gpt.training.arguments import CriticTrainingArguments
+from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+from critic_gpt.training.trainer import CriticTrainer
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CriticCalibration",
+    "CriticDiffusionPipeline",
+    "CriticGPTConfig",
+    "CriticGPTForMaskedLM",
+    "CriticGPTForSequenceClassification",
+    "CriticGPTForTokenClassification",
+    "CriticGPTGenerationConfig",
+    "CriticGPTModel",
+    "CriticTrainer",
+    "CriticTrainingArguments",
+    "DataCollatorForMaskedDiffusion",
+    "apply_remasking_step",
+    "build_critic_artifacts_from_logits",
+]
+
+# `exist_ok` and the plain assignment of the task make a second import harmless.
+AutoConfig.register(CriticGPTConfig.model_type, CriticGPTConfig, exist_ok=True)
+AutoModel.register(CriticGPTConfig, CriticGPTModel, exist_ok=True)
+AutoModelForMaskedLM.register(CriticGPTConfig, CriticGPTForMaskedLM, exist_ok=True)
+AutoModelForTokenClassification.register(CriticGPTConfig, CriticGPTForTokenClassification, exist_ok=True)
+AutoModelForSequenceClassification.register(CriticGPTConfig, CriticGPTForSequenceClassification, exist_ok=True)
+if "critic-diffusion" not in PIPELINE_REGISTRY.get_supported_tasks():
+    PIPELINE_REGISTRY.register_pipeline(
+        "critic-diffusion",
+        pipeline_class=CriticDiffusionPipeline,
+        pt_model=(AutoModelForMaskedLM,),
+        type="text",
+    )

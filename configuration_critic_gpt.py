@@ -1,0 +1,233 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Configuration of CriticGPT: how big, which heads, which critic. Imports no torch."""
+
+from transformers.configuration_utils import PreTrainedConfig, strict
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
+CRITIC_FILLS = ("multinomial", "argmax")
+CRITIC_REGIMES = ("full", "partial", "mixed")
+POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
+
+# Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
+_LEGACY_VALUES = {
+    "attention_type": {"causal": {"is_causal": True}, "bidirectional": {"is_causal": False}},
+    "position_encoding": {
+        "rotary": {"position_embedding_type": "rotary"},
+        "absolute": {"position_embedding_type": "absolute"},
+    },
+}
+# Older keys whose job is done by the choice of the model class.
+_LEGACY_MODES = {
+    "language_model": "CriticGPTForMaskedLM",
+    "token_classifier": "CriticGPTForTokenClassification",
+    "sequence_scorer": "CriticGPTForSequenceClassification",
+}
+
+
+@strict
+class CriticGPTConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`CriticGPTModel`] and its heads. Fields that every Transformers configuration has are not
+    repeated here.
+
+    Args:
+        vocab_size (`int`, *optional*, defaults to 50304): Size of the vocabulary, special tokens included.
+        hidden_size (`int`, *optional*, defaults to 768): Width of the residual stream (alias `n_embd`).
+        intermediate_size (`int`, *optional*): Width of the MLP, `4 * hidden_size` if not given.
+        num_hidden_layers (`int`, *optional*, defaults to 12): Number of blocks (alias `n_layer`).
+        num_attention_heads (`int`, *optional*, defaults to 12): Number of attention heads (alias `n_head`).
+        max_position_embeddings (`int`, *optional*, defaults to 1024): Longest sequence (alias `block_size`).
+        hidden_act (`str`, *optional*, defaults to `"gelu"`): Activation of the MLP.
+        layer_norm_eps (`float`, *optional*, defaults to 1e-5): Added to the variance in every LayerNorm.
+        use_bias (`bool`, *optional*, defaults to `False`): Biases in linear layers and LayerNorms (alias `bias`).
+        hidden_dropout (`float`, *optional*, defaults to 0.0): Dropout on embeddings and residual branches, in [0, 1).
+        attention_dropout (`float`, *optional*, defaults to 0.0): Dropout on attention weights, in [0, 1). The older
+            key `dropout` sets both.
+        initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of the initial weights; residual
+            projections get `initializer_range / sqrt(2 * num_hidden_layers)` (GPT-2).
+        position_embedding_type (`str`, *optional*, defaults to `"rotary"`): `"rotary"` or `"absolute"` (learnt).
+        rope_parameters (`dict`, *optional*): Rotary parameters, base 10000 if not given.
+        is_causal (`bool`, *optional*, defaults to `False`): `True` hides later positions, as older GPTs do. Masked
+            diffusion needs `False`.
+        mask_token_id (`int`, *optional*): Id of [MASK]. Needed for the critic and for generation.
+        pad_token_id (`int`, *optional*): Id of the padding token. Needs to differ from `mask_token_id`.
+        add_critic_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a critic
+            head: one logit per token, higher = more likely wrong. `False` leaves the model exactly as without it.
+        critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0.
+        critic_target_scope (`str`, *optional*, defaults to `"masked_only"`): Which positions the critic is judged on:
+            `"masked_only"` (filled by the model), `"masked_and_ignore"` (and visible unsupervised ones, which are
+            right), `"all"` (every position that is not padding, substituted visible tokens included).
+        critic_fill (`str`, *optional*, defaults to `"multinomial"`): How masks are filled for the critic:
+            `"multinomial"` (a draw from the model's own distribution) or `"argmax"`.
+        critic_regime (`str`, *optional*, defaults to `"mixed"`): How many of the masks are filled: `"full"` (all, the
+            Token-Critic regime), `"partial"` (a fraction drawn per sequence; teaches judging while masks remain, which
+            makes guidance free at generation, the PRISM regime), `"mixed"` (a quarter of the sequences full).
+        correction_alpha (`float`, *optional*, defaults to 0.5): Weight of the second pass's own language-model term:
+            cross-entropy of the LM head towards the truth at the filled positions. 0 switches it off.
+        regression_scale_init (`float`, *optional*, defaults to 1.0): Initial A of the sequence scorer's
+            `sigmoid(A * (w . h) + B)`; B starts at 0.
+        balanced_class_weights (`bool`, *optional*, defaults to `False`): Token classification: weigh each class by
+            `n_valid / (num_labels * count)` of the batch.
+    """
+
+    model_type = "critic_gpt"
+    attribute_map = {
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_embd": "hidden_size",
+        "block_size": "max_position_embeddings",
+        "bias": "use_bias",
+    }
+    keys_to_ignore_at_inference = [
+        "critic_logits",
+        "lm_loss",
+        "critic_loss",
+        "correction_loss",
+        "lm_token_loss",
+        "critic_token_loss",
+        "correction_token_loss",
+        "critic_input_ids",
+        "critic_input_logits",
+        "critic_target",
+        "critic_valid",
+    ]
+    base_model_tp_plan = {
+        "layers.*.self_attn.q_proj": "colwise",
+        "layers.*.self_attn.k_proj": "colwise",
+        "layers.*.self_attn.v_proj": "colwise",
+        "layers.*.self_attn.o_proj": "rowwise",
+        "layers.*.mlp.up_proj": "colwise",
+        "layers.*.mlp.down_proj": "rowwise",
+    }
+
+    vocab_size: int = 50304
+    hidden_size: int = 768
+    intermediate_size: int | None = None
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    max_position_embeddings: int = 1024
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-5
+    use_bias: bool = False
+    hidden_dropout: float | int = 0.0
+    attention_dropout: float | int = 0.0
+    initializer_range: float = 0.02
+    position_embedding_type: str = "rotary"
+    rope_parameters: dict | None = None
+    is_causal: bool = False
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    mask_token_id: int | None = None
+    tie_word_embeddings: bool = True
+    add_critic_head: bool = False
+    critic_alpha: float | int = 0.5
+    critic_target_scope: str = "masked_only"
+    critic_fill: str = "multinomial"
+    critic_regime: str = "mixed"
+    correction_alpha: float | int = 0.5
+    regression_scale_init: float | int = 1.0
+    balanced_class_weights: bool = False
+
+    def __post_init__(self, **kwargs):
+        # Aliases arrive here as unknown keys and would be applied only after the derived values below.
+        for alias, name in self.attribute_map.items():
+            if alias in kwargs:
+                setattr(self, name, kwargs.pop(alias))
+        self._take_legacy_keys(kwargs)
+        if self.intermediate_size is None:
+            self.intermediate_size = 4 * self.hidden_size
+        super().__post_init__(**kwargs)
+
+    def _take_legacy_keys(self, kwargs: dict) -> None:
+        """Translates keys of older GPT configurations in place; names in one warning what the class now decides."""
+        if "dropout" in kwargs:
+            self.hidden_dropout = self.attention_dropout = kwargs.pop("dropout")
+        for key, meanings in _LEGACY_VALUES.items():
+            if key in kwargs:
+                value = kwargs.pop(key)
+                if value not in meanings:
+                    raise ValueError(
+                        f"`{key}` must be one of {sorted(meanings)}, got {value!r}: correct it in config.json."
+                    )
+                for name, new_value in meanings[value].items():
+                    setattr(self, name, new_value)
+        if "num_token_classes" in kwargs:
+            kwargs["num_labels"] = kwargs.pop("num_token_classes")
+        if kwargs.pop("binary_classification", False):
+            kwargs["num_labels"] = 2
+        if "mode" in kwargs:
+            mode = str(kwargs.pop("mode")).lower().rsplit(".", 1)[-1]
+            logger.warning(
+                f"`mode={mode}` of an older configuration is decided by the model class now: "
+                f"load it with `{_LEGACY_MODES.get(mode, 'one of ' + ', '.join(_LEGACY_MODES.values()))}`."
+            )
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    # The checks below are called by `@strict` after construction and after every load.
+
+    def validate_architecture(self):
+        """Checks sizes and names of the trunk."""
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "max_position_embeddings",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}: give a positive number.")
+        if self.hidden_size % self.num_attention_heads != 0:
+            raise ValueError(
+                f"`hidden_size` must be a multiple of `num_attention_heads` ({self.num_attention_heads}), got "
+                f"{self.hidden_size}: change one of the two."
+            )
+        if self.position_embedding_type == "rotary" and self.head_dim % 2 != 0:
+            raise ValueError(
+                f"`hidden_size / num_attention_heads` must be even for rotary positions, got {self.head_dim}: change "
+                'one of the two or set `position_embedding_type="absolute"`.'
+            )
+        _one_of("position_embedding_type", self.position_embedding_type, POSITION_EMBEDDING_TYPES)
+        for name in ("hidden_dropout", "attention_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}: give a share, such as 0.1.")
+
+    def validate_token_ids(self):
+        """Checks that the special tokens lie inside the vocabulary and apart."""
+        for name in ("mask_token_id", "pad_token_id"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < self.vocab_size:
+                raise ValueError(
+                    f"`{name}` must be in [0, vocab_size = {self.vocab_size}), got {value}: take it from the "
+                    "tokenizer and set `vocab_size=len(tokenizer)`."
+                )
+        if self.mask_token_id is not None and self.mask_token_id == self.pad_token_id:
+            raise ValueError(
+                f"`pad_token_id` must differ from `mask_token_id`, got {self.pad_token_id} for both: add a padding "
+                "token of its own to the tokenizer."
+            )
+
+    def validate_critic(self):
+        """Checks the fields of the critic."""
+        _one_of("critic_target_scope", self.critic_target_scope, CRITIC_TARGET_SCOPES)
+        _one_of("critic_fill", self.critic_fill, CRITIC_FILLS)
+        _one_of("critic_regime", self.critic_regime, CRITIC_REGIMES)
+        for name in ("critic_alpha", "correction_alpha"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: 0 switches the term off.")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}: choose one of these.")
+
+
+__all__ = ["CriticGPTConfig"]

@@ -1,0 +1,152 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Configuration of generation: how a masked diffusion model with a critic fills its masks."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+from transformers.generation import GenerationConfig
+
+
+UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right")
+ONE_PASS_REMASKING = ("critic", "none")
+FILL_ALL_REMASKING = ("external", "critic_full", "confidence", "random")
+REMASKING = ("auto", *ONE_PASS_REMASKING, *FILL_ALL_REMASKING)
+# Arguments that mean something to one family only.
+ONE_PASS_ARGUMENTS = ("unmasking", "remask_per_step")
+FILL_ALL_ARGUMENTS = ("start_ratio", "end_ratio")
+
+
+class CriticGPTGenerationConfig(GenerationConfig):
+    """
+    How a masked diffusion model generates. A field left at `None` takes the default named here.
+
+    Args:
+        max_new_tokens (`int`, *optional*): How many [MASK] tokens are appended where the input holds none.
+        num_steps (`int`, *optional*, defaults to 64): Number of denoising steps; each is one forward pass of the
+            trunk, two under `remasking="critic_full"` (the last needs no second).
+        unmasking (`str`, *optional*, defaults to `"confidence"`): Which masks are revealed first: `"confidence"`,
+            `"margin"`, `"entropy"`, `"random"` or `"left_to_right"`. One-pass strategies only.
+        remasking (`str`, *optional*, defaults to `"auto"`): Who decides which tokens are masked again. `"critic"` (one
+            pass a step: the verdict on the visible tokens comes with the predictions for the masks), `"none"`, or the
+            strategies that fill every mask and then mask a share again: `"critic_full"` (two passes a step),
+            `"external"` (a `remasking_model`), `"confidence"`, `"random"`. `"auto"`: external if given, else a trained
+            critic, else confidence.
+        schedule (`str`, `list[float]` or callable, *optional*, defaults to `"linear"`): Share of the canvas that is
+            masked over the steps: `"linear"`, `"cosine"`, a list with one ratio a step or a function of progress.
+        remask_per_step (`int`, *optional*, defaults to 1): How many tokens a one-pass step masks again.
+        error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it.
+            A strategy that fills all masks stops a sequence early once nothing lies above.
+        start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies
+            that fill all masks.
+        randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1]: tokens are ranked for re-masking by
+            `(1 - r) * P(wrong) + r * noise`.
+        temperature (`float`, *optional*, defaults to 1.0): Divides the logits; 0 takes the likeliest token.
+        top_k (`int`, *optional*): Draw among the `top_k` likeliest tokens only.
+        top_p (`float`, *optional*): Draw among the likeliest tokens that make up `top_p` of the probability.
+        return_error_probabilities (`bool`, *optional*, defaults to `True`): Judge the finished sequences, in one more
+            pass that is reported as `scoring_passes`. Needs a trained critic.
+        return_history (`bool`, *optional*, defaults to `False`): Return every step.
+        return_dict_in_generate (`bool`, *optional*, defaults to `True`): `False` returns the sequences alone.
+        mask_token_id, pad_token_id, bos_token_id, eos_token_id (`int`, *optional*): Taken from the model's
+            configuration by default. What follows a generated EOS is cut (replaced by padding).
+    """
+
+    _FIELDS = (
+        "max_new_tokens",
+        "num_steps",
+        "unmasking",
+        "remasking",
+        "schedule",
+        "remask_per_step",
+        "error_threshold",
+        "start_ratio",
+        "end_ratio",
+        "randomness_strength",
+        "temperature",
+        "top_k",
+        "top_p",
+        "return_error_probabilities",
+        "return_history",
+        "return_dict_in_generate",
+        "mask_token_id",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+    )
+
+    def __init__(self, **kwargs):
+        # The parent's constructor is left out on purpose: most of its fields mean nothing here.
+        for name in self._FIELDS:
+            setattr(self, name, kwargs.pop(name, None))
+        self._commit_hash = kwargs.pop("_commit_hash", None)
+        self._from_model_config = kwargs.pop("_from_model_config", None)
+        self.transformers_version = kwargs.pop("transformers_version", None)
+        self.refuse_unknown(kwargs)
+        self.validate()
+
+    @classmethod
+    def refuse_unknown(cls, kwargs: dict) -> None:
+        """Raises a `ValueError` that names the nearest known argument."""
+        for name in kwargs:
+            near = difflib.get_close_matches(name, cls._FIELDS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(cls._FIELDS)}."
+            raise ValueError(f"`{name}` is not an argument of generation, got {kwargs[name]!r}: {hint}")
+
+    @staticmethod
+    def _get_default_generation_params() -> dict[str, Any]:
+        return {
+            "num_steps": 64,
+            "unmasking": "confidence",
+            "remasking": "auto",
+            "schedule": "linear",
+            "start_ratio": 0.95,
+            "end_ratio": 0.05,
+            "randomness_strength": 0.0,
+            "temperature": 1.0,
+            "return_error_probabilities": True,
+            "return_history": False,
+            "return_dict_in_generate": True,
+        }
+
+    def validate(self, **unused):
+        """Checks every field that is set; raises a `ValueError` that names field, rule and value."""
+        _check(self, "unmasking", lambda v: v in UNMASKING, f"one of {', '.join(UNMASKING)}")
+        _check(self, "remasking", lambda v: v in REMASKING, f"one of {', '.join(REMASKING)}")
+        for name in ("max_new_tokens", "num_steps", "top_k"):
+            _check(self, name, lambda v: _is_int(v) and v >= 1, "a whole number of at least 1")
+        _check(self, "remask_per_step", lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
+        for name in ("error_threshold", "start_ratio", "end_ratio", "randomness_strength"):
+            _check(self, name, lambda v: _is_number(v) and 0.0 <= v <= 1.0, "in [0, 1]")
+        _check(self, "top_p", lambda v: _is_number(v) and 0.0 < v <= 1.0, "in (0, 1]")
+        _check(self, "temperature", lambda v: _is_number(v) and v >= 0.0, "at least 0")
+        if self.error_threshold is not None and self.remask_per_step is not None:
+            raise ValueError(
+                f"`error_threshold` and `remask_per_step` exclude each other, got {self.error_threshold} and "
+                f"{self.remask_per_step}: give one of the two."
+            )
+
+    def get_generation_mode(self, *args, **kwargs):
+        raise NotImplementedError("`get_generation_mode` has no meaning for masked diffusion.")
+
+    @classmethod
+    def from_model_config(cls, *args, **kwargs):
+        # Transformers then builds the plain configuration, which is what we want.
+        raise NotImplementedError("`from_model_config` has no meaning for masked diffusion.")
+
+
+def _is_int(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check(config: GenerationConfig, name: str, rule: Callable[[Any], bool], words: str) -> None:
+    value = getattr(config, name)
+    if value is not None and not rule(value):
+        raise ValueError(f"`{name}` must be {words}, got {value!r}: correct it, or leave it out for the default.")
+
+
+__all__ = ["CriticGPTGenerationConfig"]

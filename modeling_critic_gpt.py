@@ -1,0 +1,625 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""CriticGPT: a bidirectional GPT trunk, its heads, and the two training passes of a diffusion model with a critic.
+
+Letters: B batch, T positions, V vocabulary, D width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    ModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS, dynamic_rope_update
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import auto_docstring, logging
+from transformers.utils.generic import TransformersKwargs, can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .calibrated_model_critic_gpt import CalibratedModelMixin
+from .configuration_critic_gpt import CriticGPTConfig
+from .diffusion_critic_gpt import fill_positions
+from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
+from .generation_critic_gpt import CriticGPTGenerationMixin
+from .losses_critic_gpt import critic_second_pass, token_classification_loss, token_cross_entropy
+
+
+logger = logging.get_logger(__name__)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Trunk
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def rotate_half(x: torch.Tensor) -> torch.Tensor:
+    """Turns the second half of the last dimension in front of the first, negated."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((-second, first), dim=-1)
+
+
+def apply_rotary_pos_emb(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor):
+    """Rotates queries and keys (B, heads, T, head_dim) by angles (B, T, head_dim)."""
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    return q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Unpack[TransformersKwargs],
+):
+    """Attention in plain matrix products, the reference for every other implementation."""
+    weights = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.promote_types(query.dtype, torch.float32))
+    weights = nn.functional.dropout(weights.to(query.dtype), p=dropout, training=module.training)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
+
+
+class CriticGPTRotaryEmbedding(nn.Module):
+    """Cosines and sines of the rotary position embedding (Su et al., "RoFormer", 2021)."""
+
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__()
+        self.config = config
+        self.max_seq_len_cached = config.max_position_embeddings
+        self.original_max_seq_len = config.max_position_embeddings
+        self.rope_type = config.rope_parameters["rope_type"]
+        rope_init = self.compute_default_rope_parameters
+        if self.rope_type != "default":
+            rope_init = ROPE_INIT_FUNCTIONS[self.rope_type]
+        inv_freq, self.attention_scaling = rope_init(config)
+        self.inv_freq = nn.Buffer(inv_freq, persistent=False)
+        self.original_inv_freq = nn.Buffer(inv_freq.clone(), persistent=False)
+
+    @staticmethod
+    def compute_default_rope_parameters(config: CriticGPTConfig, **kwargs) -> tuple[torch.Tensor, float]:
+        """Frequencies `base ** (-2 i / head_dim)`, and the scaling of attention (none)."""
+        exponent = torch.arange(0, config.head_dim, 2, dtype=torch.float) / config.head_dim
+        return 1.0 / (config.rope_parameters["rope_theta"] ** exponent), 1.0
+
+    @torch.no_grad()
+    @dynamic_rope_update
+    def forward(self, x: torch.Tensor, position_ids: torch.LongTensor) -> tuple[torch.Tensor, torch.Tensor]:
+        angles = position_ids[..., None].float() * self.inv_freq.to(device=x.device, dtype=torch.float)
+        angles = torch.cat((angles, angles), dim=-1)
+        cos, sin = angles.cos() * self.attention_scaling, angles.sin() * self.attention_scaling
+        return cos.to(x.dtype), sin.to(x.dtype)
+
+
+class CriticGPTAttention(nn.Module):
+    """Multi-head self-attention, bidirectional unless `config.is_causal`."""
+
+    def __init__(self, config: CriticGPTConfig, layer_idx: int):
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.head_dim = config.head_dim
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = config.is_causal
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        query = self.q_proj(hidden_states).view(shape).transpose(1, 2)  # (B, heads, T, head_dim)
+        key = self.k_proj(hidden_states).view(shape).transpose(1, 2)
+        value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
+        if position_embeddings is not None:
+            query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.config.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return self.o_proj(output.reshape(*hidden_states.shape[:-1], -1).contiguous()), weights
+
+
+class CriticGPTMLP(nn.Module):
+    """Two linear layers around an activation."""
+
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__()
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.use_bias)
+        self.act_fn = ACT2FN[config.hidden_act]
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
+
+
+class CriticGPTLayer(GradientCheckpointingLayer):
+    """A pre-norm block: attention, then MLP, each added to the residual stream."""
+
+    def __init__(self, config: CriticGPTConfig, layer_idx: int):
+        super().__init__()
+        self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias)
+        self.self_attn = CriticGPTAttention(config, layer_idx)
+        self.post_attention_layernorm = nn.LayerNorm(
+            config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias
+        )
+        self.mlp = CriticGPTMLP(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> torch.Tensor:
+        attended, _ = self.self_attn(
+            self.input_layernorm(hidden_states),
+            position_embeddings=position_embeddings,
+            attention_mask=attention_mask,
+            **kwargs,
+        )
+        hidden_states = hidden_states + self.dropout(attended)
+        return hidden_states + self.dropout(self.mlp(self.post_attention_layernorm(hidden_states)))
+
+
+@auto_docstring
+class CriticGPTPreTrainedModel(PreTrainedModel):
+    config_class = CriticGPTConfig
+    config: CriticGPTConfig
+    base_model_prefix = "model"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CriticGPTLayer"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {"hidden_states": CriticGPTLayer, "attentions": CriticGPTAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, CriticGPTPreTrainedModel):
+            # Residual projections shrink with depth, so that the stream's variance does not grow (GPT-2).
+            std = self.config.initializer_range / (2 * self.config.num_hidden_layers) ** 0.5
+            for name, parameter in module.named_parameters():
+                if name.endswith(("o_proj.weight", "down_proj.weight")):
+                    init.normal_(parameter, mean=0.0, std=std)
+        if isinstance(module, CriticHead):
+            # Zero: an untrained critic says one half everywhere, and can be told from a trained one.
+            init.zeros_(module.weight)
+        if isinstance(module, SequenceScoreHead):
+            init.constant_(module.scale, self.config.regression_scale_init)
+            init.zeros_(module.shift)
+
+    def freeze_trunk(self, untie: bool = False) -> None:
+        """
+        Freezes the trunk and leaves the heads trainable, as for adding a critic to an already trained model. A tied LM
+        head belongs to the trunk and is frozen with it.
+
+        Args:
+            untie (`bool`, *optional*, defaults to `False`): Give a tied LM head its own, trainable copy first.
+        """
+        head = self.get_output_embeddings()
+        if untie and head is not None and head.weight is self.get_input_embeddings().weight:
+            head.weight = nn.Parameter(head.weight.detach().clone())
+            self.config.tie_word_embeddings = False
+        for parameter in self.base_model.parameters():
+            parameter.requires_grad_(False)
+
+    def unfreeze_trunk(self) -> None:
+        """Makes every parameter of the trunk trainable again."""
+        for parameter in self.base_model.parameters():
+            parameter.requires_grad_(True)
+
+
+@auto_docstring
+class CriticGPTModel(CriticGPTPreTrainedModel):
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_positions = None
+        self.rotary_emb = None
+        if config.position_embedding_type == "absolute":
+            self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        else:
+            self.rotary_emb = CriticGPTRotaryEmbedding(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.layers = nn.ModuleList([CriticGPTLayer(config, i) for i in range(config.num_hidden_layers)])
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    @auto_docstring
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple | BaseModelOutput:
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("`input_ids` or `inputs_embeds` must be given, one of the two: pass exactly one.")
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_tokens(input_ids)
+        length = inputs_embeds.shape[1]
+        if length > self.config.max_position_embeddings:
+            raise ValueError(
+                f"`input_ids` must be at most `max_position_embeddings` = {self.config.max_position_embeddings} "
+                f"tokens long, got {length}: truncate it, or train a model with more positions."
+            )
+        if position_ids is None:
+            position_ids = torch.arange(length, device=inputs_embeds.device).unsqueeze(0)
+        # Falls back to the bidirectional mask where `config.is_causal` is False.
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            past_key_values=None,
+            position_ids=position_ids,
+        )
+        position_embeddings = None
+        if self.embed_positions is not None:
+            inputs_embeds = inputs_embeds + self.embed_positions(position_ids)
+        else:
+            position_embeddings = self.rotary_emb(inputs_embeds, position_ids)
+        hidden_states = self.dropout(inputs_embeds)
+        for layer in self.layers:
+            hidden_states = layer(
+                hidden_states, attention_mask=mask, position_embeddings=position_embeddings, **kwargs
+            )
+        return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Masked diffusion language model with a critic
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class CriticHead(nn.Linear):
+    """One logit a token from the final norm's output: higher = more likely wrong."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__(hidden_size, 1, bias=False)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden_states).squeeze(-1)
+
+
+@dataclass
+class CriticGPTMaskedLMOutput(ModelOutput):
+    """
+    Output of [`CriticGPTForMaskedLM`]. Everything about the second pass is `None` where it did not run.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`): `lm_loss + critic_alpha * critic_loss + correction_alpha *
+            correction_loss`.
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for `input_ids`.
+        hidden_states, attentions (`tuple`): Of the first pass, where asked for.
+        critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The critic's verdict on
+            `input_ids` themselves; higher = more likely wrong.
+        lm_loss, critic_loss, correction_loss (`torch.FloatTensor` of shape `()`): The three terms.
+        lm_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy in nats times
+            `loss_weights`, 0 at unsupervised positions.
+        critic_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Binary cross-entropy of the
+            critic, 0 where not judged.
+        correction_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy of the
+            second pass's LM head towards the truth at the filled positions, 0 elsewhere.
+        critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
+            sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
+    """
+
+    loss: torch.FloatTensor | None = None
+    logits: torch.FloatTensor | None = None
+    hidden_states: tuple[torch.FloatTensor, ...] | None = None
+    attentions: tuple[torch.FloatTensor, ...] | None = None
+    critic_logits: torch.FloatTensor | None = None
+    lm_loss: torch.FloatTensor | None = None
+    critic_loss: torch.FloatTensor | None = None
+    correction_loss: torch.FloatTensor | None = None
+    lm_token_loss: torch.FloatTensor | None = None
+    critic_token_loss: torch.FloatTensor | None = None
+    correction_token_loss: torch.FloatTensor | None = None
+    critic_input_ids: torch.LongTensor | None = None
+    critic_input_logits: torch.FloatTensor | None = None
+    critic_target: torch.FloatTensor | None = None
+    critic_valid: torch.BoolTensor | None = None
+
+
+@auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
+class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, CriticGPTPreTrainedModel):
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tp_plan = {"lm_head": "colwise_gather_output"}
+    # A checkpoint with a critic loads cleanly into a configuration without one.
+    _keys_to_ignore_on_load_unexpected = [r"critic_head\.weight"]
+    generation_config_class = CriticGPTGenerationConfig
+
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__(config)
+        self.model = CriticGPTModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.critic_head = None
+        if config.add_critic_head:
+            self.critic_head = CriticHead(config.hidden_size)
+            logger.info(f"Critic head on, critic_alpha = {config.critic_alpha}.")
+        self.post_init()
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        loss_weights: torch.FloatTensor | None = None,
+        fill_mask: torch.BoolTensor | None = None,
+        fill_uniforms: torch.FloatTensor | None = None,
+        critic_pass: bool = True,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple | CriticGPTMaskedLMOutput:
+        r"""
+        labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            The truth at the positions to predict, -100 elsewhere. Not shifted.
+        loss_weights (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Factor on each token's cross-entropy, such as 1/t of the diffusion loss. With it `lm_loss` is divided by
+            the number of real tokens (the diffusion bound, in nats a token), without it by the number of labels.
+        fill_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Which masks are filled for the critic. Without it: all in evaluation, by `critic_regime` in training.
+        fill_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Numbers in (0, 1) that decide the filling. Without them: argmax in evaluation, drawn in training.
+        critic_pass (`bool`, *optional*, defaults to `True`):
+            `False` skips the second pass, as in the first steps of an alpha warm-up.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.lm_head(outputs.last_hidden_state)  # (B, T, V)
+        output = CriticGPTMaskedLMOutput(
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            critic_logits=None if self.critic_head is None else self.critic_head(outputs.last_hidden_state),
+        )
+        if labels is None:
+            return output
+
+        # 1. The language model's loss, each cross-entropy computed once.
+        token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
+        if loss_weights is None:
+            num_items = (labels != -100).sum()
+        else:
+            token_loss = token_loss * loss_weights
+            num_items = token_loss.numel() if attention_mask is None else attention_mask.sum()
+        output.lm_token_loss = token_loss
+        output.loss = output.lm_loss = token_loss.sum() / torch.as_tensor(num_items, device=logits.device).clamp(min=1)
+        if self.critic_head is None:
+            return output
+
+        # 2. The second pass: the critic, and the LM at the filled positions.
+        if not critic_pass:
+            # The head still takes part, so that no process of a distributed run waits for its gradient.
+            output.loss = output.loss + 0.0 * self.critic_head.weight.sum()
+            return output
+        if input_ids is None:
+            raise ValueError("`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids.")
+        if self.training and fill_uniforms is None:
+            fill_mask, fill_uniforms = self._draw_filling(input_ids, labels, fill_mask)
+        second = critic_second_pass(
+            lambda ids: (
+                self.model(input_ids=ids, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state
+            ),
+            self.lm_head,
+            self.critic_head,
+            input_ids,
+            logits,
+            labels,
+            fill_mask,
+            fill_uniforms,
+            self.config,
+        )
+        for name, value in second.items():
+            output[name] = value
+        # 3. One number, for people without our Trainer.
+        output.loss = output.loss + self.config.critic_alpha * output.critic_loss
+        if output.correction_loss is not None:
+            output.loss = output.loss + self.config.correction_alpha * output.correction_loss
+        return output
+
+    def _draw_filling(self, input_ids, labels, fill_mask):
+        """Training without a collator's draws: takes them from torch's global generator."""
+        shape, device = input_ids.shape, input_ids.device
+        if fill_mask is None:
+            mask_id = self.config.mask_token_id
+            masked = labels != -100 if mask_id is None else input_ids == mask_id
+            share = torch.rand((shape[0], 2), device=device)
+            fill_mask = fill_positions(masked, self.config.critic_regime, share, torch.rand(shape, device=device))
+        return fill_mask, torch.rand(shape, device=device)
+
+    @torch.no_grad()
+    def critic_scores(
+        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
+    ) -> torch.FloatTensor:
+        """
+        The critic's verdict on the tokens of `input_ids`, in one forward pass of the trunk.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens to judge.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): 0 = padding.
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size, sequence_length)`: logits, higher = more likely wrong. Turn them
+            into error probabilities with `model.calibration.error_probability(logits)`.
+
+        Raises:
+            `ValueError`: The model has no critic head.
+        """
+        if self.critic_head is None:
+            raise ValueError(
+                "`add_critic_head` must be True for critic scores, got False: load the model with "
+                "`add_critic_head=True` and train the critic."
+            )
+        hidden_states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.critic_head(hidden_states)
+
+    @property
+    def has_trained_critic(self) -> bool:
+        """Whether there is a critic that has learnt anything: a fresh head is exactly zero."""
+        return self.critic_head is not None and bool(self.critic_head.weight.detach().any())
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Token classification and sequence scoring
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@auto_docstring
+class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = CriticGPTModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple | TokenClassifierOutput:
+        r"""
+        labels (`torch.Tensor`, *optional*):
+            Classes `(batch_size, sequence_length)` with -100 (or, in old data, -1) where ignored, or probabilities
+            `(batch_size, sequence_length, num_labels)` with all zeros where ignored.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = token_classification_loss(logits, labels, self.config.balanced_class_weights)
+        return TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class SequenceScoreHead(nn.Linear):
+    """`sigmoid(A * (w . h) + B)` with learnable A and B: a score in (0, 1)."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__(hidden_size, 1, bias=False)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.shift = nn.Parameter(torch.zeros(1))
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.scale * super().forward(hidden_states) + self.shift)
+
+
+@auto_docstring(
+    custom_intro="""
+    CriticGPT judging whole sequences from the state of position 0. With `num_labels=1` it is a scorer: `logits` are
+    scores in (0, 1), trained by mean squared error towards targets in [0, 1]; with more labels a classifier.
+    """
+)
+class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = CriticGPTModel(config)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        if config.num_labels == 1:
+            self.score = SequenceScoreHead(config.hidden_size)
+        else:
+            self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.post_init()
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple | SequenceClassifierOutput:
+        r"""
+        labels (`torch.Tensor`, *optional*):
+            Scores in [0, 1] of shape `(batch_size,)` with `num_labels=1`; classes `(batch_size,)`, or a 0/1 matrix
+            `(batch_size, num_labels)` of floats, otherwise.
+        """
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.score(self.dropout(outputs.last_hidden_state[:, 0]))
+        loss = None
+        if labels is not None:
+            if self.num_labels == 1:
+                loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype).view(-1))
+            elif labels.is_floating_point():
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+            else:
+                loss = nn.functional.cross_entropy(logits, labels.view(-1))
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+__all__ = [
+    "CriticGPTForMaskedLM",
+    "CriticGPTForSequenceClassification",
+    "CriticGPTForTokenClassification",
+    "CriticGPTModel",
+    "CriticGPTPreTrainedModel",
+]

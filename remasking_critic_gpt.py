@@ -1,0 +1,242 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Which positions to reveal and which to mask again: schedules and selection, as pure functions over tensors.
+
+Letters: B batch, T positions, V vocabulary. Scores: higher = more likely wrong = masked again first.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Schedules
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def remask_ratios(
+    schedule: str | list[float] | Callable[[float], float], num_steps: int, start: float = 0.95, end: float = 0.05
+) -> list[float]:
+    """
+    Share of the sequence that is masked again before each iteration of a fill-all strategy.
+
+    Args:
+        schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"cosine"`: the
+            same two ends joined by a quarter cosine wave; a list with one ratio an iteration; or a function of the
+            progress in [0, 1].
+        num_steps (`int`): Number of iterations N; a single iteration has the ratio `end`.
+        start, end (`float`, *optional*, default to 0.95 and 0.05): Ratios in [0, 1] of the first and last iteration.
+
+    Returns:
+        `list[float]`: N ratios in [0, 1].
+    """
+    if isinstance(schedule, (list, tuple)):
+        if len(schedule) != num_steps:
+            raise ValueError(
+                f"`schedule` must hold one ratio for each of the {num_steps} steps, got {len(schedule)}: "
+                "change `num_steps` or the list."
+            )
+        ratios = [float(ratio) for ratio in schedule]
+    else:
+        progress = [i / (num_steps - 1) if num_steps > 1 else 1.0 for i in range(num_steps)]
+        ratios = [end + (start - end) * _decay(schedule, p) for p in progress]
+    for i, ratio in enumerate(ratios):
+        if not 0.0 <= ratio <= 1.0:
+            raise ValueError(f"`schedule` must give ratios in [0, 1], got {ratio} at step {i}: correct the schedule.")
+    return ratios
+
+
+def reveal_shares(schedule: str | list[float] | Callable[[float], float], num_steps: int) -> list[float]:
+    """
+    Share of the canvas that is visible after each denoising step, rising to 1.
+
+    Args:
+        schedule (`str`, `list[float]` or callable): `"linear"`, `"cosine"` (few tokens first), a list with the share
+            still *masked* after each step, or a function giving the masked share for a progress in [0, 1].
+        num_steps (`int`): Number of denoising steps.
+
+    Returns:
+        `list[float]`: `num_steps` shares in [0, 1]; the last is 1.
+    """
+    if isinstance(schedule, (list, tuple)):
+        return [*(1.0 - ratio for ratio in remask_ratios(schedule, num_steps)[:-1]), 1.0]
+    return [1.0 - _decay(schedule, (i + 1) / num_steps) for i in range(num_steps - 1)] + [1.0]
+
+
+def _decay(schedule: str | Callable[[float], float], progress: float) -> float:
+    """A curve from 1 at progress 0 to 0 at progress 1."""
+    if callable(schedule):
+        return float(schedule(progress))
+    if schedule == "linear":
+        return 1.0 - progress
+    if schedule == "cosine":
+        return float(torch.cos(torch.tensor(progress * torch.pi / 2, dtype=torch.float64)))
+    raise ValueError(f"`schedule` must be linear, cosine, a list or a function, got {schedule!r}: choose one.")
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Selection: which positions to reveal, which to mask again
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def select_worst(
+    scores: torch.Tensor, eligible: torch.Tensor, count: torch.Tensor | int, tie_break: torch.Tensor | None = None
+) -> torch.Tensor:
+    """
+    The `count` eligible positions of each row with the highest scores.
+
+    Args:
+        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Finite; higher is selected first.
+        eligible (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where selection is allowed.
+        count (`torch.LongTensor` of shape `(batch_size,)` or `int`): How many; all eligible ones where there are
+            fewer, none where it is negative.
+        tie_break (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Orders equal scores,
+            higher first. Remaining ties go to the earlier position.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    if tie_break is None:
+        order = None
+        keys = scores
+    else:
+        order = tie_break.argsort(dim=-1, descending=True, stable=True)
+        keys = scores.gather(-1, order)
+    keys = keys.masked_fill(~(eligible if order is None else eligible.gather(-1, order)), float("-inf"))
+    ranking = keys.argsort(dim=-1, descending=True, stable=True)
+    if order is not None:
+        ranking = order.gather(-1, ranking)
+    count = torch.as_tensor(count, device=scores.device).expand(scores.shape[0])
+    count = torch.minimum(count, eligible.sum(dim=-1))
+    chosen = torch.arange(scores.shape[-1], device=scores.device)[None, :] < count[:, None]
+    return torch.zeros_like(eligible).scatter(-1, ranking, chosen)
+
+
+def unmasking_order(logits: torch.Tensor, probabilities: torch.Tensor, unmasking: str, noise: torch.Tensor):
+    """
+    How eagerly each masked position is revealed, higher first.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Processed predictions.
+        probabilities (`torch.FloatTensor` of the same shape): Their softmax.
+        unmasking (`str`): `"confidence"` (largest probability), `"margin"` (its lead over the second, Kim et al.
+            2025), `"entropy"` (lowest first), `"random"`, `"left_to_right"`.
+        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
+    """
+    if unmasking == "confidence":
+        return probabilities.amax(dim=-1)
+    if unmasking == "margin":
+        top = probabilities.topk(2, dim=-1).values
+        return top[..., 0] - top[..., 1]
+    if unmasking == "entropy":
+        return torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+    if unmasking == "random":
+        return noise
+    return -torch.arange(logits.shape[1], dtype=probabilities.dtype, device=logits.device).expand(logits.shape[:2])
+
+
+REMASKING_PRECEDENCE = ("external", "critic", "confidence", "random")
+
+
+def resolve_remasking(remasking: str, *, external: bool, critic: bool, confidence: bool = True) -> str:
+    """
+    The one place where the source of re-masking scores is decided: an external re-masking model before the critic,
+    the critic before confidence, confidence before chance; a name other than `"auto"` overrides the order.
+
+    Args:
+        remasking (`str`): `"auto"` or the name of a strategy, returned as it is.
+        external, critic, confidence (`bool`): Which scores are at hand.
+
+    Returns:
+        `str`: The strategy.
+    """
+    if remasking != "auto":
+        return remasking
+    at_hand = {"external": external, "critic": critic, "confidence": confidence, "random": True}
+    return next(name for name in REMASKING_PRECEDENCE if at_hand[name])
+
+
+def apply_remasking_step(
+    input_ids: torch.Tensor,
+    mask_token_id: int,
+    num_remask: torch.Tensor | int | None = None,
+    error_threshold: float | None = None,
+    *,
+    external_scores: torch.Tensor | None = None,
+    critic_scores: torch.Tensor | None = None,
+    confidence: torch.Tensor | None = None,
+    remasking: str = "auto",
+    protected_mask: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    randomness_strength: float = 0.0,
+    noise: torch.Tensor | None = None,
+    tie_break: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Masks the tokens again that are most likely wrong. Pure: the same tensors in, the same tensors out.
+
+    Eligible are tokens that are not [MASK], not protected and not padding. Of the scores given, `remasking="auto"`
+    takes the first of: external, critic, confidence (as `1 - p`), chance.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Current tokens.
+        mask_token_id (`int`): Id of [MASK].
+        num_remask (`torch.LongTensor` of shape `(batch_size,)` or `int`, *optional*): How many tokens each row masks
+            again: exactly so many, or all eligible ones where there are fewer. With `error_threshold` an upper limit.
+        error_threshold (`float`, *optional*): Masks every eligible token whose score lies above it, in [0, 1].
+        external_scores, critic_scores (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Higher = more likely wrong; P(wrong) in [0, 1] where a threshold or randomness is used.
+        confidence (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Probability of the
+            current token.
+        remasking (`str`, *optional*, defaults to `"auto"`): `"auto"`, `"external"`, `"critic"`, `"confidence"`,
+            `"random"`.
+        protected_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Never touched.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): 0 = padding.
+        randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1] of `(1 - r) * score + r * noise`.
+        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers, needed where
+            chance takes part.
+        tie_break (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Orders equal scores, such
+            as the raw critic logits behind a table of 100 values.
+
+    Returns:
+        `tuple`: the tokens with [MASK] at the chosen positions, and the chosen positions (bool).
+    """
+    if num_remask is None and error_threshold is None:
+        raise ValueError("`num_remask` or `error_threshold` must be given, got neither: say how many or how bad.")
+    if not 0.0 <= randomness_strength <= 1.0:
+        raise ValueError(f"`randomness_strength` must be in [0, 1], got {randomness_strength}: 0 is deterministic.")
+    if error_threshold is not None and not 0.0 <= error_threshold <= 1.0:
+        raise ValueError(f"`error_threshold` must be in [0, 1], got {error_threshold}: it is a probability of error.")
+    source = resolve_remasking(
+        remasking,
+        external=external_scores is not None,
+        critic=critic_scores is not None,
+        confidence=confidence is not None,
+    )
+    scores = {
+        "external": external_scores,
+        "critic": critic_scores,
+        "confidence": None if confidence is None else 1.0 - confidence,
+        "random": noise,
+    }
+    if source not in scores:
+        raise ValueError(f"`remasking` must be auto or one of {', '.join(scores)}, got {source!r}: choose one.")
+    if scores[source] is None or (randomness_strength > 0 and noise is None):
+        missing = "noise" if source == "random" or scores[source] is not None else source
+        raise ValueError(f"`{missing}` must be given for `remasking={source!r}`, got None: pass a (B, T) tensor.")
+    eligible = input_ids != mask_token_id
+    if protected_mask is not None:
+        eligible = eligible & ~protected_mask.bool()
+    if attention_mask is not None:
+        eligible = eligible & attention_mask.bool()
+    score = scores[source]
+    if error_threshold is not None:
+        eligible = eligible & (score > error_threshold)
+    if randomness_strength > 0:
+        score = (1.0 - randomness_strength) * score + randomness_strength * noise.to(score.dtype)
+    count = input_ids.shape[-1] if num_remask is None else num_remask
+    chosen = select_worst(score, eligible, count, tie_break)
+    return input_ids.masked_fill(chosen, mask_token_id), chosen

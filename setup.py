@@ -1,0 +1,45 @@
+"""Packaging: the root of the repository is the package `critic_gpt`, as the root of a model repository on the hub."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+VIZ = ["matplotlib>=3.8"]
+
+setup(
+    name="critic_gpt",
+    version=VERSION,
+    description="Masked diffusion language models that know which of their tokens are wrong",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the critic_gpt developers",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir={"critic_gpt": "."},
+    packages=[
+        "critic_gpt",
+        "critic_gpt.evaluation",
+        "critic_gpt.pipelines",
+        "critic_gpt.scripts",
+        "critic_gpt.tasks",
+        "critic_gpt.training",
+    ],
+    install_requires=[
+        "torch>=2.8",
+        "transformers>=5.23,<6",
+        "datasets>=4.0",
+        "accelerate>=1.10",
+        "safetensors>=0.5",
+        "filelock>=3.12",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "viz": VIZ,
+        "dev": [*VIZ, "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.12", "scikit-learn>=1.5"],
+    },
+)

@@ -1,0 +1,232 @@
+"""What a model is trained on and judged by: tasks, and the folders of prepared data that carry them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from critic_gpt.tasks.sudoku import SudokuTask
+from critic_gpt.tasks.text import Corpus, TextTask, words_of
+from critic_gpt.tasks.tokenizers import build_character_tokenizer, encode_strict
+
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict  # slow to import: the functions below do it when they need it
+
+
+__all__ = [
+    "Corpus",
+    "SudokuTask",
+    "TextTask",
+    "build_character_tokenizer",
+    "check_output_dir",
+    "encode_strict",
+    "SPLITS",
+    "load_prepared",
+    "load_task",
+    "save_prepared",
+    "words_of",
+]
+
+TASK_FILE = "task.json"
+WORDS_FILE = "train_words.txt"
+SPLITS = ("train", "validation", "test")
+PREPARE = "python -m critic_gpt.scripts.prepare_data --task {sudoku,text} --output_dir"
+
+
+def load_task(folder: str | os.PathLike) -> SudokuTask | TextTask:
+    """
+    Loads the task of a prepared folder, so that texts can be judged.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder written by `scripts/prepare_data.py`.
+
+    Returns:
+        [`SudokuTask`] or [`TextTask`]: An object with `name`, `sequence_length` and `judge(texts)`.
+
+    Raises:
+        `FileNotFoundError`: If the folder or a file in it is missing.
+        `ValueError`: If `task.json` is corrupt or names an unknown task.
+    """
+    folder = Path(folder)
+    metadata = _read_metadata(folder)
+    try:
+        if metadata["task"] == SudokuTask.name:
+            return SudokuTask(size=metadata["size"])
+        if metadata["task"] == TextTask.name:
+            words = frozenset(_existing(folder, WORDS_FILE).read_text(encoding="utf-8").split("\n"))
+            keys = ("sequence_length", "window", "validation_share", "test_share", "source")
+            return TextTask(**{key: metadata[key] for key in keys}, train_words=words)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _corrupt(folder, f"whose entries do not make a task ({error!r})") from error
+    raise _corrupt(folder, f"whose task is {metadata['task']!r}, neither 'sudoku' nor 'text'")
+
+
+def load_prepared(
+    folder: str | os.PathLike,
+) -> tuple["DatasetDict", PreTrainedTokenizerBase, SudokuTask | TextTask]:
+    """
+    Loads everything in a prepared folder.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder written by `scripts/prepare_data.py`.
+
+    Returns:
+        `tuple`: The `DatasetDict` (splits train, validation and test, memory-mapped, one column `input_ids`), the
+        tokenizer, and the task as [`load_task`] gives it.
+
+    Raises:
+        `FileNotFoundError`: If the folder or a file in it is missing.
+        `ValueError`: If a file in it is corrupt.
+    """
+    import datasets
+
+    folder = Path(folder)
+    task = load_task(folder)
+    _existing(folder, "dataset_dict.json")
+    _existing(folder, "tokenizer.json")
+    try:
+        splits = datasets.load_from_disk(str(folder))
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    except Exception as error:  # readers of JSON, Arrow and tokenizer files each have their own errors
+        raise ValueError(
+            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({error!r}); prepare it anew by "
+            f"`{PREPARE} {folder} --overwrite`."
+        ) from error
+    return splits, tokenizer, task
+
+
+def save_prepared(
+    folder: str | os.PathLike,
+    windows: Mapping[str, Sequence[np.ndarray]],
+    tokenizer: PreTrainedTokenizerBase,
+    metadata: Mapping[str, Any],
+    train_words: Sequence[str] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """
+    Writes a prepared folder as a whole or not at all: it is built beside its place and renamed at the end.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            Where to; parent folders are made.
+        windows (`Mapping[str, Sequence[np.ndarray]]`):
+            For each split the token ids of its examples, each of shape `(length,)`.
+        tokenizer (`PreTrainedTokenizerBase`):
+            The tokenizer.
+        metadata (`Mapping[str, Any]`):
+            Contents of `task.json`; `"task"` is `"sudoku"` or `"text"`.
+        train_words (`Sequence[str]`, *optional*):
+            Text only: the words of the training split.
+        overwrite (`bool`, *optional*, defaults to `False`):
+            Replace an earlier prepared folder.
+
+    Raises:
+        `ValueError`: See [`check_output_dir`].
+    """
+    import datasets
+
+    folder = Path(folder)
+    check_output_dir(folder, overwrite)
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        building, replaced = Path(temporary) / "new", Path(temporary) / "old"
+        building.mkdir()  # a folder of its own: the temporary one is closed to other users
+        splits = datasets.DatasetDict({split: _to_dataset(examples) for split, examples in windows.items()})
+        splits.save_to_disk(str(building))
+        tokenizer.save_pretrained(str(building))
+        if train_words is not None:
+            (building / WORDS_FILE).write_text("\n".join(sorted(train_words)), encoding="utf-8")
+        text = json.dumps(dict(metadata), indent=2, ensure_ascii=False) + "\n"
+        (building / TASK_FILE).write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rename(replaced)
+        try:
+            building.rename(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(folder)  # or the old data would go with the temporary folder
+            raise
+
+
+def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None:
+    """
+    Refuses a place where prepared data cannot go.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            The place. Free are a missing and an empty folder, and with `overwrite` an earlier prepared one.
+        overwrite (`bool`, *optional*, defaults to `False`):
+            Whether an earlier prepared folder may be replaced. Any other folder is safe from it.
+
+    Raises:
+        `ValueError`: If the place is a file, a folder with other contents, or prepared and `overwrite` is not set.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ValueError(f"`output_dir` must be a folder, got the file {str(folder)!r}; choose another name.")
+    if not any(folder.iterdir()):
+        return
+    prepared = (folder / TASK_FILE).is_file() and (folder / "dataset_dict.json").is_file()
+    if not prepared or (folder / "config.json").exists():  # config.json: somebody saved a model here
+        raise ValueError(
+            f"`output_dir` must be new, empty or a folder of prepared data only, got {str(folder)!r}, which holds "
+            "other files; choose another folder."
+        )
+    if not overwrite:
+        raise ValueError(
+            f"`output_dir` must be new or empty, got {str(folder)!r}, which holds prepared data; choose another "
+            "folder or pass --overwrite."
+        )
+
+
+def _to_dataset(examples: Sequence[np.ndarray]):
+    """One column `input_ids` of int32 lists, from arrays, without a Python object per token."""
+    import datasets
+    import pyarrow
+
+    offsets = np.cumsum([0, *map(len, examples)])
+    values = np.concatenate([np.empty(0, dtype=np.int32), *examples]).astype(np.int32)
+    lists = pyarrow.ListArray.from_arrays(pyarrow.array(offsets, pyarrow.int32()), pyarrow.array(values))
+    return datasets.Dataset(pyarrow.table({"input_ids": lists}))
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`folder` must be a folder of prepared data, got {str(folder)!r}, which does not exist; make it by "
+            f"`{PREPARE} {folder}`."
+        )
+    try:
+        metadata = json.loads(_existing(folder, TASK_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:  # broken JSON and broken UTF-8
+        raise _corrupt(folder, f"which does not parse ({error})") from error
+    if not isinstance(metadata, dict) or "task" not in metadata:
+        raise _corrupt(folder, "which names no task")
+    return metadata
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not (folder / name).is_file():
+        raise FileNotFoundError(
+            f"`folder` must hold {name}, got {str(folder)!r}, which does not; prepare the data again by "
+            f"`{PREPARE} ANOTHER_FOLDER`."
+        )
+    return folder / name
+
+
+def _corrupt(folder: Path, what: str) -> ValueError:
+    return ValueError(
+        f"`folder` must hold an intact {TASK_FILE}, got {str(folder / TASK_FILE)!r}, {what}; prepare it anew by "
+        f"`{PREPARE} {folder} --overwrite`."
+    )

@@ -1,0 +1,110 @@
+"""Tokenizers for the tasks: one token per character, and strict encoding which never loses a character silently."""
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+
+PAD_TOKEN = "[PAD]"
+MASK_TOKEN = "[MASK]"
+
+
+def build_character_tokenizer(text_or_alphabet: str, model_max_length: int) -> PreTrainedTokenizerFast:
+    """
+    Builds a tokenizer with one token per character, which gives every character back, newlines and spaces included.
+
+    `[PAD]` has id 0, `[MASK]` id 1, the characters follow in code point order. Nothing is added at the beginning or
+    the end of a text. There is no unknown token: a foreign character raises instead of vanishing, and
+    [`encode_strict`] says which one it was. The literal `[MASK]` in a prompt is the mask; in a corpus it must stay six
+    characters, hence corpora are encoded by [`encode_strict`] or with `split_special_tokens=True`.
+
+    Args:
+        text_or_alphabet (`str`):
+            Any text; its distinct characters become the alphabet.
+        model_max_length (`int`):
+            Longest sequence in tokens that the model will see, at least 1.
+
+    Returns:
+        `PreTrainedTokenizerFast`: A tokenizer which `AutoTokenizer.from_pretrained` loads without remote code.
+
+    Raises:
+        `ValueError`: If the alphabet is empty or `model_max_length` is below 1.
+    """
+    if not text_or_alphabet:
+        raise ValueError("`text_or_alphabet` must hold at least one character, got ''; pass the training text.")
+    if model_max_length < 1:
+        raise ValueError(f"`model_max_length` must be at least 1, got {model_max_length}; pass the sequence length.")
+    vocabulary = {token: i for i, token in enumerate([PAD_TOKEN, MASK_TOKEN, *sorted(set(text_or_alphabet))])}
+    backend = Tokenizer(models.WordLevel(vocabulary))
+    # "." would lose newlines, and without the fusing decoder spaces would appear between the characters.
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD_TOKEN,
+        mask_token=MASK_TOKEN,
+        model_max_length=model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def is_character_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether every token of `tokenizer`, special ones aside, is one character and none stands for unknown ones."""
+    special = set(tokenizer.all_special_tokens)
+    return tokenizer.unk_token is None and all(len(t) == 1 for t in tokenizer.get_vocab() if t not in special)
+
+
+def encode_strict(
+    tokenizer: PreTrainedTokenizerBase, text: str, *, split_special_tokens: bool = True, max_named: int = 10
+) -> list[int]:
+    """
+    Encodes a text without adding special tokens and refuses what the tokenizer does not know.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`):
+            A character tokenizer or any other one.
+        text (`str`):
+            The text; it may be longer than `tokenizer.model_max_length`.
+        split_special_tokens (`bool`, *optional*, defaults to `True`):
+            `True` for corpora: a literal `[MASK]` stays text. `False` for prompts: a literal `[MASK]` is a hole.
+        max_named (`int`, *optional*, defaults to 10):
+            How many unknown characters or pieces an error names.
+
+    Returns:
+        `list[int]`: The token ids.
+
+    Raises:
+        `ValueError`: If the text holds characters (for other tokenizers: pieces) which the tokenizer does not know.
+    """
+    if is_character_tokenizer(tokenizer):
+        _check_alphabet(tokenizer, text, split_special_tokens, max_named)
+    encoding = tokenizer(
+        text,
+        add_special_tokens=False,
+        split_special_tokens=split_special_tokens,
+        return_offsets_mapping=tokenizer.is_fast,
+        verbose=False,  # a corpus is longer than the model's window on purpose
+    )
+    ids = encoding["input_ids"]
+    # Byte-level tokenizers name their end-of-text token as the unknown one too, but never use it for that.
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+        # Tokenizers which are not fast have no offsets: then every token names the text as a whole.
+        spans = encoding.get("offset_mapping", [(0, len(text))] * len(ids))
+        pieces = {text[a:b] for (a, b), token in zip(spans, ids, strict=True) if token == tokenizer.unk_token_id}
+        raise ValueError(_unknown("pieces", sorted(pieces), max_named, "choose a tokenizer which covers the text"))
+    return ids
+
+
+def _check_alphabet(tokenizer: PreTrainedTokenizerBase, text: str, split_special_tokens: bool, max_named: int) -> None:
+    if not split_special_tokens:
+        for token in tokenizer.all_special_tokens:
+            text = text.replace(token, "")
+    unknown = sorted(set(text) - tokenizer.get_vocab().keys())
+    if unknown:
+        way_out = "remove them or build the tokenizer from a text that contains them"
+        raise ValueError(_unknown("characters", unknown, max_named, way_out))
+
+
+def _unknown(kind: str, unknown: list[str], max_named: int, way_out: str) -> str:
+    named = ", ".join(repr(piece) for piece in unknown[:max_named])
+    more = f" and {len(unknown) - max_named} more" if len(unknown) > max_named else ""
+    return f"`text` must hold only {kind} which the tokenizer knows, got the unknown {kind} {named}{more}; {way_out}."

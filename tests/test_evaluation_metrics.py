@@ -1,0 +1,170 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.evaluation.metrics import (
+    auroc,
+    brier_score,
+    calibration_report,
+    cross_fitted_report,
+    expected_calibration_error,
+    reliability_bins,
+    summary_by_target,
+)
+
+
+# Few distinct values, so that ties and bin edges are the rule.
+judged = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 1)), min_size=1, max_size=60)
+
+
+def split(pairs):
+    return np.array([value / 20 for value, _ in pairs]), np.array([target for _, target in pairs])
+
+
+def overconfident_critic(sequences=200, length=25):
+    """Logits twice as large as the truth, so that a table has something to repair."""
+    generator = torch.Generator().manual_seed(3)
+    honest = torch.randn(sequences, length, generator=generator) - 1
+    target = (torch.rand(sequences, length, generator=generator) < honest.sigmoid()).long()
+    return 2 * honest, target, torch.arange(sequences)[:, None].expand(sequences, length)
+
+
+@given(judged)
+@settings(max_examples=60, deadline=None)
+def test_auroc_equals_scikit_learn_with_ties(pairs):
+    scores, target = split(pairs)
+    if len(set(target)) < 2:
+        assert auroc(scores, target) is None
+    else:
+        assert auroc(scores, target) == pytest.approx(roc_auc_score(target, scores), abs=1e-12)
+
+
+@given(judged)
+@settings(max_examples=60, deadline=None)
+def test_brier_score_equals_scikit_learn(pairs):
+    probability, target = split(pairs)
+    expected = brier_score_loss(target, probability, labels=[0, 1])
+    assert brier_score(probability, target) == pytest.approx(expected, abs=1e-12)
+
+
+def test_expected_calibration_error_is_right_by_hand():
+    # Bins of width 0.5: {0.1, 0.3} with targets {0, 1} and {0.9, 1.0} with targets {1, 1}.
+    error = expected_calibration_error([0.1, 0.3, 0.9, 1.0], [0, 1, 1, 1], num_bins=2)
+    assert error == pytest.approx(0.5 * abs(0.2 - 0.5) + 0.5 * abs(0.95 - 1.0))
+
+
+@given(judged, st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_expected_calibration_error_equals_its_definition_bin_by_bin(pairs, num_bins):
+    probability, target = split(pairs)
+    edges, total = np.linspace(0, 1, num_bins + 1), 0.0
+    for index in range(num_bins):
+        last = index == num_bins - 1
+        inside = (probability >= edges[index]) & ((probability < edges[index + 1]) | last)
+        if inside.any():
+            total += inside.mean() * abs(probability[inside].mean() - target[inside].mean())
+    assert expected_calibration_error(probability, target, num_bins) == pytest.approx(total, abs=1e-12)
+
+
+@given(judged)
+@settings(max_examples=30, deadline=None)
+def test_reliability_bins_count_every_position_once(pairs):
+    probability, target = split(pairs)
+    bins = reliability_bins(probability, target)
+    assert bins["count"].sum() == len(pairs)
+    assert np.nansum(bins["rate"] * bins["count"]) == pytest.approx(target.sum())
+
+
+def test_a_probability_of_one_falls_into_the_last_bin():
+    assert reliability_bins([1.0, 0.0], [1, 0], num_bins=4)["count"].tolist() == [1, 0, 0, 1]
+
+
+def test_summary_separates_right_and_wrong_tokens():
+    summary = summary_by_target(torch.tensor([[0.0, 1.0, 2.0], [5.0, 7.0, 9.0]]), torch.tensor([[0, 0, 0], [1, 1, 1]]))
+    assert summary["right"] == pytest.approx({"count": 3, "mean": 1.0, "p10": 0.2, "p90": 1.8})
+    assert summary["wrong"] == pytest.approx({"count": 3, "mean": 7.0, "p10": 5.4, "p90": 8.6})
+
+
+def test_summary_of_an_absent_class_is_none_and_not_nan():
+    assert summary_by_target([0.5], [0])["wrong"] == {"count": 0, "mean": None, "p10": None, "p90": None}
+
+
+def test_numbers_are_the_same_for_tensors_arrays_lists_and_any_shape():
+    logits, target, _ = overconfident_critic(10, 6)
+    probability = logits.sigmoid()
+    as_array = probability.double().numpy().ravel(), target.numpy().ravel()
+    for measure in (expected_calibration_error, brier_score, auroc):
+        expected = measure(*as_array)
+        assert measure(probability, target) == expected
+        assert measure(as_array[0].tolist(), as_array[1].tolist()) == expected
+        assert measure(probability.T, target.bool().T) == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_report_compares_sigmoid_and_table():
+    logits, target, _ = overconfident_critic()
+    histogram = CriticHistogram()
+    histogram.update(logits, target)
+    table = histogram.fit()
+    report = calibration_report(logits, target, table)
+    assert report["before"]["brier"] == brier_score(logits.sigmoid(), target)
+    assert report["after"]["auroc"] == auroc(table.error_probability(logits), target)
+    assert report["after"]["ece"] < 0.01 < report["before"]["ece"]
+    assert report["positions"] == logits.numel()
+    assert report["positive_rate"] == pytest.approx(histogram.positive_rate)
+
+
+@pytest.mark.parametrize("method", ["nearest", "isotonic"])
+def test_cross_fitted_report_judges_each_half_by_the_table_of_the_other(method):
+    logits, target, sequence = overconfident_critic(40, 10)
+    probability = torch.empty_like(logits)
+    for fold in (0, 1):
+        histogram = CriticHistogram()
+        histogram.update(logits[1 - fold :: 2], target[1 - fold :: 2])
+        probability[fold::2] = histogram.fit(method).error_probability(logits[fold::2])
+    report = cross_fitted_report(logits, target, sequence, method)
+    assert report["after"]["brier"] == pytest.approx(brier_score(probability, target))
+    assert report["after"]["ece"] == pytest.approx(expected_calibration_error(probability, target))
+    assert (report["sequences"], report["method"], report["positions"]) == (40, method, 400)
+
+
+def test_cross_fitted_figures_flatter_less_than_figures_on_the_fitting_data():
+    logits, target, sequence = overconfident_critic(40, 10)
+    histogram = CriticHistogram()
+    histogram.update(logits, target)
+    own, honest = calibration_report(logits, target, histogram.fit()), cross_fitted_report(logits, target, sequence)
+    assert own["before"] == honest["before"]
+    assert own["after"]["brier"] < honest["after"]["brier"]
+
+
+def test_cross_fitting_halves_the_sequences_even_if_all_indices_are_even():
+    logits, target, sequence = overconfident_critic(20, 10)
+    assert cross_fitted_report(logits, target, 2 * sequence) == cross_fitted_report(logits, target, sequence)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: brier_score([0.5], [0, 1]), ["`probability`", "`target`", "1", "2"]),
+        (lambda: brier_score([], []), ["`probability`", "0"]),
+        (lambda: brier_score([1.5], [1]), ["`probability`", "[0, 1]", "1.5"]),
+        (lambda: brier_score([float("nan")], [1]), ["`probability`", "nan"]),
+        (lambda: auroc([float("nan")], [1]), ["`scores`", "NaN"]),
+        (lambda: auroc([0.5], [-100]), ["`target`", "-100"]),
+        (lambda: expected_calibration_error([0.5], [1], 0), ["`num_bins`", "0"]),
+        (lambda: cross_fitted_report([0.5, 1.0], [1, 0], [7, 7]), ["`sequence_index`", "1 sequences"]),
+        (lambda: cross_fitted_report([0.5, 1.0], [1, 0], [7]), ["`sequence_index`", "2 positions"]),
+        (lambda: cross_fitted_report([0.5, 1.0], [1, 0], [7, 8], "cubic"), ["`method`", "cubic"]),
+        (lambda: calibration_report([0.5], [2], CriticCalibration.ramp()), ["`target`", "2"]),
+    ],
+)
+def test_user_errors_are_one_sentence_with_field_and_value(call, named):
+    with pytest.raises(ValueError) as error:
+        call()
+    message = str(error.value)
+    assert all(part in message for part in named), message
+    assert message.endswith(".") and "\n" not in message

@@ -1,0 +1,97 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+import sys
+
+import numpy as np
+import pytest
+
+from critic_gpt.evaluation.metrics import reliability_bins
+from critic_gpt.evaluation.plots import plot_quality_by_forward_passes, plot_reliability
+
+
+TABLE = {"critic": {"9": 0.42, "18": 0.85, "36": 0.97}, "confidence": {"9": [0.04, 0.06], "36": 0.9, "18": 0.1}}
+
+
+def some_bins(seed=0):
+    generator = np.random.default_rng(seed)
+    probability = generator.random(500) ** 2
+    return reliability_bins(probability, generator.random(500) < probability)
+
+
+def draw_quality(path, table=TABLE):
+    return plot_quality_by_forward_passes(path, table, ylabel="valid grids (share)", title="Sudoku")
+
+
+def size_of_png(path):
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+def test_reliability_plot_is_a_whole_picture_and_leaves_nothing_else_behind(tmp_path):
+    path = plot_reliability(tmp_path / "new" / "reliability.png", some_bins(), some_bins(1))
+    assert min(size_of_png(path)) > 500
+    assert [file.name for file in path.parent.iterdir()] == ["reliability.png"]
+
+
+def test_quality_plot_is_a_whole_picture_and_leaves_nothing_else_behind(tmp_path):
+    path = draw_quality(tmp_path / "quality.png")
+    assert min(size_of_png(path)) > 500
+    assert [file.name for file in tmp_path.iterdir()] == ["quality.png"]
+
+
+def test_one_point_is_enough_for_both_plots(tmp_path):
+    draw_quality(tmp_path / "quality.png", {"critic": {"9": 0.42}})
+    single = reliability_bins([0.3], [1])
+    plot_reliability(tmp_path / "reliability.png", single, single)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_order_of_the_keys_does_not_change_the_picture(tmp_path):
+    turned = {name: dict(reversed(points.items())) for name, points in TABLE.items()}
+    first, second = draw_quality(tmp_path / "a.png"), draw_quality(tmp_path / "b.png", turned)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_failing_draw_leaves_the_old_picture(tmp_path, monkeypatch):
+    path = draw_quality(tmp_path / "quality.png")
+    before = path.read_bytes()
+
+    def breaks(self, target, **kwargs):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", breaks)
+    with pytest.raises(OSError, match="disk full"):
+        draw_quality(path, {"critic": {"9": 0.1}})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["quality.png"]
+
+
+def test_without_matplotlib_one_sentence_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"critic_gpt\[viz\]"):
+        draw_quality(tmp_path / "quality.png")
+    with pytest.raises(ImportError, match=r"critic_gpt\[viz\]"):
+        plot_reliability(tmp_path / "reliability.png", some_bins(), some_bins())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "named"),
+    [
+        ("quality.png", {}, "`table`"),
+        ("quality.png", {"critic": {}}, "'critic'"),
+        ("quality.png", {"critic": {"nine": 0.4}}, "nine"),
+        ("quality.txt", TABLE, "quality.txt"),
+    ],
+)
+def test_user_errors_are_one_sentence_with_field_and_value(tmp_path, name, table, named):
+    with pytest.raises(ValueError) as error:
+        draw_quality(tmp_path / name, table)
+    assert named in str(error.value) and str(error.value).endswith(".")
+
+
+def test_bins_without_positions_are_refused(tmp_path):
+    empty = {**some_bins(), "count": np.zeros(15, int)}
+    with pytest.raises(ValueError, match="`after`"):
+        plot_reliability(tmp_path / "reliability.png", some_bins(), empty)

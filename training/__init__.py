@@ -1,0 +1,1 @@
+"""What it takes to make a model: arguments, collator, trainer, callbacks."""

@@ -1,0 +1,57 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Arguments of training, and the warm-up of the critic's weight."""
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+
+@dataclass
+class CriticTrainingArguments(TrainingArguments):
+    """
+    [`~transformers.TrainingArguments`] with what a critic needs. Inherited defaults that differ here:
+    `remove_unused_columns=False` (the collator picks its columns itself), `dataloader_pin_memory` only where there is
+    a GPU, `logging_steps=25`, `learning_rate=1e-3`, `lr_scheduler_type="cosine"`,
+    `weight_decay=0.01`.
+
+    Args:
+        critic_warmup_start (`int`, *optional*, defaults to 0): Optimizer step up to which the critic's weight is 0.
+        critic_warmup_end (`int`, *optional*, defaults to 0): Optimizer step from which it is the model's
+            `critic_alpha`, linear in between. An end not after the start means a constant weight.
+        min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1]; the 1/t weights of
+            the loss are at most its inverse.
+    """
+
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Left to the collator, which picks columns."})
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.cuda.is_available, metadata={"help": "Pin host memory; on where there is a GPU."}
+    )
+    logging_steps: float = field(default=25, metadata={"help": "Log every this many optimizer steps."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Peak learning rate."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
+    weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of AdamW."})
+    critic_warmup_start: int = field(default=0, metadata={"help": "Step up to which the critic's weight is 0."})
+    critic_warmup_end: int = field(default=0, metadata={"help": "Step from which the critic's weight is full."})
+    min_mask_rate: float = field(default=1e-3, metadata={"help": "Smallest diffusion time, in (0, 1]."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.critic_warmup_start < 0:
+            raise ValueError(
+                f"`critic_warmup_start` must be at least 0, got {self.critic_warmup_start}: give an optimizer step."
+            )
+
+
+def critic_alpha_at(step: int, alpha: float, start: int, end: int) -> float:
+    """
+    Weight of the critic's loss at an optimizer step: 0 before `start`, linear up to `alpha` at `end`, then constant.
+
+    Args:
+        step (`int`): Optimizer steps done so far.
+        alpha (`float`): Final weight.
+        start, end (`int`): Warm-up; `end <= start` = constant from the beginning.
+    """
+    if end <= start:
+        return alpha
+    return alpha * min(max((step - start) / (end - start), 0.0), 1.0)
