@@ -49,7 +49,7 @@ __all__ = [
     "build_critic_artifacts_from_logits",
 ]
 
-# `exist_ok` and the plain assignment of the task make a second import harmless.
+# `exist_ok` and the look at the known tasks make a second import harmless.
 AutoConfig.register(CriticGPTConfig.model_type, CriticGPTConfig, exist_ok=True)
 AutoModel.register(CriticGPTConfig, CriticGPTModel, exist_ok=True)
 AutoModelForMaskedLM.register(CriticGPTConfig, CriticGPTForMaskedLM, exist_ok=True)

@@ -10,6 +10,8 @@ logger = logging.get_logger(__name__)
 
 # Arguments of `from_pretrained` that decide where files come from.
 _LOCATION_ARGUMENTS = ("subfolder", "revision", "token", "cache_dir", "local_files_only", "force_download")
+# Arguments of `save_pretrained` that are meant for `push_to_hub`.
+_HUB_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 
 
 def weights_file_name(variant: str | None = None) -> str:
@@ -52,16 +54,17 @@ class CalibratedModelMixin:
             model.calibration = table
         return loaded
 
-    def save_pretrained(self, save_directory, is_main_process: bool = True, push_to_hub: bool = False, **kwargs):
+    def save_pretrained(
+        self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
+    ):
         """As the parent's, and writes `calibration.json` beside the weights where the model has a table."""
-        variant = kwargs.get("variant")
-        hub = {
-            name: kwargs.pop(name) for name in ("repo_id", "commit_message", "private", "revision") if name in kwargs
-        }
-        super().save_pretrained(save_directory, is_main_process=is_main_process, push_to_hub=False, **kwargs)
+        hub = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        super().save_pretrained(
+            save_directory, is_main_process=is_main_process, state_dict=state_dict, push_to_hub=False, **kwargs
+        )
         if is_main_process and self.calibration is not None:
-            self.calibration.save(save_directory, key=weights_file_name(variant))
-        if push_to_hub:
+            self.calibration.save(save_directory, key=weights_file_name(kwargs.get("variant")))
+        if push_to_hub and is_main_process:
             # After everything is written: the parent would push before the table lies there.
             hub.setdefault("repo_id", str(save_directory).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1])
             self.push_to_hub(**hub, token=kwargs.get("token"))

@@ -1,6 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Configuration of CriticGPT: how big, which heads, which critic. Imports no torch."""
 
+import math
+
 from transformers.configuration_utils import PreTrainedConfig, strict
 from transformers.utils import logging
 
@@ -156,16 +158,26 @@ class CriticGPTConfig(PreTrainedConfig):
                     )
                 for name, new_value in meanings[value].items():
                     setattr(self, name, new_value)
-        if "num_token_classes" in kwargs:
-            kwargs["num_labels"] = kwargs.pop("num_token_classes")
+        num_labels = kwargs.pop("num_token_classes", None)
         if kwargs.pop("binary_classification", False):
-            kwargs["num_labels"] = 2
+            num_labels = 2
         if "mode" in kwargs:
             mode = str(kwargs.pop("mode")).lower().rsplit(".", 1)[-1]
+            if mode == "sequence_scorer":
+                num_labels = 1  # one score, whatever the unused count of token classes says
             logger.warning(
                 f"`mode={mode}` of an older configuration is decided by the model class now: "
                 f"load it with `{_LEGACY_MODES.get(mode, 'one of ' + ', '.join(_LEGACY_MODES.values()))}`."
             )
+        if num_labels is not None:
+            kwargs.setdefault("num_labels", num_labels)
+
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        """As the parent's, which applies `kwargs` after the checks: runs them again."""
+        loaded = super().from_dict(config_dict, **kwargs)
+        (loaded[0] if isinstance(loaded, tuple) else loaded).validate()
+        return loaded
 
     @property
     def head_dim(self) -> int:
@@ -196,19 +208,27 @@ class CriticGPTConfig(PreTrainedConfig):
                 'one of the two or set `position_embedding_type="absolute"`.'
             )
         _one_of("position_embedding_type", self.position_embedding_type, POSITION_EMBEDDING_TYPES)
+        if not 0.0 < self.layer_norm_eps < 1.0:
+            raise ValueError(f"`layer_norm_eps` must be in (0, 1), got {self.layer_norm_eps}: 1e-5 is usual.")
+        if not 0.0 <= self.initializer_range < math.inf:
+            raise ValueError(
+                f"`initializer_range` must be a finite number of at least 0, got {self.initializer_range}: 0.02 is "
+                "usual."
+            )
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}: give a share, such as 0.1.")
 
     def validate_token_ids(self):
         """Checks that the special tokens lie inside the vocabulary and apart."""
-        for name in ("mask_token_id", "pad_token_id"):
+        for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < self.vocab_size:
-                raise ValueError(
-                    f"`{name}` must be in [0, vocab_size = {self.vocab_size}), got {value}: take it from the "
-                    "tokenizer and set `vocab_size=len(tokenizer)`."
-                )
+            for token in value if isinstance(value, list) else [value]:
+                if token is not None and not 0 <= token < self.vocab_size:
+                    raise ValueError(
+                        f"`{name}` must be in [0, vocab_size = {self.vocab_size}), got {value}: take it from the "
+                        "tokenizer and set `vocab_size=len(tokenizer)`."
+                    )
         if self.mask_token_id is not None and self.mask_token_id == self.pad_token_id:
             raise ValueError(
                 f"`pad_token_id` must differ from `mask_token_id`, got {self.pad_token_id} for both: add a padding "
@@ -221,8 +241,11 @@ class CriticGPTConfig(PreTrainedConfig):
         _one_of("critic_fill", self.critic_fill, CRITIC_FILLS)
         _one_of("critic_regime", self.critic_regime, CRITIC_REGIMES)
         for name in ("critic_alpha", "correction_alpha"):
-            if not getattr(self, name) >= 0.0:
-                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: 0 switches the term off.")
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "
+                    "off."
+                )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

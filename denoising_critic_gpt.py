@@ -30,16 +30,11 @@ def append_masks(
     input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int, mask_token_id: int, pad_token_id: int | None
 ) -> torch.Tensor:
     """Appends `count` [MASK] tokens behind the real tokens of each row; padding, wherever it was, goes to the end."""
-    batch_size, length = input_ids.shape
-    masks = input_ids.new_full((batch_size, count), mask_token_id)
-    if pad_token_id is None:
-        return torch.cat([input_ids, masks], dim=-1)
-    order = attention_mask.argsort(dim=-1, descending=True, stable=True)
-    tokens = torch.cat([input_ids.gather(-1, order), masks], dim=-1)
-    real = attention_mask.sum(dim=-1, keepdim=True)
-    position = torch.arange(length + count, device=input_ids.device)[None, :]
-    tokens = torch.where(position >= real, mask_token_id, tokens)
-    return torch.where(position >= real + count, pad_token_id, tokens)
+    masks = input_ids.new_full((len(input_ids), count), mask_token_id)
+    real = torch.cat([attention_mask.bool(), torch.ones_like(masks, dtype=torch.bool)], dim=-1)
+    order = real.long().argsort(dim=-1, descending=True, stable=True)
+    tokens = torch.cat([input_ids, masks], dim=-1).gather(-1, order)
+    return tokens if pad_token_id is None else tokens.masked_fill(~real.gather(-1, order), pad_token_id)
 
 
 def prepare_canvas(
@@ -49,10 +44,24 @@ def prepare_canvas(
     config: CriticGPTGenerationConfig,
     max_length: int,
 ) -> Canvas:
-    """Turns holes, a prefix or nothing into a canvas; refuses what contradicts itself."""
+    """
+    Turns holes, a prefix or nothing into a canvas; refuses what contradicts itself. A [MASK] that is protected stays
+    one: it is left for another call.
+    """
     mask_id, pad_id = config.mask_token_id, config.pad_token_id
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"`input_ids` must have the shape (batch_size, sequence_length), got {tuple(input_ids.shape)}: write "
+            "`input_ids[None]` for a single sequence."
+        )
     if attention_mask is None:
         attention_mask = padding_attention_mask(input_ids, pad_id)
+    for name, given in (("attention_mask", attention_mask), ("protected_mask", protected_mask)):
+        if given is not None and given.shape != input_ids.shape:
+            raise ValueError(
+                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got {tuple(given.shape)}: "
+                "mark every position."
+            )
     hidden_masks = (input_ids == mask_id) & (attention_mask == 0)
     if hidden_masks.any():
         logger.warning_once(
@@ -76,7 +85,9 @@ def prepare_canvas(
                 "`protected_mask` needs [MASK] tokens or a draft to revise, got it with `max_new_tokens`: drop one."
             )
         input_ids = append_masks(input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id)
-        attention_mask = padding_attention_mask(input_ids, pad_id)
+        # Counted, not read off the tokens: without a padding id they do not tell, and a prompt may hold that id.
+        num_real = (attention_mask != 0).sum(dim=-1, keepdim=True) + config.max_new_tokens
+        attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < num_real).long()
     if input_ids.shape[1] > max_length:
         raise ValueError(
             f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {max_length}, got "
@@ -84,16 +95,15 @@ def prepare_canvas(
         )
     if protected_mask is None:
         protected_mask = input_ids != mask_id
-    elif protected_mask.shape != input_ids.shape:
-        raise ValueError(
-            f"`protected_mask` must have the shape of `input_ids` {tuple(input_ids.shape)}, got "
-            f"{tuple(protected_mask.shape)}: mark every position."
-        )
     return Canvas(input_ids, attention_mask, ~protected_mask.bool() & attention_mask.bool())
 
 
 class Prediction(NamedTuple):
-    """What the model would put at each position: `tokens` (B, T), their `probability`, all `probabilities`, logits."""
+    """
+    What the model would put at each position: `tokens` (B, T), the `probability` of each, all `probabilities`
+    (B, T, V) and their `logits`. The probabilities are the model's own, before temperature and truncation: of the
+    tokens that are left by top_k=1 each is certain, and nothing would tell which to reveal first.
+    """
 
     tokens: torch.Tensor
     probability: torch.Tensor
@@ -107,6 +117,7 @@ def predict_tokens(
     special_ids: list[int],
     processors: LogitsProcessorList,
     draw: torch.Tensor | None,
+    warpers: LogitsProcessorList | None = None,
 ) -> Prediction:
     """
     Draws a token for every position by inverse CDF, special tokens never among them.
@@ -118,13 +129,21 @@ def predict_tokens(
         processors ([`~transformers.LogitsProcessorList`]): Applied to `(batch_size * sequence_length, vocab_size)`.
         draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
             the likeliest token.
+        warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied after the processors, to the draw alone:
+            temperature, top-k, top-p.
     """
     # Warpers compare and sort: at least float32, whatever the model computes in.
     logits = suppress_tokens(logits.to(torch.promote_types(logits.dtype, torch.float32)), special_ids)
-    flat = logits.reshape(-1, logits.shape[-1])
-    logits = processors(input_ids.reshape(-1, 1), flat).view(logits.shape)
+    shape, flat_ids = logits.shape, input_ids.reshape(-1, 1)
+    logits = processors(flat_ids, logits.reshape(-1, shape[-1])).view(shape)
     probabilities = logits.softmax(dim=-1)
-    tokens = probabilities.argmax(dim=-1) if draw is None else sample_inverse_cdf(probabilities, draw)
+    if draw is None:
+        tokens = probabilities.argmax(dim=-1)
+    elif warpers:
+        warped = warpers(flat_ids, logits.reshape(-1, shape[-1])).view(shape)
+        tokens = sample_inverse_cdf(warped.softmax(dim=-1), draw)
+    else:
+        tokens = sample_inverse_cdf(probabilities, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
     return Prediction(tokens, probability, probabilities, logits)
 

@@ -4,6 +4,7 @@
 Pure functions: no model, no tokenizer, no file, no global state. Letters: B batch, T positions, V vocabulary.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -99,13 +100,20 @@ def row_seeds(seed: int | list[int] | None, batch_size: int, generator: torch.Ge
     if seed is None:
         device = generator.device if generator is not None else "cpu"
         return torch.randint(0, 2**62, (batch_size,), generator=generator, device=device).cpu()
-    if isinstance(seed, int):
-        return hash_integers(torch.full((batch_size,), seed, dtype=torch.int64), torch.arange(batch_size))
+    if isinstance(seed, Integral):
+        return hash_integers(torch.full((batch_size,), _signed64(seed)), torch.arange(batch_size))
+    if not isinstance(seed, (list, tuple)) or not all(isinstance(number, Integral) for number in seed):
+        raise ValueError(f"`seed` must be a whole number or a list of them, got {seed!r}: write `seed=0`.")
     if len(seed) != batch_size:
         raise ValueError(
             f"`seed` must be one number or one for each of {batch_size} rows, got {len(seed)}: repeat or drop some."
         )
-    return hash_integers(torch.tensor(seed, dtype=torch.int64), 0)
+    return hash_integers(torch.tensor([_signed64(number) for number in seed], dtype=torch.int64), 0)
+
+
+def _signed64(number: int) -> int:
+    """The number as int64 sees it, so that a seed of 64 or more random bits is as good as another."""
+    return (int(number) + 2**63) % 2**64 - 2**63
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -205,6 +213,8 @@ def fill_positions(
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`: a subset of `masked`, at least one position in
         every sequence that has a mask.
     """
+    if regime not in ("full", "partial", "mixed"):
+        raise ValueError(f"`regime` must be full, partial or mixed, got {regime!r}: choose one.")
     if regime == "full":
         return masked
     count = masked.sum(dim=-1)
@@ -234,7 +244,11 @@ def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch
     total = cumulative[..., -1:]
     # Rounding could lift u * total to the total itself, past the last token that has probability.
     target = torch.minimum(draw[..., None].to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target, right=True).squeeze(-1)
+    tokens = torch.searchsorted(cumulative, target, right=True)
+    # A parallel scan adds in another order at each position, so that on a GPU the sum may grow by a rounding error
+    # where nothing was added.
+    possible = probabilities.gather(-1, tokens) > 0
+    return torch.where(possible, tokens, probabilities.argmax(dim=-1, keepdim=True)).squeeze(-1)
 
 
 def suppress_tokens(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
@@ -275,6 +289,8 @@ def judged_positions(
         valid = valid | (visible & ignored)
     elif scope == "all":
         valid = valid | visible
+    elif scope != "masked_only":
+        raise ValueError(f"`scope` must be masked_only, masked_and_ignore or all, got {scope!r}: choose one.")
     if pad_token_id is not None:
         valid = valid & (input_ids != pad_token_id)
     return valid
@@ -333,6 +349,8 @@ def build_critic_artifacts_from_logits(
     Returns:
         [`CriticArtifacts`]: critic_input, critic_target, critic_valid, filled.
     """
+    if fill not in ("multinomial", "argmax"):
+        raise ValueError(f"`fill` must be multinomial or argmax, got {fill!r}: choose one.")
     masked = labels != ignore_index if mask_token_id is None else input_ids == mask_token_id
     fill_mask = masked if fill_mask is None else fill_mask.bool() & masked
     with torch.no_grad():
@@ -342,7 +360,8 @@ def build_critic_artifacts_from_logits(
             tokens = logits.argmax(dim=-1)
         else:
             if fill_uniforms is None:
-                fill_uniforms = torch.rand(input_ids.shape, generator=generator, device=logits.device)
+                device = logits.device if generator is None else generator.device
+                fill_uniforms = torch.rand(input_ids.shape, generator=generator, device=device).to(logits.device)
             dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
             tokens = sample_inverse_cdf(logits.to(dtype).softmax(dim=-1), fill_uniforms)
         critic_input = torch.where(fill_mask, tokens, input_ids)

@@ -2,12 +2,17 @@
 """Configuration of generation: how a masked diffusion model with a critic fills its masks."""
 
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any
 
 from transformers.generation import GenerationConfig
+from transformers.utils import logging
 
 
+logger = logging.get_logger(__name__)
+
+SCHEDULES = ("linear", "cosine")
 UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right")
 ONE_PASS_REMASKING = ("critic", "none")
 FILL_ALL_REMASKING = ("external", "critic_full", "confidence", "random")
@@ -33,10 +38,12 @@ class CriticGPTGenerationConfig(GenerationConfig):
             `"external"` (a `remasking_model`), `"confidence"`, `"random"`. `"auto"`: external if given, else a trained
             critic, else confidence.
         schedule (`str`, `list[float]` or callable, *optional*, defaults to `"linear"`): Share of the canvas that is
-            masked over the steps: `"linear"`, `"cosine"`, a list with one ratio a step or a function of progress.
+            masked over the steps: `"linear"`, `"cosine"`, a list with one ratio a step or a function of progress. A
+            function cannot be saved.
         remask_per_step (`int`, *optional*, defaults to 1): How many tokens a one-pass step masks again.
-        error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it.
-            A strategy that fills all masks stops a sequence early once nothing lies above.
+        error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
+            in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
+            sequence early once nothing lies above.
         start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies
             that fill all masks.
         randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1]: tokens are ranked for re-masking by
@@ -89,9 +96,31 @@ class CriticGPTGenerationConfig(GenerationConfig):
     def refuse_unknown(cls, kwargs: dict) -> None:
         """Raises a `ValueError` that names the nearest known argument."""
         for name in kwargs:
-            near = difflib.get_close_matches(name, cls._FIELDS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(cls._FIELDS)}."
-            raise ValueError(f"`{name}` is not an argument of generation, got {kwargs[name]!r}: {hint}")
+            raise ValueError(cls._unknown(name, kwargs[name]))
+
+    @classmethod
+    def _unknown(cls, name: str, value: Any) -> str:
+        near = difflib.get_close_matches(name, cls._FIELDS, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(cls._FIELDS)}."
+        return f"`{name}` is not an argument of generation, got {value!r}: {hint}"
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "CriticGPTGenerationConfig":
+        """As the parent's; what a stored file holds beyond our fields is named in a warning and left out."""
+        known = {}
+        for name, value in config_dict.items():
+            if name in cls._FIELDS or name in ("_commit_hash", "_from_model_config", "transformers_version"):
+                known[name] = value
+            elif value is not None:
+                logger.warning(cls._unknown(name, value))
+        return super().from_dict(known, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the parent's; a schedule that is a function is written by its name, to be looked at only."""
+        output = super().to_dict()
+        if callable(output["schedule"]):
+            output["schedule"] = repr(output["schedule"])
+        return output
 
     @staticmethod
     def _get_default_generation_params() -> dict[str, Any]:
@@ -109,8 +138,16 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "return_dict_in_generate": True,
         }
 
-    def validate(self, **unused):
-        """Checks every field that is set; raises a `ValueError` that names field, rule and value."""
+    def validate(self, strict: bool = False, **unused):
+        """
+        Checks every field that is set; raises a `ValueError` that names field, rule and value. `strict` is what the
+        parent asks for before it saves.
+        """
+        if strict and callable(self.schedule):
+            raise ValueError(
+                f"`schedule` must be a name or a list to be saved, got {self.schedule!r}: write a list of ratios, or "
+                "give the function to each call."
+            )
         _check(self, "unmasking", lambda v: v in UNMASKING, f"one of {', '.join(UNMASKING)}")
         _check(self, "remasking", lambda v: v in REMASKING, f"one of {', '.join(REMASKING)}")
         for name in ("max_new_tokens", "num_steps", "top_k"):
@@ -119,12 +156,50 @@ class CriticGPTGenerationConfig(GenerationConfig):
         for name in ("error_threshold", "start_ratio", "end_ratio", "randomness_strength"):
             _check(self, name, lambda v: _is_number(v) and 0.0 <= v <= 1.0, "in [0, 1]")
         _check(self, "top_p", lambda v: _is_number(v) and 0.0 < v <= 1.0, "in (0, 1]")
-        _check(self, "temperature", lambda v: _is_number(v) and v >= 0.0, "at least 0")
+        _check(self, "temperature", lambda v: _is_number(v) and 0.0 <= v < math.inf, "at least 0 and finite")
+        _check(
+            self,
+            "schedule",
+            lambda v: callable(v) or isinstance(v, (list, tuple)) or (isinstance(v, str) and v in SCHEDULES),
+            "linear, cosine, a list of ratios or a function",
+        )
         if self.error_threshold is not None and self.remask_per_step is not None:
             raise ValueError(
                 f"`error_threshold` and `remask_per_step` exclude each other, got {self.error_threshold} and "
                 f"{self.remask_per_step}: give one of the two."
             )
+
+    def check_strategy(self, strategy: str, explicit: set[str], *, critic: bool, external: bool) -> None:
+        """
+        Refuses what contradicts a strategy.
+
+        Args:
+            strategy (`str`): What `remasking` came down to.
+            explicit (`set[str]`): Fields that the call itself set; the others give way silently.
+            critic, external (`bool`): Whether there are a critic head and a `remasking_model`.
+        """
+        if strategy in ("critic", "critic_full") and not critic:
+            raise ValueError(
+                f"`remasking` must not be {strategy!r} for a model without a critic head (`add_critic_head=False`), "
+                f'got {strategy!r}: choose "confidence" or "none", or train a critic.'
+            )
+        if strategy == "external" and not external:
+            raise ValueError('`remasking_model` must be given for `remasking="external"`, got None: pass a callable.')
+        one_pass = strategy in ONE_PASS_REMASKING
+        for name in FILL_ALL_ARGUMENTS if one_pass else ONE_PASS_ARGUMENTS:
+            if name in explicit:
+                family = "one-pass" if one_pass else "fill-all"
+                raise ValueError(
+                    f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got "
+                    f"{getattr(self, name)!r}: leave it out."
+                )
+        for name in ("error_threshold", "remask_per_step", "randomness_strength"):
+            useless = strategy == "none" or (strategy == "random" and name == "error_threshold")
+            if name in explicit and useless and getattr(self, name):
+                raise ValueError(
+                    f"`{name}` has no meaning for `remasking={strategy!r}`, got {getattr(self, name)!r}: leave it "
+                    "out, or choose a strategy that scores tokens."
+                )
 
     def get_generation_mode(self, *args, **kwargs):
         raise NotImplementedError("`get_generation_mode` has no meaning for masked diffusion.")

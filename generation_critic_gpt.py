@@ -34,20 +34,17 @@ from .diffusion_critic_gpt import (
     STREAM_REMASK,
     STREAM_REVEAL,
     STREAM_SAMPLE,
-    padding_attention_mask,
     row_seeds,
     uniforms,
 )
-from .generation_configuration_critic_gpt import (
-    FILL_ALL_ARGUMENTS,
-    ONE_PASS_ARGUMENTS,
-    ONE_PASS_REMASKING,
-    CriticGPTGenerationConfig,
-)
-from .remasking_critic_gpt import apply_remasking_step, remask_ratios, resolve_remasking, reveal_shares
+from .generation_configuration_critic_gpt import ONE_PASS_REMASKING, CriticGPTGenerationConfig
+from .remasking_critic_gpt import apply_remasking_step, remask_ratios, resolve_remasking, reveal_shares, share_of
 
 
 logger = logging.get_logger(__name__)
+
+# Arguments of `from_pretrained` that decide where files come from.
+_LOCATION_ARGUMENTS = ("subfolder", "revision", "token", "cache_dir", "local_files_only", "force_download", "proxies")
 
 
 @dataclass
@@ -93,6 +90,7 @@ class _Run:
         self.config = config
         self.seeds = seeds.to(canvas.input_ids.device)
         self.processors = processors
+        self.warpers = _warpers(config)
         self.streamer = streamer
         self.forward_passes = 0
         self.history = [] if config.return_history else None
@@ -104,11 +102,11 @@ class _Run:
 
     def forward(self, input_ids: torch.Tensor):
         self.forward_passes += 1
-        return self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask)
+        return self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
 
     def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
         draw = None if self.config.temperature == 0 else self.uniforms(STREAM_SAMPLE, step)
-        return predict_tokens(input_ids, logits, self.special_ids, self.processors, draw)
+        return predict_tokens(input_ids, logits, self.special_ids, self.processors, draw, self.warpers)
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         return apply_remasking_step(
@@ -160,40 +158,51 @@ class CriticGPTGenerationMixin:
             logits_processor ([`~transformers.LogitsProcessorList`], *optional*): Applied before temperature, top-k and
                 top-p, on scores `(batch_size * sequence_length, vocab_size)`.
             protected_mask (`torch.BoolTensor` of the same shape, *optional*): Positions that never change. By default
-                every given token; visible tokens left unprotected may be revised.
+                every given token; visible tokens left unprotected may be revised, and a protected [MASK] stays one.
             remasking_model (callable or token classifier, *optional*): Judges tokens for `remasking="external"`:
                 called with `input_ids` and `attention_mask`, higher output = better token.
             seed (`int` or `list[int]`, *optional*): One number, or one a row: a row's result then depends on its own
                 number only, whatever the batch around it.
             generator (`torch.Generator`, *optional*): Used where no seed is given; torch's global one by default.
-            streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]; its `put_draft`, if any, gets
-                every step.
+            streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]. `put` gets what all rows
+                have of a prefix and, in the end, the rest; `put_draft`, if any, every step.
             kwargs: Fields of [`CriticGPTGenerationConfig`], for this call.
 
         Returns:
             [`CriticGPTGenerationOutput`], or the sequences alone with `return_dict_in_generate=False`.
         """
         config, explicit = self._prepare_generation_config(generation_config, kwargs)
+        if input_ids is None:
+            input_ids = torch.empty((1, 0), dtype=torch.long, device=self.device)
+        prefix_only = protected_mask is None and not bool((input_ids == config.mask_token_id).any())
+        if "max_new_tokens" not in explicit and not prefix_only:
+            # A number in the model's own configuration is meant for prefixes.
+            config.max_new_tokens = None
         if remasking_model is not None and config.remasking not in ("auto", "external"):
             raise ValueError(
                 f'`remasking_model` is for `remasking="external"`, got {config.remasking!r}: drop one of the two.'
             )
         strategy = resolve_remasking(
-            config.remasking, external=remasking_model is not None, critic=self._has_critic_to_use(config.remasking)
+            config.remasking, external=remasking_model is not None, critic=self._has_critic_to_use(config)
         )
-        self._check_strategy(config, strategy, explicit, remasking_model)
-        if input_ids is None:
-            input_ids = torch.empty((1, 0), dtype=torch.long, device=self.device)
+        has_critic = getattr(self, "critic_head", None) is not None
+        config.check_strategy(strategy, explicit, critic=has_critic, external=remasking_model is not None)
+        if strategy == "random":
+            # A threshold of the model's own configuration means nothing to chance.
+            config.error_threshold = None
         canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, self.config.max_position_embeddings)
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
-        run = _Run(self, canvas, config, seeds, self._logits_processors(config, logits_processor), streamer)
-        if streamer is not None and input_ids.shape[1] and config.max_new_tokens is not None:
-            streamer.put(input_ids.cpu())
+        run = _Run(self, canvas, config, seeds, LogitsProcessorList(logits_processor or []), streamer)
+        prefix = 0
+        if streamer is not None and config.max_new_tokens is not None:
+            prefix = int(canvas.attention_mask.sum(dim=-1).min()) - config.max_new_tokens
+            if prefix > 0:
+                streamer.put(canvas.input_ids[:, :prefix].cpu())
         if strategy in ONE_PASS_REMASKING:
             sequences = self._generate_one_pass(run, strategy)
         else:
             sequences = self._generate_fill_all(run, strategy, remasking_model)
-        return self._finish(run, sequences, input_ids.shape[1] if config.max_new_tokens is not None else 0)
+        return self._finish(run, sequences, prefix)
 
     def _generate_one_pass(self, run: _Run, strategy: str) -> torch.Tensor:
         """Each step: one pass gives predictions for the masks and the verdict on the visible tokens (DESIGN of PRISM:
@@ -204,24 +213,25 @@ class CriticGPTGenerationMixin:
         first_visible = (editable & (x != mask_id)).sum(dim=-1)
         num_remask = 0 if strategy == "none" else 1 if config.remask_per_step is None else config.remask_per_step
         shares = reveal_shares(config.schedule, config.num_steps)
+        # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
+        draft = first_visible == total
         for step, share in enumerate(shares):
             output = run.forward(x)
             last = step == len(shares) - 1
-            # The small number undoes rounding, so that a third of 36 is 12.
-            target = first_visible + ((total - first_visible) * share + 1e-6).long()
+            target = first_visible + share_of(total - first_visible, share)
             remasked = torch.zeros_like(editable)
             probabilities = None
             if strategy == "critic":
                 probabilities = run.calibration.error_probability(output.critic_logits)
                 if 0 < step < len(shares) - 1:
-                    room = total if config.error_threshold is not None else torch.full_like(total, num_remask)
+                    wanted = total if config.error_threshold is not None else torch.full_like(total, num_remask)
                     _, remasked = run.remask(
                         x,
                         step,
                         critic_scores=probabilities,
                         tie_break=output.critic_logits,
                         # Tokens masked again must still fit among those the schedule leaves masked.
-                        num_remask=torch.minimum(room, (total - target).clamp(min=0)),
+                        num_remask=torch.minimum(wanted, torch.where(draft, total, total - target)),
                     )
             prediction = run.predict(x, output.logits, step)
             noise = run.uniforms(STREAM_REVEAL, step)
@@ -244,9 +254,10 @@ class CriticGPTGenerationMixin:
             prediction = run.predict(x, run.forward(x).logits, step)
             masked = editable & (x == config.mask_token_id)
             filled = torch.where(masked, prediction.tokens, x)
+            if confidence is None:
+                confidence = prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1)
             # A token keeps the probability it was drawn with: a model is not trained to judge its visible tokens.
-            known = prediction.probability if confidence is None else confidence
-            confidence = torch.where(masked, prediction.probability, known)
+            confidence = torch.where(masked, prediction.probability, confidence)
             if step == config.num_steps - 1:
                 run.record(x, filled, torch.zeros_like(editable), None, filled)
                 return filled
@@ -260,7 +271,7 @@ class CriticGPTGenerationMixin:
                 scores["external_scores"] = external_scores(judged)
             elif strategy == "confidence":
                 scores["confidence"] = confidence
-            num_remask = (total * ratios[step + 1] + 1e-6).long() if config.error_threshold is None else None
+            num_remask = share_of(total, ratios[step + 1]) if config.error_threshold is None else None
             after, remasked = run.remask(filled, step, num_remask=num_remask, **scores)
             run.record(x, filled, remasked, probabilities, after)
             # The one place where the loop waits for the device: the adaptive stop.
@@ -269,14 +280,14 @@ class CriticGPTGenerationMixin:
             x = after
         return x
 
-    def _finish(self, run: _Run, sequences: torch.Tensor, prompt_length: int):
-        config, canvas = run.config, run.canvas
-        editable = canvas.editable
+    def _finish(self, run: _Run, sequences: torch.Tensor, prefix: int):
+        config, editable, attention_mask = run.config, run.canvas.editable, run.canvas.attention_mask
         if config.eos_token_id is not None and config.pad_token_id is not None:
             sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
-            editable = editable & (sequences != config.pad_token_id)
+            cut = editable & (sequences == config.pad_token_id)
+            editable, attention_mask = editable & ~cut, attention_mask.masked_fill(cut, 0)
         if run.streamer is not None:
-            run.streamer.put(sequences[:, prompt_length:].cpu())
+            run.streamer.put(sequences[:, prefix:].cpu())
             run.streamer.end()
         if not config.return_dict_in_generate:
             return sequences
@@ -284,8 +295,7 @@ class CriticGPTGenerationMixin:
             sequences=sequences, forward_passes=run.forward_passes, scoring_passes=0, history=run.history
         )
         if config.return_error_probabilities and getattr(self, "has_trained_critic", False):
-            attention_mask = padding_attention_mask(sequences, config.pad_token_id) & canvas.attention_mask
-            logits = self(input_ids=sequences, attention_mask=attention_mask).critic_logits
+            logits = self(input_ids=sequences, attention_mask=attention_mask, return_dict=True).critic_logits
             probabilities = run.calibration.error_probability(logits)
             output.error_probabilities = probabilities.masked_fill(~editable, 0.0)
             output.expected_errors = output.error_probabilities.sum(dim=-1)
@@ -299,6 +309,11 @@ class CriticGPTGenerationMixin:
         CriticGPTGenerationConfig.refuse_unknown(
             {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
         )
+        if not isinstance(generation_config, (CriticGPTGenerationConfig, type(None))):
+            raise ValueError(
+                "`generation_config` must be a CriticGPTGenerationConfig, got a "
+                f"{type(generation_config).__name__}: write `CriticGPTGenerationConfig(num_steps=64)`."
+            )
         explicit = {name for name, value in kwargs.items() if value is not None}
         if generation_config is not None:
             explicit |= {
@@ -322,60 +337,59 @@ class CriticGPTGenerationMixin:
                 "`mask_token_id` must be set to generate, got None: set it in the model's configuration, from the "
                 "tokenizer's `mask_token_id`."
             )
-        if not 0 <= config.mask_token_id < self.config.vocab_size:
-            raise ValueError(
-                f"`mask_token_id` must be in [0, vocab_size = {self.config.vocab_size}), got {config.mask_token_id}: "
-                "take it from the tokenizer the model was trained with."
-            )
+        for name in ("mask_token_id", "pad_token_id"):
+            value = getattr(config, name)
+            if value is not None and not 0 <= value < self.config.vocab_size:
+                raise ValueError(
+                    f"`{name}` must be in [0, vocab_size = {self.config.vocab_size}), got {value}: take it from the "
+                    "tokenizer the model was trained with."
+                )
         return config, explicit
 
-    def _has_critic_to_use(self, remasking: str) -> bool:
+    def _has_critic_to_use(self, config: CriticGPTGenerationConfig) -> bool:
         if getattr(self, "critic_head", None) is None:
             return False
         trained = self.has_trained_critic
+        guides = config.remasking in ("auto", "critic", "critic_full")
+        judges = config.return_error_probabilities and config.return_dict_in_generate
         if not trained:
             logger.warning_once("The critic head has not been trained: train it before it can guide generation.")
-        elif getattr(self, "calibration", None) is None and remasking in ("auto", "critic", "critic_full"):
+        elif getattr(self, "calibration", None) is None and (guides or judges):
             logger.warning_once(
                 "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
                 "scripts/calibrate.py for true ones."
             )
         return trained
 
-    def _check_strategy(self, config, strategy: str, explicit: set[str], remasking_model) -> None:
-        if strategy in ("critic", "critic_full") and getattr(self, "critic_head", None) is None:
-            raise ValueError(
-                f"`remasking` must not be {strategy!r} for a model without a critic head (`add_critic_head=False`), "
-                f'got {strategy!r}: choose "confidence" or "none", or train a critic.'
-            )
-        if strategy == "external" and remasking_model is None:
-            raise ValueError('`remasking_model` must be given for `remasking="external"`, got None: pass a callable.')
-        one_pass = strategy in ONE_PASS_REMASKING
-        for name in FILL_ALL_ARGUMENTS if one_pass else ONE_PASS_ARGUMENTS:
-            if name in explicit:
-                family = "one-pass" if one_pass else "fill-all"
-                raise ValueError(
-                    f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got "
-                    f"{getattr(config, name)!r}: leave it out."
+    def adjust_generation_fn(
+        self, generation_config, from_auto_class, from_pipeline, pretrained_model_name_or_path, **kwargs
+    ) -> None:
+        """Called by `from_pretrained`: takes the configuration passed to it, else the one beside the weights."""
+        if generation_config is not None:
+            self.generation_config = copy.deepcopy(generation_config)
+        elif pretrained_model_name_or_path is not None:
+            location = {name: kwargs[name] for name in _LOCATION_ARGUMENTS if kwargs.get(name) is not None}
+            try:
+                self.generation_config = CriticGPTGenerationConfig.from_pretrained(
+                    pretrained_model_name_or_path,
+                    _from_auto=from_auto_class,
+                    _from_pipeline=from_pipeline,
+                    **location,
                 )
-        for name in ("error_threshold", "remask_per_step", "randomness_strength"):
-            useless = strategy == "none" or (strategy == "random" and name == "error_threshold")
-            if name in explicit and useless and getattr(config, name):
-                raise ValueError(
-                    f"`{name}` has no meaning for `remasking={strategy!r}`, got {getattr(config, name)!r}: leave it "
-                    "out, or choose a strategy that scores tokens."
-                )
+            except OSError:
+                logger.info(f"No generation_config.json in {pretrained_model_name_or_path}: the defaults are used.")
 
-    @staticmethod
-    def _logits_processors(config, extra: LogitsProcessorList | None) -> LogitsProcessorList:
-        processors = LogitsProcessorList(extra or [])
-        if config.temperature not in (0, 1):
-            processors.append(TemperatureLogitsWarper(float(config.temperature)))
-        if config.top_k is not None:
-            processors.append(TopKLogitsWarper(config.top_k))
-        if config.top_p is not None and config.top_p < 1.0:
-            processors.append(TopPLogitsWarper(float(config.top_p)))
-        return processors
+
+def _warpers(config: CriticGPTGenerationConfig) -> LogitsProcessorList:
+    """What shapes the draw of a token; a temperature of 0 draws none."""
+    warpers = LogitsProcessorList()
+    if config.temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(config.temperature)))
+    if config.top_k is not None:
+        warpers.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(float(config.top_p)))
+    return warpers
 
 
 __all__ = ["CriticGPTGenerationMixin", "CriticGPTGenerationOutput", "DenoisingStep"]

@@ -103,6 +103,10 @@ class CriticGPTRotaryEmbedding(nn.Module):
         return cos.to(x.dtype), sin.to(x.dtype)
 
 
+class ResidualProjection(nn.Linear):
+    """A linear layer whose output is added to the residual stream; its initial weights shrink with depth (GPT-2)."""
+
+
 class CriticGPTAttention(nn.Module):
     """Multi-head self-attention, bidirectional unless `config.is_causal`."""
 
@@ -116,7 +120,7 @@ class CriticGPTAttention(nn.Module):
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.o_proj = ResidualProjection(config.hidden_size, config.hidden_size, bias=config.use_bias)
 
     def forward(
         self,
@@ -152,7 +156,7 @@ class CriticGPTMLP(nn.Module):
         super().__init__()
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.use_bias)
         self.act_fn = ACT2FN[config.hidden_act]
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
+        self.down_proj = ResidualProjection(config.intermediate_size, config.hidden_size, bias=config.use_bias)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
@@ -201,19 +205,23 @@ class CriticGPTPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _can_record_outputs = {"hidden_states": CriticGPTLayer, "attentions": CriticGPTAttention}
+    # The losses are means over what the model sees: the stock Trainer must divide by the accumulation steps itself.
+    accepts_loss_kwargs = False
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
-        super()._init_weights(module)
-        if isinstance(module, CriticGPTPreTrainedModel):
-            # Residual projections shrink with depth, so that the stream's variance does not grow (GPT-2).
-            std = self.config.initializer_range / (2 * self.config.num_hidden_layers) ** 0.5
-            for name, parameter in module.named_parameters():
-                if name.endswith(("o_proj.weight", "down_proj.weight")):
-                    init.normal_(parameter, mean=0.0, std=std)
+        # Transformers calls this only for modules with parameters of their own, at least outside its own package:
+        # what is set here must not hang on a container such as the attention or the model.
         if isinstance(module, CriticHead):
-            # Zero: an untrained critic says one half everywhere, and can be told from a trained one.
+            # Zero: an untrained critic says one half everywhere, and can be told from a trained one. Nothing is
+            # drawn, so the same seed gives the same other parameters with and without a critic.
             init.zeros_(module.weight)
+            return
+        super()._init_weights(module)
+        if isinstance(module, ResidualProjection):
+            # Two of them write into the stream in each layer, whose variance would otherwise grow with depth.
+            std = self.config.initializer_range / (2 * self.config.num_hidden_layers) ** 0.5
+            init.normal_(module.weight, mean=0.0, std=std)
         if isinstance(module, SequenceScoreHead):
             init.constant_(module.scale, self.config.regression_scale_init)
             init.zeros_(module.shift)
@@ -237,6 +245,11 @@ class CriticGPTPreTrainedModel(PreTrainedModel):
         """Makes every parameter of the trunk trainable again."""
         for parameter in self.base_model.parameters():
             parameter.requires_grad_(True)
+
+
+def first_real_position(attention_mask: torch.Tensor) -> torch.LongTensor:
+    """Index (B,) of each row's first token that is not padding; 0 unless the padding is on the left."""
+    return attention_mask.long().argmax(dim=-1)
 
 
 @auto_docstring
@@ -279,6 +292,9 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
             )
         if position_ids is None:
             position_ids = torch.arange(length, device=inputs_embeds.device).unsqueeze(0)
+            if self.embed_positions is not None and attention_mask is not None:
+                # Learnt positions start at the first real token, so that padding on the left changes nothing either.
+                position_ids = (position_ids - first_real_position(attention_mask)[:, None]).clamp(min=0)
         # Falls back to the bidirectional mask where `config.is_causal` is False.
         mask = create_causal_mask(
             config=self.config,
@@ -310,6 +326,10 @@ class CriticHead(nn.Linear):
 
     def __init__(self, hidden_size: int):
         super().__init__(hidden_size, 1, bias=False)
+
+    def reset_parameters(self) -> None:
+        # The parent's draws would shift those of every module built later.
+        nn.init.zeros_(self.weight)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return super().forward(hidden_states).squeeze(-1)
@@ -406,43 +426,66 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
         logits = self.lm_head(outputs.last_hidden_state)  # (B, T, V)
-        output = CriticGPTMaskedLMOutput(
+        losses = {}
+        if labels is not None:
+            losses = self._lm_losses(logits, labels, loss_weights, attention_mask)
+            if self.critic_head is not None and critic_pass:
+                if input_ids is None:
+                    raise ValueError(
+                        "`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids, or "
+                        "`critic_pass=False`."
+                    )
+                # The same call as above on other ids; what it records would be thrown away.
+                encoding = {**kwargs, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
+                encoding |= {"attention_mask": attention_mask, "position_ids": position_ids}
+                losses |= self._critic_losses(
+                    lambda ids: self.model(input_ids=ids, **encoding).last_hidden_state,
+                    input_ids,
+                    logits,
+                    labels,
+                    fill_mask,
+                    fill_uniforms,
+                )
+            losses["loss"] = self._combine(losses)
+        # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
+        return CriticGPTMaskedLMOutput(
             logits=logits,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             critic_logits=None if self.critic_head is None else self.critic_head(outputs.last_hidden_state),
+            **losses,
         )
-        if labels is None:
-            return output
 
-        # 1. The language model's loss, each cross-entropy computed once.
+    def _lm_losses(self, logits, labels, loss_weights, attention_mask) -> dict[str, torch.Tensor]:
+        """The language model's loss, each cross-entropy computed once."""
         token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
         if loss_weights is None:
             num_items = (labels != -100).sum()
         else:
             token_loss = token_loss * loss_weights
-            num_items = token_loss.numel() if attention_mask is None else attention_mask.sum()
-        output.lm_token_loss = token_loss
-        output.loss = output.lm_loss = token_loss.sum() / torch.as_tensor(num_items, device=logits.device).clamp(min=1)
-        if self.critic_head is None:
-            return output
+            num_items = (torch.ones_like(labels) if attention_mask is None else attention_mask).sum()
+        return {"lm_token_loss": token_loss, "lm_loss": token_loss.sum() / num_items.clamp(min=1)}
 
-        # 2. The second pass: the critic, and the LM at the filled positions.
-        if not critic_pass:
-            # The head still takes part, so that no process of a distributed run waits for its gradient.
-            output.loss = output.loss + 0.0 * self.critic_head.weight.sum()
-            return output
-        if input_ids is None:
-            raise ValueError("`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids.")
-        if self.training and fill_uniforms is None:
-            fill_mask, fill_uniforms = self._draw_filling(input_ids, labels, fill_mask)
-        second = critic_second_pass(
-            lambda ids: (
-                self.model(input_ids=ids, attention_mask=attention_mask, position_ids=position_ids).last_hidden_state
-            ),
+    def _critic_losses(
+        self, encode, input_ids, logits, labels, fill_mask, fill_uniforms
+    ) -> dict[str, torch.Tensor | None]:
+        """The second pass: the critic, and the LM at the filled positions."""
+        if self.training:
+            # Without a collator's draws: from torch's global generator.
+            shape, device = input_ids.shape, input_ids.device
+            if fill_mask is None:
+                mask_id = self.config.mask_token_id
+                masked = labels != -100 if mask_id is None else input_ids == mask_id
+                share = torch.rand((shape[0], 2), device=device)
+                fill_mask = fill_positions(masked, self.config.critic_regime, share, torch.rand(shape, device=device))
+            if fill_uniforms is None:
+                fill_uniforms = torch.rand(shape, device=device)
+        return critic_second_pass(
+            encode,
             self.lm_head,
             self.critic_head,
             input_ids,
@@ -452,23 +495,18 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             fill_uniforms,
             self.config,
         )
-        for name, value in second.items():
-            output[name] = value
-        # 3. One number, for people without our Trainer.
-        output.loss = output.loss + self.config.critic_alpha * output.critic_loss
-        if output.correction_loss is not None:
-            output.loss = output.loss + self.config.correction_alpha * output.correction_loss
-        return output
 
-    def _draw_filling(self, input_ids, labels, fill_mask):
-        """Training without a collator's draws: takes them from torch's global generator."""
-        shape, device = input_ids.shape, input_ids.device
-        if fill_mask is None:
-            mask_id = self.config.mask_token_id
-            masked = labels != -100 if mask_id is None else input_ids == mask_id
-            share = torch.rand((shape[0], 2), device=device)
-            fill_mask = fill_positions(masked, self.config.critic_regime, share, torch.rand(shape, device=device))
-        return fill_mask, torch.rand(shape, device=device)
+    def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        """One number, for people without our Trainer."""
+        loss = losses["lm_loss"]
+        if "critic_loss" in losses:
+            loss = loss + self.config.critic_alpha * losses["critic_loss"]
+        elif self.critic_head is not None:
+            # The head still takes part, so that no process of a distributed run waits for its gradient.
+            loss = loss + 0.0 * self.critic_head.weight.sum()
+        if "correction_loss" in losses:
+            loss = loss + self.config.correction_alpha * losses["correction_loss"]
+        return loss
 
     @torch.no_grad()
     def critic_scores(
@@ -493,8 +531,8 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
                 "`add_critic_head` must be True for critic scores, got False: load the model with "
                 "`add_critic_head=True` and train the critic."
             )
-        hidden_states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return self.critic_head(hidden_states)
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
+        return self.critic_head(outputs.last_hidden_state)
 
     @property
     def has_trained_critic(self) -> bool:
@@ -538,6 +576,7 @@ class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
@@ -563,8 +602,9 @@ class SequenceScoreHead(nn.Linear):
 
 @auto_docstring(
     custom_intro="""
-    CriticGPT judging whole sequences from the state of position 0. With `num_labels=1` it is a scorer: `logits` are
-    scores in (0, 1), trained by mean squared error towards targets in [0, 1]; with more labels a classifier.
+    CriticGPT judging whole sequences from the state of the first real token. With `num_labels=1` it is a scorer:
+    `logits` are scores in (0, 1), trained by mean squared error towards targets in [0, 1]; with more labels a
+    classifier.
     """
 )
 class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
@@ -593,22 +633,25 @@ class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
         r"""
         labels (`torch.Tensor`, *optional*):
             Scores in [0, 1] of shape `(batch_size,)` with `num_labels=1`; classes `(batch_size,)`, or a 0/1 matrix
-            `(batch_size, num_labels)` of floats, otherwise.
+            `(batch_size, num_labels)`, otherwise.
         """
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
-        logits = self.score(self.dropout(outputs.last_hidden_state[:, 0]))
+        states = outputs.last_hidden_state
+        first = 0 if attention_mask is None else first_real_position(attention_mask)
+        logits = self.score(self.dropout(states[torch.arange(len(states), device=states.device), first]))
         loss = None
         if labels is not None:
             if self.num_labels == 1:
                 loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype).view(-1))
-            elif labels.is_floating_point():
-                loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+            elif labels.shape == logits.shape:
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
             else:
                 loss = nn.functional.cross_entropy(logits, labels.view(-1))
         return SequenceClassifierOutput(

@@ -4,7 +4,9 @@
 Letters: B batch, T positions, V vocabulary. Scores: higher = more likely wrong = masked again first.
 """
 
+import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 
@@ -22,9 +24,9 @@ def remask_ratios(
 
     Args:
         schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"cosine"`: the
-            same two ends joined by a quarter cosine wave; a list with one ratio an iteration; or a function of the
-            progress in [0, 1].
-        num_steps (`int`): Number of iterations N; a single iteration has the ratio `end`.
+            same two ends joined by a quarter cosine wave; a list with one ratio an iteration; or a function that gives
+            the ratio for a progress in [0, 1]. A list and a function know no `start` and `end`.
+        num_steps (`int`): Number of iterations N; a single iteration has the progress 1, hence the ratio `end`.
         start, end (`float`, *optional*, default to 0.95 and 0.05): Ratios in [0, 1] of the first and last iteration.
 
     Returns:
@@ -39,10 +41,15 @@ def remask_ratios(
         ratios = [float(ratio) for ratio in schedule]
     else:
         progress = [i / (num_steps - 1) if num_steps > 1 else 1.0 for i in range(num_steps)]
-        ratios = [end + (start - end) * _decay(schedule, p) for p in progress]
+        if callable(schedule):
+            ratios = [float(schedule(p)) for p in progress]
+        else:
+            ratios = [end + (start - end) * _decay(schedule, p) for p in progress]
     for i, ratio in enumerate(ratios):
         if not 0.0 <= ratio <= 1.0:
-            raise ValueError(f"`schedule` must give ratios in [0, 1], got {ratio} at step {i}: correct the schedule.")
+            raise ValueError(
+                f"`schedule` must give ratios in [0, 1], got {ratio} at step {i}: correct it, or its two ends."
+            )
     return ratios
 
 
@@ -56,21 +63,35 @@ def reveal_shares(schedule: str | list[float] | Callable[[float], float], num_st
         num_steps (`int`): Number of denoising steps.
 
     Returns:
-        `list[float]`: `num_steps` shares in [0, 1]; the last is 1.
+        `list[float]`: `num_steps` shares in [0, 1], none smaller than the one before; the last is 1.
     """
-    if isinstance(schedule, (list, tuple)):
-        return [*(1.0 - ratio for ratio in remask_ratios(schedule, num_steps)[:-1]), 1.0]
-    return [1.0 - _decay(schedule, (i + 1) / num_steps) for i in range(num_steps - 1)] + [1.0]
+    if not isinstance(schedule, (list, tuple)):
+        curve = schedule if callable(schedule) else lambda progress: _decay(schedule, progress)
+        schedule = [float(curve((i + 1) / num_steps)) for i in range(num_steps - 1)] + [0.0]
+    masked = remask_ratios(schedule, num_steps)[:-1]
+    for i, (before, after) in enumerate(pairwise(masked)):
+        if after > before:
+            raise ValueError(
+                f"`schedule` must not rise where masks are only lifted, got {after} after {before} at step {i + 1}: "
+                "let it fall."
+            )
+    return [*(1.0 - ratio for ratio in masked), 1.0]
 
 
-def _decay(schedule: str | Callable[[float], float], progress: float) -> float:
+def share_of(count: torch.Tensor, share: float) -> torch.Tensor:
+    """
+    The share (in [0, 1]) of each count, rounded down. Computed in integers, so that a third of 36 is 12 and 29 % of
+    300 are 87 on every device; the 2**-20 added undoes the rounding of the share itself.
+    """
+    return (count * round(share * 2**40) + 2**20) >> 40
+
+
+def _decay(schedule: str, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
-    if callable(schedule):
-        return float(schedule(progress))
     if schedule == "linear":
         return 1.0 - progress
     if schedule == "cosine":
-        return float(torch.cos(torch.tensor(progress * torch.pi / 2, dtype=torch.float64)))
+        return math.cos(progress * math.pi / 2)
     raise ValueError(f"`schedule` must be linear, cosine, a list or a function, got {schedule!r}: choose one.")
 
 
@@ -86,7 +107,8 @@ def select_worst(
     The `count` eligible positions of each row with the highest scores.
 
     Args:
-        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Finite; higher is selected first.
+        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Higher is selected first, and NaN before
+            any number.
         eligible (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where selection is allowed.
         count (`torch.LongTensor` of shape `(batch_size,)` or `int`): How many; all eligible ones where there are
             fewer, none where it is negative.
@@ -97,27 +119,25 @@ def select_worst(
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
     if tie_break is None:
-        order = None
-        keys = scores
+        ranking = scores.argsort(dim=-1, descending=True, stable=True)
     else:
         order = tie_break.argsort(dim=-1, descending=True, stable=True)
-        keys = scores.gather(-1, order)
-    keys = keys.masked_fill(~(eligible if order is None else eligible.gather(-1, order)), float("-inf"))
-    ranking = keys.argsort(dim=-1, descending=True, stable=True)
-    if order is not None:
-        ranking = order.gather(-1, ranking)
+        ranking = order.gather(-1, scores.gather(-1, order).argsort(dim=-1, descending=True, stable=True))
     count = torch.as_tensor(count, device=scores.device).expand(scores.shape[0])
-    count = torch.minimum(count, eligible.sum(dim=-1))
-    chosen = torch.arange(scores.shape[-1], device=scores.device)[None, :] < count[:, None]
+    # The first `count` eligible ones of the ranking, whatever number stands at the others.
+    ranked = eligible.gather(-1, ranking)
+    chosen = ranked & (ranked.cumsum(dim=-1) <= count[:, None])
     return torch.zeros_like(eligible).scatter(-1, ranking, chosen)
 
 
-def unmasking_order(logits: torch.Tensor, probabilities: torch.Tensor, unmasking: str, noise: torch.Tensor):
+def unmasking_order(
+    logits: torch.Tensor, probabilities: torch.Tensor, unmasking: str, noise: torch.Tensor
+) -> torch.Tensor:
     """
     How eagerly each masked position is revealed, higher first.
 
     Args:
-        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Processed predictions.
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions.
         probabilities (`torch.FloatTensor` of the same shape): Their softmax.
         unmasking (`str`): `"confidence"` (largest probability), `"margin"` (its lead over the second, Kim et al.
             2025), `"entropy"` (lowest first), `"random"`, `"left_to_right"`.
@@ -135,7 +155,11 @@ def unmasking_order(logits: torch.Tensor, probabilities: torch.Tensor, unmasking
         return torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
     if unmasking == "random":
         return noise
-    return -torch.arange(logits.shape[1], dtype=probabilities.dtype, device=logits.device).expand(logits.shape[:2])
+    if unmasking == "left_to_right":
+        return -torch.arange(logits.shape[1], dtype=probabilities.dtype, device=logits.device).expand(logits.shape[:2])
+    raise ValueError(
+        f"`unmasking` must be confidence, margin, entropy, random or left_to_right, got {unmasking!r}: choose one."
+    )
 
 
 REMASKING_PRECEDENCE = ("external", "critic", "confidence", "random")
@@ -224,9 +248,18 @@ def apply_remasking_step(
     }
     if source not in scores:
         raise ValueError(f"`remasking` must be auto or one of {', '.join(scores)}, got {source!r}: choose one.")
-    if scores[source] is None or (randomness_strength > 0 and noise is None):
-        missing = "noise" if source == "random" or scores[source] is not None else source
-        raise ValueError(f"`{missing}` must be given for `remasking={source!r}`, got None: pass a (B, T) tensor.")
+    argument = {"external": "external_scores", "critic": "critic_scores", "random": "noise"}.get(source, source)
+    for name, tensor in ((argument, scores[source]), ("noise", noise)):
+        if tensor is None and (name == argument or randomness_strength > 0):
+            raise ValueError(
+                f"`{name}` must be given for `remasking={source!r}` and `randomness_strength={randomness_strength}`, "
+                "got None: pass a (B, T) tensor."
+            )
+        if tensor is not None and tensor.shape != input_ids.shape:
+            raise ValueError(
+                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got {tuple(tensor.shape)}: "
+                "give one number a token."
+            )
     eligible = input_ids != mask_token_id
     if protected_mask is not None:
         eligible = eligible & ~protected_mask.bool()
@@ -234,7 +267,8 @@ def apply_remasking_step(
         eligible = eligible & attention_mask.bool()
     score = scores[source]
     if error_threshold is not None:
-        eligible = eligible & (score > error_threshold)
+        # Not `score > error_threshold`: a broken score (NaN) must not pass for a safe one.
+        eligible = eligible & ~(score <= error_threshold)
     if randomness_strength > 0:
         score = (1.0 - randomness_strength) * score + randomness_strength * noise.to(score.dtype)
     count = input_ids.shape[-1] if num_remask is None else num_remask

@@ -4,12 +4,21 @@ import re
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(encoding="utf-8")).group(1)
 
 VIZ = ["matplotlib>=3.8"]
+
+
+class BuildPackage(build_py):
+    """Leaves this file out: it lies in the package's folder, but is no module of it."""
+
+    def find_package_modules(self, package, package_dir):
+        return [found for found in super().find_package_modules(package, package_dir) if found[1] != "setup"]
+
 
 setup(
     name="critic_gpt",
@@ -20,6 +29,7 @@ setup(
     author="the critic_gpt developers",
     license="Apache-2.0",
     python_requires=">=3.11",
+    cmdclass={"build_py": BuildPackage},
     package_dir={"critic_gpt": "."},
     packages=[
         "critic_gpt",
@@ -31,6 +41,7 @@ setup(
     ],
     install_requires=[
         "torch>=2.8",
+        "numpy>=1.26",
         "transformers>=5.23,<6",
         "datasets>=4.0",
         "accelerate>=1.10",

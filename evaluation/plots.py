@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.evaluation.metrics import reliability_bins
 
 
 # Okabe and Ito's palette (2008), told apart with every kind of colour vision; markers say it a second time.
@@ -171,3 +175,17 @@ def plot_quality_by_forward_passes(
     _tidy(axes)
     axes.legend(frameon=False, fontsize=9, loc="best")
     return _save(figure, path)
+
+
+def plot_calibration(path: str | os.PathLike, critic_logits, target, calibration: CriticCalibration) -> Path:
+    """`plot_reliability` of a table: the plain sigmoid of the scores against the table's probabilities.
+
+    Args:
+        path (`str` or `os.PathLike`): the picture.
+        critic_logits (array of any shape): raw scores.
+        target (array of the same shape): 1 wrong, 0 right.
+        calibration (`CriticCalibration`): the table.
+    """
+    logits = torch.as_tensor(critic_logits)
+    before = reliability_bins(logits.sigmoid(), target)
+    return plot_reliability(path, before, reliability_bins(calibration.error_probability(logits), target))

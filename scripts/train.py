@@ -7,16 +7,17 @@ Trains a masked diffusion language model with a critic on prepared data.
 
 Every field of `CriticGPTConfig` that shapes the model or its critic and every field of `CriticTrainingArguments` is a
 flag. `--resume_from_checkpoint auto` goes on from the last checkpoint in the output folder, if there is one.
+`--model_name_or_path` begins with a trained model, which keeps its own settings where no flag says otherwise.
 """
 
 import json
-import math
 import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -24,22 +25,36 @@ from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, Cri
 from critic_gpt.tasks import load_prepared
 
 
+# What a new model is made of where no flag says otherwise; all else comes from `CriticGPTConfig`.
+NEW_MODEL = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+# Fields that cannot change once there are weights.
+SHAPE = (*NEW_MODEL, "position_embedding_type")
+# Width of a model from which bf16 autocast pays on processors with AMX tiles. Time of a whole training step in fp32
+# over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, machine shared with other work,
+# 2026-11-22, best of each (median of pairs): width 128: 0.97 (1.04), 256: 1.80 (1.96), 384: 2.06 (2.14), 512: 2.75
+# (2.96); on two threads at width 128: 0.86 (0.88). At 128 x 36 tokens, width 128, quiet machine: 0.68.
+BF16_CPU_WIDTH = 256
+
+
 @dataclass
 class ModelArguments:
-    """Which model to begin with, or how to build a new one."""
+    """Which model to begin with, or how to build a new one. What is left out: the model's own, or the default."""
 
     model_name_or_path: str | None = field(default=None, metadata={"help": "Begin with this model."})
-    hidden_size: int = field(default=128, metadata={"help": "Width."})
-    num_hidden_layers: int = field(default=4, metadata={"help": "Blocks."})
-    num_attention_heads: int = field(default=4, metadata={"help": "Attention heads."})
-    hidden_dropout: float = field(default=0.0, metadata={"help": "Dropout on embeddings and residual branches."})
-    attention_dropout: float = field(default=0.0, metadata={"help": "Dropout on attention weights."})
-    add_critic_head: bool = field(default=False, metadata={"help": "Add a critic head."})
-    critic_alpha: float = field(default=0.5, metadata={"help": "Weight of the critic's loss."})
-    critic_regime: str = field(default="mixed", metadata={"help": "full, partial or mixed."})
-    critic_fill: str = field(default="multinomial", metadata={"help": "multinomial or argmax."})
-    critic_target_scope: str = field(default="masked_only", metadata={"help": "Positions the critic is judged on."})
-    correction_alpha: float = field(default=0.5, metadata={"help": "Weight of the second pass's LM term."})
+    hidden_size: int | None = field(default=None, metadata={"help": "Width; 128 in a new model."})
+    num_hidden_layers: int | None = field(default=None, metadata={"help": "Blocks; 4 in a new model."})
+    num_attention_heads: int | None = field(default=None, metadata={"help": "Attention heads; 4 in a new model."})
+    position_embedding_type: str | None = field(default=None, metadata={"help": "rotary (default) or absolute."})
+    hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout outside of attention; default 0."})
+    attention_dropout: float | None = field(default=None, metadata={"help": "Dropout on attention; default 0."})
+    add_critic_head: bool | None = field(default=None, metadata={"help": "Add a critic head; default False."})
+    critic_alpha: float | None = field(default=None, metadata={"help": "Weight of the critic's loss; default 0.5."})
+    critic_regime: str | None = field(default=None, metadata={"help": "full, partial or mixed (default)."})
+    critic_fill: str | None = field(default=None, metadata={"help": "multinomial (default) or argmax."})
+    critic_target_scope: str | None = field(default=None, metadata={"help": "Positions the critic is judged on."})
+    correction_alpha: float | None = field(
+        default=None, metadata={"help": "Weight of the second pass's LM term; default 0.5."}
+    )
 
 
 @dataclass
@@ -47,47 +62,75 @@ class DataArguments:
     """Where the data lies, and how to compute."""
 
     data_dir: str = field(metadata={"help": "Folder written by scripts/prepare_data.py."})
-    precision: str = field(
-        default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where the device computes it in hardware."}
-    )
+    precision: str = field(default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where it is faster."})
 
 
-def bf16_is_fast() -> bool:
-    """Whether this machine multiplies bfloat16 matrices in hardware (CUDA, or AMX tiles on the processor)."""
+def bf16_is_fast(hidden_size: int) -> bool:
+    """Whether bfloat16 makes training a model of this width faster here."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False)) and hidden_size >= BF16_CPU_WIDTH
+
+
+def precision_flags(argv: list[str], model_arguments: ModelArguments, precision: str) -> list[str]:
+    """The flags of `CriticTrainingArguments` that bring a precision about."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"`precision` must be auto, fp32 or bf16, got {precision!r}: choose one of these.")
+    own = [word for word in argv if word.split("=")[0] in ("--bf16", "--fp16", "--no_bf16")]
+    if own:
+        if precision != "auto":
+            raise ValueError(f"`precision` must be auto beside {own[0]}, got {precision!r}: give one of the two.")
+        return []
+    if precision == "auto":
+        path, width = model_arguments.model_name_or_path, model_arguments.hidden_size or NEW_MODEL["hidden_size"]
+        if path is not None:
+            width = CriticGPTConfig.from_pretrained(path).hidden_size
+        precision = "bf16" if bf16_is_fast(width) else "fp32"
+    if precision == "fp32":
+        return []
+    return ["--bf16", "True"] + ([] if torch.cuda.is_available() else ["--use_cpu", "True"])
 
 
 def build_model(arguments: ModelArguments, tokenizer, sequence_length: int) -> CriticGPTForMaskedLM:
-    """A new model of the given shape, or a trained one with the critic's fields of this run."""
-    fields = asdict(arguments)
-    name = fields.pop("model_name_or_path")
-    fields.update(mask_token_id=tokenizer.mask_token_id, pad_token_id=tokenizer.pad_token_id)
-    if name is not None:
-        for shape in ("hidden_size", "num_hidden_layers", "num_attention_heads"):
-            fields.pop(shape)
-        model = CriticGPTForMaskedLM.from_pretrained(name, **fields)
-        if model.config.vocab_size < len(tokenizer):
+    """A new model of the given shape, or a trained one with what the flags of this run change about it."""
+    fields = {name: value for name, value in asdict(arguments).items() if value is not None}
+    name = fields.pop("model_name_or_path", None)
+    special = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("mask", "pad", "bos", "eos")}
+    if name is None:
+        fields = {**NEW_MODEL, **special, **fields}
+        config = CriticGPTConfig(vocab_size=len(tokenizer), max_position_embeddings=sequence_length, **fields)
+        return CriticGPTForMaskedLM(config)
+    for shape in SHAPE:
+        if shape in fields:
             raise ValueError(
-                f"`model_name_or_path` must know all {len(tokenizer)} tokens of the data, got a vocabulary of "
-                f"{model.config.vocab_size}: prepare the data with the model's own tokenizer (--tokenizer {name})."
+                f"`{shape}` must be left out beside `model_name_or_path`, got {fields[shape]!r}: a trained "
+                "model keeps its shape."
             )
-        return model
-    config = CriticGPTConfig(vocab_size=len(tokenizer), max_position_embeddings=sequence_length, **fields)
-    return CriticGPTForMaskedLM(config)
+    model = CriticGPTForMaskedLM.from_pretrained(name, **fields)
+    if model.config.vocab_size < len(tokenizer) or model.config.mask_token_id != tokenizer.mask_token_id:
+        raise ValueError(
+            f"`model_name_or_path` must know the data's {len(tokenizer)} tokens and its [MASK] "
+            f"{tokenizer.mask_token_id}, got a model of {model.config.vocab_size} tokens with [MASK] "
+            f"{model.config.mask_token_id}: prepare the data with the model's own tokenizer (--tokenizer {name})."
+        )
+    if model.config.max_position_embeddings < sequence_length:
+        raise ValueError(
+            f"`model_name_or_path` must take sequences of {sequence_length} tokens as the data has them, got a model "
+            f"for {model.config.max_position_embeddings}: prepare shorter sequences (--sequence_length)."
+        )
+    return model
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Runs one training; returns the metrics of the final evaluation."""
-    parser = HfArgumentParser((ModelArguments, DataArguments, CriticTrainingArguments))
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, CriticTrainingArguments), description=__doc__.split("\n")[1]
+    )
     argv = list(sys.argv[1:] if argv is None else argv)
-    precision = parser.parse_known_args(argv)[0].precision
-    if precision not in ("auto", "fp32", "bf16"):
-        parser.error(f"`precision` must be auto, fp32 or bf16, got {precision!r}: choose one of these.")
-    if precision == "bf16" or (precision == "auto" and bf16_is_fast()):
-        # Has to be known when the arguments are made: they set accelerate up.
-        argv += ["--bf16", "True"] + ([] if torch.cuda.is_available() else ["--use_cpu", "True"])
+    # Precision has to be known when the training arguments are made: they set accelerate up.
+    known = parser.parse_known_args(argv)[0]
+    wanted = ModelArguments(known.model_name_or_path, hidden_size=known.hidden_size)
+    argv += precision_flags(argv, wanted, known.precision)
     model_arguments, data_arguments, args = parser.parse_args_into_dataclasses(argv)
     set_seed(args.seed)
     dataset, tokenizer, task = load_prepared(data_arguments.data_dir)
@@ -115,10 +158,17 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         temporary = path.with_suffix(".tmp")
         temporary.write_text(json.dumps(metrics, indent=2) + "\n")
         temporary.replace(path)
-        bound = metrics.get("eval_lm_loss", math.nan)
-        print(f"Saved to {args.output_dir}; language model bound {bound:.4f} nats a token on validation data.")
+        bound = ""
+        if "eval_lm_loss" in metrics:
+            bound = f"; language model bound {metrics['eval_lm_loss']:.4f} nats a token on validation data"
+        print(f"Saved to {args.output_dir}{bound}.")
     return metrics
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except StrictDataclassClassValidationError as error:
+        sys.exit(f"train: {error.__cause__ or error}")
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"train: {error}")

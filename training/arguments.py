@@ -37,9 +37,15 @@ class CriticTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.critic_warmup_start < 0:
+        for name in ("critic_warmup_start", "critic_warmup_end"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: give an optimizer step.")
+        if not 0.0 < self.min_mask_rate <= 1.0:
+            raise ValueError(f"`min_mask_rate` must be in (0, 1], got {self.min_mask_rate}: 0.001 is usual.")
+        if self.remove_unused_columns:
             raise ValueError(
-                f"`critic_warmup_start` must be at least 0, got {self.critic_warmup_start}: give an optimizer step."
+                "`remove_unused_columns` must be False, got True: the collator picks its columns itself, and the ids "
+                "of the examples, from which it draws, would be removed."
             )
 
 

@@ -47,11 +47,12 @@ class DataCollatorForMaskedDiffusion:
             `"partial"`, `"mixed"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
         seed (`int`, *optional*, defaults to 0): Of all draws.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1].
-        evaluation (`bool`, *optional*, defaults to `False`): The same corruption at every call, and times drawn by row.
+        evaluation (`bool`, *optional*, defaults to `False`): The same corruption at every call, times drawn by row.
         pad_to_multiple_of (`int`, *optional*): Rounds the length up.
 
-    Each example is a mapping with `input_ids` and optionally `protected_mask` (1 = never masked). An `attention_mask`
-    that comes with the data is ignored: padding is the only thing that is ever hidden.
+    Each example is a mapping with `input_ids` and optionally `protected_mask` (1 = never masked). A [MASK] that stands
+    in the data already is a hole without a truth and stays unsupervised. An `attention_mask` that comes with the data
+    is ignored: padding is the only thing that is ever hidden.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -74,25 +75,29 @@ class DataCollatorForMaskedDiffusion:
             )
         if not 0.0 < self.min_mask_rate <= 1.0:
             raise ValueError(f"`min_mask_rate` must be in (0, 1], got {self.min_mask_rate}: 0.001 is usual.")
+        if self.pad_to_multiple_of is not None and self.pad_to_multiple_of < 1:
+            raise ValueError(
+                f"`pad_to_multiple_of` must be None or at least 1, got {self.pad_to_multiple_of}: 8 is usual."
+            )
 
     def for_evaluation(self) -> "DataCollatorForMaskedDiffusion":
         """The same collator with fixed corruption."""
         return replace(self, evaluation=True)
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        input_ids = self._pad([example["input_ids"] for example in examples], self.tokenizer.pad_token_id)
-        attention_mask = padding_attention_mask(input_ids, self.tokenizer.pad_token_id)
-        self._warn_of_foreign_mask(examples)
-        maskable = attention_mask.bool()
-        if "protected_mask" in examples[0]:
-            maskable &= self._pad([example["protected_mask"] for example in examples], 1) == 0
-        length = input_ids.shape[1]
+        pad_token_id, mask_token_id = self.tokenizer.pad_token_id, self.tokenizer.mask_token_id
+        rows = [torch.as_tensor(example["input_ids"], dtype=torch.int64) for example in examples]
+        self._check(rows)
+        input_ids = self._pad(rows, 0 if pad_token_id is None else pad_token_id)  # (B, T)
+        attention_mask = padding_attention_mask(input_ids, pad_token_id)
+        self._warn_of_foreign_mask(examples, rows)
+        maskable = attention_mask.bool() & (input_ids != mask_token_id)
+        if any("protected_mask" in example for example in examples):
+            maskable &= self._pad(_protected_rows(examples, rows), 1) == 0
         seeds = self._row_seeds(examples, input_ids)
 
         times = self._times(seeds)
-        noisy = corrupt(
-            input_ids, times, uniforms(seeds, STREAM_MASK, 0, length), self.tokenizer.mask_token_id, maskable
-        )
+        noisy = corrupt(input_ids, times, self._draw(seeds, STREAM_MASK, rows, input_ids), mask_token_id, maskable)
         batch = {
             "input_ids": noisy.input_ids,
             "attention_mask": attention_mask,
@@ -104,10 +109,24 @@ class DataCollatorForMaskedDiffusion:
                 noisy.labels != -100,
                 self.critic_regime,
                 uniforms(seeds, STREAM_FILL_SHARE, 0, 2),
-                uniforms(seeds, STREAM_FILL_POSITION, 0, length),
+                self._draw(seeds, STREAM_FILL_POSITION, rows, input_ids),
             )
-            batch["fill_uniforms"] = uniforms(seeds, STREAM_FILL_TOKEN, 0, length)
+            batch["fill_uniforms"] = self._draw(seeds, STREAM_FILL_TOKEN, rows, input_ids)
         return batch
+
+    # ---- randomness ----
+
+    def _draw(
+        self, seeds: torch.Tensor, stream: int, rows: list[torch.Tensor], input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Uniform numbers (B, T) that belong to a row's tokens, wherever padding moves them."""
+        length = input_ids.shape[1]
+        drawn = uniforms(seeds, stream, 0, length)
+        if self.tokenizer.padding_side != "left":
+            return drawn
+        shift = torch.tensor([length - len(row) for row in rows])[:, None]
+        # Padding takes the numbers that are left over: it is never masked.
+        return drawn.gather(1, (torch.arange(length)[None, :] - shift) % length)
 
     def _times(self, seeds: torch.Tensor) -> torch.Tensor:
         if self.evaluation:
@@ -122,7 +141,7 @@ class DataCollatorForMaskedDiffusion:
         elif self.evaluation:
             ids = torch.zeros(len(input_ids), dtype=torch.int64)
             for column in input_ids.unbind(dim=1):
-                # Padding at the end leaves the hash alone, so that it does not depend on the batch.
+                # Padding leaves the hash alone, so that it does not depend on the batch.
                 padded = column == (-1 if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id)
                 ids = torch.where(padded, ids, hash_integers(ids, column))
         else:
@@ -132,31 +151,56 @@ class DataCollatorForMaskedDiffusion:
         epochs = torch.tensor([int(example.get("epoch", 0)) for example in examples])
         return hash_integers(ids, self.seed, epochs)
 
-    def _pad(self, rows: list, value: int | None) -> torch.Tensor:
-        lengths = [len(row) for row in rows]
-        length = max(lengths)
-        if length == 0:
-            raise ValueError("`input_ids` must hold at least one token, got an empty batch: drop empty examples.")
-        if self.pad_to_multiple_of is not None:
-            length = -(-length // self.pad_to_multiple_of) * self.pad_to_multiple_of
-        if min(lengths) < length and value is None:
+    # ---- padding ----
+
+    def _check(self, rows: list[torch.Tensor]) -> None:
+        lengths, padded_length = [len(row) for row in rows], self._padded_length(rows)
+        if min(lengths) == 0:
             raise ValueError(
-                "`tokenizer` must have a padding token for sequences of different length, got one without: add it "
-                "with `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
+                f"`input_ids` must hold at least one token, got none in row {lengths.index(0)} of the batch: "
+                "drop empty examples from the data."
             )
-        padded = torch.full((len(rows), length), 0 if value is None else value, dtype=torch.int64)
+        if self.tokenizer.pad_token_id is None and min(lengths) < padded_length:
+            raise ValueError(
+                f"`tokenizer` must have a padding token to bring {min(lengths)} tokens to {padded_length}, got "
+                "one without: add it with `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
+            )
+
+    def _padded_length(self, rows: list[torch.Tensor]) -> int:
+        multiple = self.pad_to_multiple_of or 1
+        return -(-max(len(row) for row in rows) // multiple) * multiple
+
+    def _pad(self, rows: list[torch.Tensor], value: int) -> torch.Tensor:
+        padded = torch.full((len(rows), self._padded_length(rows)), value, dtype=torch.int64)
         for target, row in zip(padded, rows, strict=True):
-            row = torch.as_tensor(row, dtype=torch.int64)
             if self.tokenizer.padding_side == "left":
-                target[length - len(row) :] = row
+                target[len(target) - len(row) :] = row
             else:
                 target[: len(row)] = row
         return padded
 
-    @staticmethod
-    def _warn_of_foreign_mask(examples: list[dict[str, Any]]) -> None:
-        if "attention_mask" in examples[0] and not all(all(example["attention_mask"]) for example in examples):
-            logger.warning_once(
-                "The data's own `attention_mask` hides tokens and is ignored: only padding is hidden from the model, "
-                "since a critic that cannot see the tokens it judges learns nothing."
+    def _warn_of_foreign_mask(self, examples: list[dict[str, Any]], rows: list[torch.Tensor]) -> None:
+        for example, row in zip(examples, rows, strict=True):
+            if "attention_mask" not in example:
+                continue
+            hidden = torch.as_tensor(example["attention_mask"]) == 0
+            if hidden.shape != row.shape or (hidden & padding_attention_mask(row, self.tokenizer.pad_token_id)).any():
+                logger.warning_once(
+                    "The data's own `attention_mask` hides tokens and is ignored: only padding is hidden from the "
+                    "model, since a critic that cannot see the tokens it judges learns nothing."
+                )
+                return
+
+
+def _protected_rows(examples: list[dict[str, Any]], rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Each example's `protected_mask`; an example without one protects nothing."""
+    protected = []
+    for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
+        mask = torch.as_tensor(example.get("protected_mask", torch.zeros_like(row)), dtype=torch.int64)
+        if mask.shape != row.shape:
+            raise ValueError(
+                f"`protected_mask` must have one entry for each of the {len(row)} tokens of `input_ids`, got "
+                f"{len(mask)} in row {index} of the batch: give 1 for a token to keep and 0 for the others."
             )
+        protected.append(mask)
+    return protected

@@ -1,0 +1,109 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Compares ways of generating at equal forward passes, counted by a hook on the trunk."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+
+# What is compared by default: the order of unmasking alone, and the critic on top of it.
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "random": {"unmasking": "random", "remasking": "none"},
+    "confidence": {"unmasking": "confidence", "remasking": "none"},
+    "critic": {"remasking": "critic"},
+}
+
+
+class ForwardCounter:
+    """Counts how often a trunk really runs, whatever the code that calls it reports."""
+
+    def __init__(self, model):
+        self.passes = 0
+        self._handle = model.base_model.register_forward_hook(self._count)
+
+    def _count(self, module, args, output) -> None:
+        self.passes += 1
+
+    def __enter__(self) -> "ForwardCounter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._handle.remove()
+
+
+def sample_texts(
+    model, tokenizer, length: int, num_samples: int, batch_size: int, seed: int, **generate_kwargs
+) -> tuple[list[str], int]:
+    """
+    Generates sequences from nothing but [MASK].
+
+    Args:
+        model: With `generate` and a `base_model`.
+        tokenizer: Gives the mask token and decodes.
+        length (`int`): Tokens a sequence.
+        num_samples, batch_size (`int`): How many sequences, and how many at a time.
+        seed (`int`): Each sequence gets a seed made of it and its place, so that the batch size changes nothing.
+        generate_kwargs: Arguments of `generate`.
+
+    Returns:
+        `tuple[list[str], int]`: the texts, and the forward passes of one batch as counted by a hook.
+    """
+    texts, passes = [], set()
+    for start in range(0, num_samples, batch_size):
+        rows = range(start, min(start + batch_size, num_samples))
+        canvas = torch.full((len(rows), length), tokenizer.mask_token_id, device=model.device)
+        with ForwardCounter(model) as counter:
+            output = model.generate(
+                canvas,
+                seed=[seed * 1_000_003 + row for row in rows],
+                return_error_probabilities=False,
+                **generate_kwargs,
+            )
+        if counter.passes != output.forward_passes:
+            raise RuntimeError(f"generate reported {output.forward_passes} passes where {counter.passes} ran")
+        passes.add(counter.passes)
+        texts += tokenizer.batch_decode(output.sequences)
+    return texts, max(passes)
+
+
+def compare_strategies(
+    model,
+    tokenizer,
+    task,
+    budgets: Sequence[int],
+    strategies: Mapping[str, Mapping[str, Any]] = STRATEGIES,
+    num_samples: int = 1000,
+    batch_size: int = 250,
+    seed: int = 0,
+) -> dict[str, dict[str, dict[str, float]]]:
+    """
+    Judges samples of every strategy at every budget.
+
+    Args:
+        model, tokenizer: What generates.
+        task: With `sequence_length` and `judge(texts) -> dict`.
+        budgets (`list[int]`): Numbers of denoising steps.
+        strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise.
+        num_samples, batch_size, seed (`int`, *optional*): As for `sample_texts`.
+
+    Returns:
+        `dict`: `{strategy: {forward passes as counted: {figures of the judge and "seconds"}}}`.
+    """
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for name, arguments in strategies.items():
+        table[name] = {}
+        for budget in budgets:
+            begin = time.perf_counter()
+            texts, passes = sample_texts(
+                model,
+                tokenizer,
+                task.sequence_length,
+                num_samples,
+                batch_size,
+                seed,
+                **{"temperature": 1.0, **arguments, "num_steps": budget},
+            )
+            table[name][str(passes)] = {**task.judge(texts), "seconds": time.perf_counter() - begin}
+    return table

@@ -1,0 +1,109 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Lets a model fill held-out sequences and its critic judge them: the raw material of calibration and evaluation."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+
+
+class JudgedFillings(NamedTuple):
+    """
+    What the critic said of the model's own fillings. The same on any number of processes.
+
+    `critic_logits`, `critic_target` (1.0 = wrong) and `sequence_index` are arrays with one entry for each judged
+    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats a token.
+    """
+
+    critic_logits: np.ndarray
+    critic_target: np.ndarray
+    sequence_index: np.ndarray
+    histogram: CriticHistogram
+    lm_loss: float
+
+
+def _batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterator[tuple[int, range]]:
+    """For each step the number of sequences all processes have then done, and this process's own, which may be none.
+
+    Every process takes as many steps, so they may meet in each; no sequence is seen twice to even out the last step.
+    """
+    world, rank = accelerator.num_processes, accelerator.process_index
+    share = -(-size // world)
+    for start in range(0, num_sequences, size):
+        end = min(start + size, num_sequences)
+        yield end, range(min(start + rank * share, end), min(start + (rank + 1) * share, end))
+
+
+@torch.no_grad()
+def judge_fillings(
+    model,
+    dataset,
+    collator: DataCollatorForMaskedDiffusion,
+    num_sequences: int,
+    batch_size: int = 64,
+    accelerator: Accelerator | None = None,
+    on_step: Callable[[int, CriticHistogram], None] | None = None,
+) -> JudgedFillings:
+    """
+    Corrupts the first `num_sequences` sequences as in evaluation, lets the model fill them and the critic judge.
+
+    The path is that of training: one call of `forward` with labels runs both passes on the same artifacts.
+
+    Args:
+        model ([`CriticGPTForMaskedLM`]): Put into eval mode. Without a critic head only `lm_loss` has content.
+        dataset: Map-style, with clean `input_ids`.
+        collator ([`DataCollatorForMaskedDiffusion`]): Its evaluation form is used.
+        num_sequences (`int`): Exactly so many sequences in total, over all processes.
+        batch_size (`int`, *optional*, defaults to 64): Sequences a step, over all processes.
+        accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
+        on_step (callable, *optional*): Called on every process after each step with the number of sequences done and
+            the histogram of all processes.
+
+    Returns:
+        [`JudgedFillings`].
+
+    Raises:
+        `ValueError`: Fewer sequences than asked for.
+    """
+    if not 1 <= num_sequences <= len(dataset):
+        raise ValueError(
+            f"`num_sequences` must be between 1 and the {len(dataset)} sequences of the split, got {num_sequences}: "
+            "ask for fewer or prepare more."
+        )
+    accelerator = accelerator or Accelerator()
+    collator = collator.for_evaluation()
+    model.eval()
+    logits, targets, indices = [], [], []
+    histogram = CriticHistogram()
+    sums = torch.zeros(2, dtype=torch.float64)
+    for done, own in _batches(num_sequences, batch_size, accelerator):
+        part = CriticHistogram()
+        if len(own):
+            batch = collator([{**dataset[i], "example_id": i} for i in own])
+            batch = {name: value.to(model.device) for name, value in batch.items()}
+            output = model(**batch)
+            if output.critic_valid is not None:
+                valid = output.critic_valid
+                part.update(output.critic_input_logits, output.critic_target, valid)
+                logits.append(output.critic_input_logits[valid].float().cpu().numpy())
+                targets.append(output.critic_target[valid].cpu().numpy())
+                indices.append(torch.tensor(list(own))[:, None].expand(valid.shape)[valid.cpu()].numpy())
+            sums += torch.stack([output.lm_token_loss.double().sum(), batch["attention_mask"].sum()]).cpu()
+        counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
+        counts = accelerator.reduce(counts, reduction="sum").cpu()
+        histogram.merge(CriticHistogram(counts[0], counts[1]))
+        if on_step is not None:
+            on_step(done, histogram)
+    columns = [np.concatenate(column) if column else np.empty(0) for column in (logits, targets, indices)]
+    # Floats of the device may be float32 only; two of them hold a sum exactly enough.
+    parts = gather_object([(columns, sums)])
+    merged = [np.concatenate([part[0][k] for part in parts]) for k in range(3)]
+    order = np.argsort(merged[2], kind="stable")
+    total = torch.stack([part[1] for part in parts]).sum(dim=0)
+    return JudgedFillings(*(column[order] for column in merged), histogram, float(total[0] / total[1].clamp(min=1)))

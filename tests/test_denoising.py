@@ -1,0 +1,278 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.generation import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper
+
+from critic_gpt import denoising_critic_gpt
+from critic_gpt.denoising_critic_gpt import (
+    append_masks,
+    cut_after_eos,
+    external_scores,
+    one_pass_step,
+    predict_tokens,
+    prepare_canvas,
+)
+from critic_gpt.generation_configuration_critic_gpt import UNMASKING, CriticGPTGenerationConfig
+
+
+few = settings(max_examples=60, deadline=None)
+PAD, MASK, EOS, VOCAB = 0, 1, 2, 10
+M = MASK
+seeds = st.integers(0, 2**32)
+nothing = LogitsProcessorList()
+
+
+def config(**fields):
+    return CriticGPTGenerationConfig(**{"mask_token_id": MASK, "pad_token_id": PAD, **fields})
+
+
+class Ban(LogitsProcessor):
+    """Forbids one token."""
+
+    def __init__(self, token):
+        self.token = token
+
+    def __call__(self, input_ids, scores):
+        scores = scores.clone()
+        scores[:, self.token] = float("-inf")
+        return scores
+
+
+def random_logits(seed, batch_size=3, length=8):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(2, VOCAB, (batch_size, length), generator=generator)
+    ids[torch.rand(ids.shape, generator=generator) < 0.5] = MASK
+    return ids, 3 * torch.randn(batch_size, length, VOCAB, generator=generator), generator
+
+
+# ---- prediction ----
+
+
+@given(seeds, st.booleans(), st.sampled_from([torch.float32, torch.bfloat16, torch.float64]))
+@few
+def test_special_tokens_are_never_predicted_and_each_token_has_its_probability(seed, greedy, dtype):
+    ids, logits, generator = random_logits(seed)
+    logits[..., [PAD, MASK]] += 20
+    draw = None if greedy else torch.rand(ids.shape, generator=generator)
+    prediction = predict_tokens(ids, logits.to(dtype), [PAD, MASK], nothing, draw)
+    assert not torch.isin(prediction.tokens, torch.tensor([PAD, MASK])).any()
+    assert torch.equal(
+        prediction.probability, prediction.probabilities.gather(-1, prediction.tokens[..., None])[..., 0]
+    )
+    assert prediction.probabilities.dtype == torch.promote_types(dtype, torch.float32)
+    assert prediction.probabilities.sum(-1).sub(1).abs().max() < 1e-5
+    if greedy:
+        assert torch.equal(prediction.tokens, logits.to(dtype)[..., 2:].argmax(-1) + 2)
+
+
+def test_processors_are_applied_before_the_draw():
+    ids, logits, generator = random_logits(0)
+    logits[..., 5] += 20
+    draw = torch.rand(ids.shape, generator=generator)
+    assert (predict_tokens(ids, logits, [MASK], nothing, draw).tokens == 5).all()
+    for uniforms in (draw, None):
+        banned = predict_tokens(ids, logits, [MASK], LogitsProcessorList([Ban(5)]), uniforms)
+        assert not (banned.tokens == 5).any() and banned.probabilities[..., 5].eq(0).all()
+
+
+def test_warpers_shape_the_draw_and_leave_the_probabilities_the_models_own():
+    ids, logits, generator = random_logits(1)
+    draw = torch.rand(ids.shape, generator=generator)
+    plain = predict_tokens(ids, logits, [MASK], nothing, None)
+    for warper in (TopKLogitsWarper(1), TemperatureLogitsWarper(1e-3)):
+        warped = predict_tokens(ids, logits, [MASK], nothing, draw, LogitsProcessorList([warper]))
+        for name in plain._fields:
+            assert torch.equal(getattr(warped, name), getattr(plain, name)), name
+
+
+# ---- one-pass step ----
+
+
+@given(seeds, st.sampled_from(UNMASKING), st.integers(0, 3), st.integers(0, 8))
+@settings(max_examples=150, deadline=None)
+def test_a_one_pass_step_reaches_its_target_and_reveals_nothing_it_masks_again(seed, unmasking, k, target):
+    ids, logits, generator = random_logits(seed)
+    editable = torch.rand(ids.shape, generator=generator) < 0.8
+    visible = editable & (ids != MASK)
+    remasked = visible & (visible.cumsum(-1) <= k)
+    prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, torch.rand(ids.shape, generator=generator))
+    noise = torch.rand(ids.shape, generator=generator)
+    target_visible = torch.full((len(ids),), target)
+    after = one_pass_step(ids, editable, prediction, MASK, target_visible, unmasking, noise, remasked)
+
+    assert torch.equal(after[~editable], ids[~editable])
+    assert (after[remasked] == MASK).all()
+    revealed = (ids == MASK) & (after != MASK)
+    assert torch.equal(after[revealed], prediction.tokens[revealed])
+    kept = visible & ~remasked
+    assert torch.equal(after[kept], ids[kept])
+    # Exactly the target wherever there are enough masks to reach it and no more visible tokens than that already.
+    num_visible = (editable & (after != MASK)).sum(-1)
+    least = visible.sum(-1) - remasked.sum(-1)
+    most = editable.sum(-1) - remasked.sum(-1)
+    assert torch.equal(num_visible, torch.clamp(target_visible, least, most))
+    new_masks = (after == MASK) & (ids != MASK)
+    assert torch.equal(new_masks, remasked)
+
+
+def test_a_one_pass_step_reveals_the_most_confident_masks_first():
+    ids = torch.tensor([[M, 7, M, M]])
+    logits = torch.full((1, 4, VOCAB), -9.0)
+    logits[0, 0, 4], logits[0, 2, 5], logits[0, 3, 6] = 1.0, 9.0, 5.0
+    prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, None)
+    nobody, everywhere = torch.zeros(1, 4, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool)
+    after = one_pass_step(ids, everywhere, prediction, MASK, torch.tensor([3]), "confidence", torch.rand(1, 4), nobody)
+    assert after.tolist() == [[M, 7, 5, 6]]
+
+
+# ---- EOS ----
+
+
+def test_what_follows_the_first_generated_eos_of_a_row_is_cut_and_given_tokens_stay():
+    sequences = torch.tensor([[EOS, 5, EOS, 6, EOS, 7], [5, 6, 7, 8, 9, 5], [9, 5, 6, 7, EOS, EOS]])
+    editable = torch.tensor([[0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 1, 1]]).bool()
+    cut = cut_after_eos(sequences, editable, EOS, PAD)
+    assert cut.tolist() == [[EOS, 5, EOS, PAD, PAD, 7], [5, 6, 7, 8, 9, 5], [9, 5, 6, 7, EOS, PAD]]
+
+
+def test_several_eos_tokens_end_a_sequence():
+    sequences = torch.tensor([[5, 9, 6, EOS]])
+    assert cut_after_eos(sequences, torch.ones(1, 4, dtype=torch.bool), [EOS, 9], PAD).tolist() == [[5, 9, PAD, PAD]]
+
+
+# ---- canvas ----
+
+
+@pytest.mark.parametrize(
+    ("ids", "attention"),
+    [
+        ([[5, 6, PAD, PAD], [7, 8, 9, 3], [PAD] * 4], [[1, 1, 0, 0], [1, 1, 1, 1], [0] * 4]),
+        ([[PAD, PAD, 5, 6], [7, 8, 9, 3], [PAD] * 4], [[0, 0, 1, 1], [1, 1, 1, 1], [0] * 4]),
+    ],
+    ids=["right", "left"],
+)
+def test_masks_stand_behind_the_real_tokens_and_padding_goes_to_the_end(ids, attention):
+    expected = [[5, 6, M, M, PAD, PAD], [7, 8, 9, 3, M, M], [M, M, PAD, PAD, PAD, PAD]]
+    appended = append_masks(torch.tensor(ids), torch.tensor(attention), 2, MASK, PAD)
+    assert appended.tolist() == expected
+    canvas = prepare_canvas(torch.tensor(ids), None, None, config(max_new_tokens=2), 6)
+    assert canvas.input_ids.tolist() == expected
+    assert torch.equal(canvas.attention_mask, (canvas.input_ids != PAD).long())
+    assert torch.equal(canvas.editable, canvas.input_ids == MASK)
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float])
+def test_without_a_padding_id_the_attention_mask_says_what_is_padding(dtype):
+    ids = torch.tensor([[9, 9, 5], [6, 7, 8]])
+    attention_mask = torch.tensor([[0, 0, 1], [1, 1, 1]]).to(dtype)
+    canvas = prepare_canvas(ids, attention_mask, None, config(max_new_tokens=2, pad_token_id=None), 8)
+    assert canvas.input_ids.tolist() == [[5, M, M, 9, 9], [6, 7, 8, M, M]]
+    assert canvas.attention_mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert canvas.editable.int().tolist() == [[0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]
+
+
+def test_a_real_token_with_the_id_of_the_padding_stays_real():
+    ids = torch.tensor([[5, PAD, 6]])
+    canvas = prepare_canvas(ids, torch.ones_like(ids), None, config(max_new_tokens=1), 8)
+    assert canvas.input_ids.tolist() == [[5, PAD, 6, M]]
+    assert canvas.attention_mask.tolist() == [[1, 1, 1, 1]]
+
+
+def test_holes_are_the_only_positions_that_change():
+    ids = torch.tensor([[5, M, 6, M, PAD]])
+    canvas = prepare_canvas(ids, None, None, config(), 8)
+    assert torch.equal(canvas.input_ids, ids)
+    assert canvas.editable.int().tolist() == [[0, 1, 0, 1, 0]]
+    assert canvas.attention_mask.tolist() == [[1, 1, 1, 1, 0]]
+
+
+def test_nothing_at_all_becomes_a_canvas_of_masks():
+    canvas = prepare_canvas(torch.empty((1, 0), dtype=torch.long), None, None, config(max_new_tokens=3), 8)
+    assert canvas.input_ids.tolist() == [[M, M, M]] and canvas.editable.all()
+
+
+def test_a_draft_with_a_protected_mask_may_change_where_it_is_not_protected():
+    ids = torch.tensor([[5, 6, 7, PAD], [5, M, 8, 9]])
+    protected = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 0]])
+    canvas = prepare_canvas(ids, None, protected, config(), 8)
+    assert canvas.editable.int().tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
+
+
+class RecordingLogger:
+    def __init__(self):
+        self.messages = []
+
+    def warning_once(self, message):
+        self.messages.append(message)
+
+
+def test_a_mask_token_hidden_by_the_attention_mask_is_shown_again_with_a_warning(monkeypatch):
+    recorder = RecordingLogger()
+    monkeypatch.setattr(denoising_critic_gpt, "logger", recorder)
+    ids = torch.tensor([[5, M, M, 6, PAD]])
+    hidden = torch.tensor([[1, 0, 1, 0, 0]])
+    canvas = prepare_canvas(ids, hidden, None, config(), 8)
+    assert canvas.attention_mask.tolist() == [[1, 1, 1, 0, 0]]
+    assert canvas.editable.int().tolist() == [[0, 1, 1, 0, 0]]
+    assert hidden.tolist() == [[1, 0, 1, 0, 0]], "the caller's tensor is left alone"
+    assert len(recorder.messages) == 1 and "`attention_mask` hides [MASK]" in recorder.messages[0]
+    prepare_canvas(ids, torch.tensor([[1, 1, 1, 1, 0]]), None, config(), 8)
+    assert len(recorder.messages) == 1
+
+
+holes, text = torch.tensor([[5, M]]), torch.tensor([[5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((holes, None, None, config(max_new_tokens=3), 8), "`max_new_tokens` is for inputs without .*, got 3 for "),
+        (
+            (text, None, None, config(), 8),
+            r"`input_ids` must hold \[MASK\] tokens, or `max_new_tokens` .*got neither: ",
+        ),
+        (
+            (text, None, torch.ones(1, 2), config(max_new_tokens=3), 8),
+            r"`protected_mask` needs \[MASK\] tokens or a draft to revise, got it with `max_new_tokens`: ",
+        ),
+        (
+            (text, None, None, config(max_new_tokens=7), 8),
+            "`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = 8, got 9 tokens: ",
+        ),
+        (
+            (holes, None, torch.ones(1, 3), config(), 8),
+            r"`protected_mask` must have the shape of `input_ids` \(1, 2\), got \(1, 3\): ",
+        ),
+        (
+            (holes, torch.ones(2, 2), None, config(), 8),
+            r"`attention_mask` must have the shape of `input_ids` \(1, 2\), got \(2, 2\): ",
+        ),
+        ((holes[0], None, None, config(), 8), r"`input_ids` must have the shape \(batch_size, .*, got \(2,\): "),
+    ],
+)
+def test_contradictions_are_refused_in_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        prepare_canvas(*arguments)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+# ---- external scores ----
+
+
+def test_an_external_model_scores_by_two_classes_or_by_one_logit():
+    good = torch.tensor([[2.0, -3.0]])
+    two = torch.stack([torch.zeros_like(good), good], dim=-1)
+    expected = 1 - torch.sigmoid(good)
+    for output in (two, SimpleNamespace(logits=two), good, good[..., None], SimpleNamespace(logits=good[..., None])):
+        torch.testing.assert_close(external_scores(output), expected)
+    assert external_scores(good)[0, 1] > external_scores(good)[0, 0], "better tokens score lower"
+    assert external_scores(good.bfloat16()).dtype == torch.float32
+
+
+def test_an_external_model_of_three_classes_is_refused():
+    with pytest.raises(ValueError, match="`remasking_model` must give one logit or two classes a token, got 3: "):
+        external_scores(torch.zeros(1, 4, 3))

@@ -1,0 +1,225 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from critic_gpt import build_critic_artifacts_from_logits
+from critic_gpt.losses_critic_gpt import critic_second_pass, token_classification_loss, token_cross_entropy
+
+
+MASK, PAD, VOCAB = 1, 0, 12
+
+
+# ---- token_cross_entropy ----
+
+
+def test_token_cross_entropy_equals_torch_where_nothing_is_special():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, VOCAB), torch.randint(0, VOCAB, (2, 5))
+    labels[0, 1] = -100
+    expected = nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+    torch.testing.assert_close(token_cross_entropy(logits, labels, None), expected)
+
+
+def test_the_mask_is_never_a_prediction():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, VOCAB), torch.randint(2, VOCAB, (2, 5))
+    kept = [token for token in range(VOCAB) if token != MASK]
+    expected = -logits[..., kept].log_softmax(dim=-1).gather(-1, (labels - 1)[..., None]).squeeze(-1)
+    torch.testing.assert_close(token_cross_entropy(logits, labels, MASK), expected)
+    # A model that is sure of [MASK] loses nothing by it.
+    shouting = logits.clone()
+    shouting[..., MASK] = 1e4
+    torch.testing.assert_close(token_cross_entropy(shouting, labels, MASK), expected)
+
+
+def test_token_cross_entropy_leaves_its_input_alone_and_gives_the_mask_no_gradient():
+    logits = torch.randn(1, 3, VOCAB, requires_grad=True)
+    before = logits.detach().clone()
+    token_cross_entropy(logits, torch.tensor([[2, 3, -100]]), MASK).sum().backward()
+    assert torch.equal(logits.detach(), before)
+    assert not logits.grad[..., MASK].any()
+    assert not logits.grad[0, 2].any()
+    assert logits.grad[0, :2, 2:].all()
+
+
+def test_token_cross_entropy_computes_in_float32_and_keeps_float64():
+    logits, labels = torch.randn(1, 3, VOCAB), torch.tensor([[2, 3, 4]])
+    assert token_cross_entropy(logits.bfloat16(), labels, MASK).dtype == torch.float32
+    assert token_cross_entropy(logits.double(), labels, MASK).dtype == torch.float64
+
+
+def test_another_ignore_index_is_honoured():
+    losses = token_cross_entropy(torch.randn(1, 3, VOCAB), torch.tensor([[2, -1, 4]]), MASK, ignore_index=-1)
+    assert losses[0, 1] == 0 and losses[0, 0] > 0 and losses[0, 2] > 0
+
+
+# ---- critic_second_pass ----
+
+
+def plain_parts():
+    """A trunk that is no CriticGPT: an embedding and a linear layer, and two heads."""
+    torch.manual_seed(0)
+    trunk = nn.Sequential(nn.Embedding(VOCAB, 8), nn.Linear(8, 8), nn.Tanh())
+    lm_head, critic = nn.Linear(8, VOCAB), nn.Linear(8, 1)
+    return trunk, lm_head, critic, lambda states: critic(states).squeeze(-1)
+
+
+def rules(**changes):
+    """All that the second pass asks of a configuration."""
+    defaults = {
+        "mask_token_id": MASK,
+        "pad_token_id": PAD,
+        "critic_target_scope": "masked_only",
+        "critic_fill": "multinomial",
+        "correction_alpha": 0.5,
+    }
+    return SimpleNamespace(**{**defaults, **changes})
+
+
+def plain_batch():
+    torch.manual_seed(1)
+    clean = torch.randint(2, VOCAB, (3, 8))
+    masked = torch.rand(3, 8) < 0.6
+    input_ids = clean.masked_fill(masked, MASK)
+    labels = clean.masked_fill(~masked, -100)
+    input_ids[2, 6:], labels[2, 6:] = PAD, -100
+    return input_ids, labels, torch.rand(3, 8) < 0.5, torch.rand(3, 8)
+
+
+@pytest.mark.parametrize("scope", ["masked_only", "masked_and_ignore", "all"])
+@pytest.mark.parametrize("fill", ["multinomial", "argmax"])
+def test_the_second_pass_knows_no_model_class_and_equals_a_hand_computation(scope, fill):
+    trunk, lm_head, critic, critic_head = plain_parts()
+    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
+    logits = lm_head(trunk(input_ids))
+    config = rules(critic_target_scope=scope, critic_fill=fill)
+    output = critic_second_pass(
+        trunk, lm_head, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config
+    )
+    artifacts = build_critic_artifacts_from_logits(
+        input_ids,
+        logits,
+        labels,
+        MASK,
+        pad_token_id=PAD,
+        scope=scope,
+        fill=fill,
+        fill_mask=fill_mask,
+        fill_uniforms=fill_uniforms,
+    )
+    assert torch.equal(output["critic_input_ids"], artifacts.critic_input)
+    assert torch.equal(output["critic_target"], artifacts.critic_target)
+    assert torch.equal(output["critic_valid"], artifacts.critic_valid)
+    states = trunk(artifacts.critic_input)
+    probability = torch.sigmoid(critic(states).squeeze(-1))
+    target = artifacts.critic_target
+    by_hand = -(target * probability.log() + (1 - target) * (1 - probability).log()) * artifacts.critic_valid
+    torch.testing.assert_close(output["critic_token_loss"], by_hand)
+    torch.testing.assert_close(output["critic_loss"], by_hand.sum() / artifacts.critic_valid.sum())
+    truth = token_cross_entropy(lm_head(states), labels.masked_fill(~artifacts.filled, -100), MASK)
+    torch.testing.assert_close(output["correction_token_loss"], truth)
+    torch.testing.assert_close(output["correction_loss"], truth.sum() / (artifacts.filled & (labels != -100)).sum())
+
+
+def test_without_uniforms_the_filling_is_argmax():
+    trunk, lm_head, _, critic_head = plain_parts()
+    input_ids, labels, _, _ = plain_batch()
+    logits = lm_head(trunk(input_ids))
+    output = critic_second_pass(trunk, lm_head, critic_head, input_ids, logits, labels, None, None, rules())
+    best = logits[..., 2:].argmax(dim=-1) + 2  # neither padding nor [MASK]
+    assert torch.equal(output["critic_input_ids"], torch.where(input_ids == MASK, best, input_ids))
+
+
+def test_without_correction_the_lm_head_is_not_asked_a_second_time():
+    trunk, lm_head, _, critic_head = plain_parts()
+    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
+    logits = lm_head(trunk(input_ids))
+
+    def refuse(states):
+        raise AssertionError("the LM head was called")
+
+    config = rules(correction_alpha=0)
+    output = critic_second_pass(
+        trunk, refuse, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config
+    )
+    assert "correction_loss" not in output and "correction_token_loss" not in output
+
+
+def test_nothing_to_judge_gives_zero_and_finite_gradients():
+    trunk, lm_head, critic, critic_head = plain_parts()
+    input_ids = torch.full((2, 4), 5)
+    labels = torch.full((2, 4), -100)
+    logits = lm_head(trunk(input_ids))
+    output = critic_second_pass(
+        trunk, lm_head, critic_head, input_ids, logits, labels, None, torch.rand(2, 4), rules()
+    )
+    assert output["critic_loss"] == 0 and output["correction_loss"] == 0
+    (output["critic_loss"] + output["correction_loss"]).backward()
+    assert all(torch.isfinite(p.grad).all() for p in critic.parameters())
+
+
+# ---- token_classification_loss ----
+
+
+def classified(num_classes: int = 4):
+    torch.manual_seed(2)
+    return torch.randn(3, 6, num_classes), torch.randint(0, num_classes - 1, (3, 6))  # the last class is absent
+
+
+def test_hard_labels_equal_torch_and_both_ignore_values_count_for_nothing():
+    logits, labels = classified()
+    labels[0, :3], labels[1, 2:] = -100, -1
+    expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels.masked_fill(labels == -1, -100).flatten())
+    torch.testing.assert_close(token_classification_loss(logits, labels, balanced=False), expected)
+
+
+def test_balanced_weights_equal_torchs_weighted_cross_entropy_with_an_absent_class():
+    logits, labels = classified()
+    labels[0, :3] = -100
+    valid = labels[labels != -100]
+    counts = torch.bincount(valid, minlength=4)
+    assert counts[3] == 0
+    weights = torch.where(counts > 0, len(valid) / (4 * counts.clamp(min=1)), 0.0)
+    expected = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight=weights)
+    torch.testing.assert_close(token_classification_loss(logits, labels, balanced=True), expected)
+
+
+def test_balanced_weights_make_a_rare_class_as_heavy_as_a_frequent_one():
+    logits = torch.zeros(1, 10, 2)
+    logits[..., 1] = math.log(3)  # P(class 1) = 3/4 everywhere
+    labels = torch.tensor([[1] * 9 + [0]])
+    loss = token_classification_loss(logits, labels, balanced=True)
+    assert loss.item() == pytest.approx(0.5 * math.log(4) + 0.5 * math.log(4 / 3), abs=1e-6)
+
+
+def test_soft_labels_equal_torch_and_generalise_hard_ones():
+    logits, labels = classified()
+    soft = torch.rand(3, 6, 4).softmax(dim=-1)
+    expected = nn.functional.cross_entropy(logits.flatten(0, 1), soft.flatten(0, 1))
+    torch.testing.assert_close(token_classification_loss(logits, soft, balanced=False), expected)
+    one_hot = nn.functional.one_hot(labels, 4)
+    torch.testing.assert_close(
+        token_classification_loss(logits, one_hot, balanced=False),
+        token_classification_loss(logits, labels, balanced=False),
+    )
+
+
+def test_soft_labels_of_zeros_are_ignored():
+    logits, _ = classified()
+    soft = torch.rand(3, 6, 4).softmax(dim=-1)
+    soft[1:] = 0.0
+    expected = nn.functional.cross_entropy(logits[0], soft[0])
+    torch.testing.assert_close(token_classification_loss(logits, soft, balanced=False), expected)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_nothing_but_ignored_labels_gives_zero_and_no_gradient(balanced):
+    logits, labels = classified()
+    logits.requires_grad_()
+    loss = token_classification_loss(logits, torch.full_like(labels, -100), balanced)
+    loss.backward()
+    assert loss == 0 and not logits.grad.any()

@@ -1,0 +1,368 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from critic_gpt.remasking_critic_gpt import (
+    REMASKING_PRECEDENCE,
+    apply_remasking_step,
+    remask_ratios,
+    resolve_remasking,
+    reveal_shares,
+    select_worst,
+    share_of,
+    unmasking_order,
+)
+
+
+few = settings(max_examples=60, deadline=None)
+MASK = 1
+shares = st.floats(0, 1)
+seeds = st.integers(0, 2**32)
+
+
+# ---- schedules ----
+
+
+def test_the_known_linear_ratios_come_out():
+    assert remask_ratios("linear", 5, 0.95, 0.05) == pytest.approx([0.95, 0.725, 0.5, 0.275, 0.05])
+    assert remask_ratios("linear", 5) == remask_ratios("linear", 5, 0.95, 0.05)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_a_single_iteration_has_the_end_ratio_and_none_has_none(schedule):
+    assert remask_ratios(schedule, 1, 0.9, 0.2) == pytest.approx([0.2])
+    assert remask_ratios(schedule, 0, 0.9, 0.2) == []
+
+
+def test_cosine_ratios_join_the_two_ends_by_a_quarter_wave():
+    expected = [0.1 + 0.8 * math.cos(math.pi / 2 * i / 4) for i in range(5)]
+    assert remask_ratios("cosine", 5, 0.9, 0.1) == pytest.approx(expected)
+    assert expected[0] == pytest.approx(0.9) and expected[-1] == pytest.approx(0.1)
+
+
+def test_a_list_and_a_function_are_the_ratios_themselves():
+    assert remask_ratios([0.5, 0.25, 0.75], 3) == [0.5, 0.25, 0.75]
+    assert remask_ratios(lambda progress: 1 - progress**2, 3, 0.6, 0.4) == [1.0, 0.75, 0.0]
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
+def test_ratios_out_of_range_are_refused(value):
+    message = r"`schedule` must give ratios in \[0, 1\], got .* at step 1: "
+    with pytest.raises(ValueError, match=message):
+        remask_ratios([0.5, value, 0.5], 3)
+    with pytest.raises(ValueError, match=message):
+        remask_ratios(lambda progress: value if progress == 0.5 else 0.5, 3)
+    with pytest.raises(ValueError, match=r"`schedule` must give ratios in \[0, 1\], got .* at step 0: "):
+        reveal_shares(lambda progress: value, 3)
+
+
+def test_lists_of_another_length_and_unknown_names_are_refused():
+    for schedule in (remask_ratios, reveal_shares):
+        with pytest.raises(ValueError, match="`schedule` must hold one ratio for each of the 3 steps, got 2: "):
+            schedule([0.5, 0.5], 3)
+        with pytest.raises(ValueError, match="`schedule` must be linear, cosine, a list or a function, got 'line': "):
+            schedule("line", 3)
+
+
+@given(st.sampled_from(["linear", "cosine"]), st.integers(2, 40), shares, shares)
+@few
+def test_ratios_stay_between_their_ends_and_run_one_way(schedule, num_steps, start, end):
+    ratios = remask_ratios(schedule, num_steps, start, end)
+    assert ratios[0] == pytest.approx(start) and ratios[-1] == pytest.approx(end)
+    assert ratios == sorted(ratios, reverse=start > end) or ratios == pytest.approx([start] * num_steps)
+
+
+masked_curves = st.one_of(
+    st.sampled_from(["linear", "cosine"]),
+    st.sampled_from([lambda p: 1 - p, lambda p: (1 - p) ** 3, lambda p: 1.0, lambda p: 0.0]),
+)
+
+
+@given(masked_curves, st.integers(1, 40))
+@few
+def test_reveal_shares_never_fall_and_end_at_one(schedule, num_steps):
+    revealed = reveal_shares(schedule, num_steps)
+    assert len(revealed) == num_steps and revealed[-1] == 1.0
+    assert revealed == sorted(revealed) and revealed[0] >= 0
+
+
+def test_reveal_shares_are_what_the_schedule_leaves_unmasked():
+    assert reveal_shares("linear", 4) == pytest.approx([0.25, 0.5, 0.75, 1])
+    assert reveal_shares([0.9, 0.9, 0.2, 0.1], 4) == pytest.approx([0.1, 0.1, 0.8, 1])
+    assert reveal_shares("cosine", 2) == pytest.approx([1 - math.sqrt(0.5), 1])
+
+
+def test_a_schedule_that_masks_more_later_is_refused_where_masks_are_only_lifted():
+    with pytest.raises(ValueError, match=r"`schedule` must not rise .*, got 0\.6 after 0\.5 at step 1: "):
+        reveal_shares([0.5, 0.6, 0.0], 3)
+
+
+@given(st.integers(1, 500), st.integers(0, 500))
+@few
+def test_a_share_of_a_count_undoes_the_rounding_of_the_share(whole, part):
+    part = min(part, whole)
+    assert share_of(torch.tensor([whole, 0]), part / whole).tolist() == [part, 0]
+    if part < whole:
+        assert share_of(torch.tensor([whole]), (part + 0.5) / whole).tolist() == [part]
+
+
+# ---- selection ----
+
+
+def slow_selection(scores, eligible, count, tie_break):
+    rows = []
+    for row in range(len(scores)):
+        places = [i for i, allowed in enumerate(eligible[row]) if allowed]
+        places.sort(key=lambda i: (-scores[row][i], -tie_break[row][i] if tie_break else 0, i))
+        chosen = set(places[: max(count[row], 0)])
+        rows.append([i in chosen for i in range(len(scores[row]))])
+    return rows
+
+
+@st.composite
+def selections(draw):
+    batch_size, length = draw(st.integers(1, 3)), draw(st.integers(1, 10))
+
+    def rows(values):
+        return [[draw(values) for _ in range(length)] for _ in range(batch_size)]
+
+    # Few values, so that ties are the rule; infinite ones as raw scores may have.
+    values = st.sampled_from([-math.inf, -1.0, 0.0, 0.25, 0.5, math.inf])
+    tie_break = rows(st.sampled_from([0.0, 1.0, 2.0])) if draw(st.booleans()) else None
+    return rows(values), rows(st.booleans()), [draw(st.integers(-2, length + 2)) for _ in range(batch_size)], tie_break
+
+
+@given(selections())
+@settings(max_examples=300, deadline=None)
+def test_select_worst_equals_a_slow_loop(selection):
+    scores, eligible, count, tie_break = selection
+    chosen = select_worst(
+        torch.tensor(scores),
+        torch.tensor(eligible),
+        torch.tensor(count),
+        None if tie_break is None else torch.tensor(tie_break),
+    )
+    assert chosen.tolist() == slow_selection(scores, eligible, count, tie_break)
+
+
+@given(seeds, st.integers(0, 12))
+@few
+def test_select_worst_takes_exactly_k_eligible_ones_the_worst_first(seed, k):
+    generator = torch.Generator().manual_seed(seed)
+    scores, eligible = torch.rand(4, 10, generator=generator), torch.rand(4, 10, generator=generator) < 0.6
+    chosen = select_worst(scores, eligible, k)
+    assert not (chosen & ~eligible).any()
+    assert torch.equal(chosen.sum(-1), eligible.sum(-1).clamp(max=k))
+    spared = scores.masked_fill(~eligible | chosen, -1).amax(-1)
+    assert (scores.masked_fill(~chosen, 2).amin(-1) >= spared).all()
+
+
+def test_a_broken_score_is_the_worst_of_all():
+    scores = torch.tensor([[0.2, math.nan, 0.9]])
+    assert select_worst(scores, torch.ones(1, 3, dtype=torch.bool), 1).tolist() == [[False, True, False]]
+
+
+# ---- order of revealing ----
+
+
+def predictions():
+    probabilities = torch.tensor([[[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [0.34, 0.33, 0.33]]])
+    return probabilities.log(), probabilities, torch.tensor([[0.2, 0.1, 0.3]])
+
+
+@pytest.mark.parametrize(
+    ("unmasking", "expected", "ranking"),
+    [
+        ("confidence", [0.5, 0.6, 0.34], [1, 0, 2]),
+        ("margin", [0.0, 0.4, 0.01], [1, 2, 0]),
+        ("entropy", [-0.6931, -0.9503, -1.0986], [0, 1, 2]),
+        ("random", [0.2, 0.1, 0.3], [2, 0, 1]),
+        ("left_to_right", [0, -1, -2], [0, 1, 2]),
+    ],
+)
+def test_each_unmasking_order_is_right_by_hand(unmasking, expected, ranking):
+    order = unmasking_order(*predictions()[:2], unmasking, predictions()[2])
+    assert order[0].tolist() == pytest.approx(expected, abs=1e-4)
+    assert order[0].argsort(descending=True).tolist() == ranking
+
+
+def test_an_unknown_unmasking_order_is_refused():
+    with pytest.raises(ValueError, match=r"`unmasking` must be confidence, .*, got 'certainty': "):
+        unmasking_order(*predictions()[:2], "certainty", predictions()[2])
+
+
+# ---- re-masking ----
+
+
+def step_case(seed, batch_size=3, length=12):
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand():
+        return torch.rand(batch_size, length, generator=generator)
+
+    ids = torch.randint(2, 9, (batch_size, length), generator=generator)
+    ids[rand() < 0.3] = MASK
+    return ids, rand() < 0.3, (rand() < 0.8).long(), rand
+
+
+sources = {
+    "external": lambda score, noise: {"external_scores": score},
+    "critic": lambda score, noise: {"critic_scores": score},
+    "confidence": lambda score, noise: {"confidence": 1 - score},
+    "random": lambda score, noise: {"noise": score},
+}
+
+
+@given(seeds, st.integers(0, 14), st.sampled_from(REMASKING_PRECEDENCE), st.sampled_from([0.0, 0.3, 1.0]))
+@settings(max_examples=120, deadline=None)
+def test_exactly_k_eligible_tokens_are_masked_and_nothing_else_changes(seed, k, source, randomness):
+    ids, protected, attention_mask, rand = step_case(seed)
+    score, noise = rand(), rand()
+    given_scores = {"noise": noise, **sources[source](score, noise)}
+    tensors = [ids, protected, attention_mask, *given_scores.values()]
+    before = [tensor.clone() for tensor in tensors]
+    after, chosen = apply_remasking_step(
+        ids,
+        MASK,
+        k,
+        remasking=source,
+        protected_mask=protected,
+        attention_mask=attention_mask,
+        randomness_strength=randomness,
+        **given_scores,
+    )
+    eligible = (ids != MASK) & ~protected & attention_mask.bool()
+    assert not (chosen & ~eligible).any()
+    assert torch.equal(chosen.sum(-1), eligible.sum(-1).clamp(max=k))
+    assert torch.equal(after, torch.where(chosen, MASK, ids))
+    assert all(torch.equal(now, then) for now, then in zip(tensors, before, strict=True)), "pure"
+    blend = score if source == "random" else (1 - randomness) * score + randomness * noise
+    spared = blend.masked_fill(~eligible | chosen, -1).amax(-1)
+    assert (blend.masked_fill(~chosen, 2).amin(-1) >= spared - 1e-6).all()
+
+
+def test_protected_positions_do_not_eat_the_budget():
+    ids = torch.tensor([[5, 6, MASK, 7, 8, 0]])
+    scores = torch.tensor([[0.9, 0.8, 0.99, 0.2, 0.1, 1.0]])
+    protected = torch.tensor([[1, 1, 0, 0, 0, 0]])
+    after, chosen = apply_remasking_step(
+        ids,
+        MASK,
+        2,
+        critic_scores=scores,
+        protected_mask=protected,
+        attention_mask=torch.tensor([[1, 1, 1, 1, 1, 0]]),
+    )
+    assert after.tolist() == [[5, 6, MASK, MASK, MASK, 0]]
+    assert chosen.int().tolist() == [[0, 0, 0, 1, 1, 0]]
+
+
+def test_rows_may_mask_different_numbers():
+    ids = torch.full((3, 4), 5)
+    _, chosen = apply_remasking_step(ids, MASK, torch.tensor([0, 2, 9]), critic_scores=torch.rand(3, 4))
+    assert chosen.sum(-1).tolist() == [0, 2, 4]
+
+
+# Each source would choose a position of its own.
+four = {
+    "external_scores": torch.tensor([[1.0, 0.0, 0.0, 0.0]]),
+    "critic_scores": torch.tensor([[0.0, 1.0, 0.0, 0.0]]),
+    "confidence": torch.tensor([[1.0, 1.0, 0.0, 1.0]]),
+    "noise": torch.tensor([[0.0, 0.0, 0.0, 1.0]]),
+}
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_the_precedence_is_external_critic_confidence_random(first):
+    at_hand = dict(list(four.items())[first:])
+    assert apply_remasking_step(torch.full((1, 4), 5), MASK, 1, **at_hand)[1][0].nonzero().item() == first
+
+
+@pytest.mark.parametrize(("place", "name"), list(enumerate(REMASKING_PRECEDENCE)))
+def test_a_name_overrides_the_precedence(place, name):
+    chosen = apply_remasking_step(torch.full((1, 4), 5), MASK, 1, remasking=name, **four)[1]
+    assert chosen[0].nonzero().item() == place
+    assert resolve_remasking(name, external=True, critic=True) == name
+
+
+def test_auto_resolves_to_the_first_source_at_hand():
+    assert resolve_remasking("auto", external=True, critic=True) == "external"
+    assert resolve_remasking("auto", external=False, critic=True) == "critic"
+    assert resolve_remasking("auto", external=False, critic=False) == "confidence"
+    assert resolve_remasking("auto", external=False, critic=False, confidence=False) == "random"
+
+
+def test_a_threshold_masks_every_token_above_it_and_only_these():
+    ids = torch.full((2, 4), 5)
+    scores = torch.tensor([[0.1, 0.5, 0.51, 0.9], [0.0, 0.2, 0.5, 0.4]])
+    after, chosen = apply_remasking_step(ids, MASK, error_threshold=0.5, critic_scores=scores)
+    assert chosen.int().tolist() == [[0, 0, 1, 1], [0, 0, 0, 0]]
+    assert torch.equal(after[1], ids[1])
+    limited = apply_remasking_step(ids, MASK, 1, error_threshold=0.5, critic_scores=scores)[1]
+    assert limited.int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_a_broken_score_does_not_pass_the_threshold_as_safe():
+    scores = torch.tensor([[0.1, math.nan]])
+    chosen = apply_remasking_step(torch.full((1, 2), 5), MASK, error_threshold=0.5, critic_scores=scores)[1]
+    assert chosen.tolist() == [[False, True]]
+
+
+def test_a_randomness_of_zero_ignores_noise_and_of_one_ignores_scores():
+    ids, score, noise = torch.full((2, 6), 5), torch.rand(2, 6), torch.rand(2, 6)
+
+    def chosen(**arguments):
+        return apply_remasking_step(ids, MASK, 3, **arguments)[1]
+
+    plain = chosen(critic_scores=score)
+    assert torch.equal(chosen(critic_scores=score, noise=noise, randomness_strength=0.0), plain)
+    by_chance = chosen(remasking="random", noise=noise)
+    for other in (score, torch.rand(2, 6)):
+        assert torch.equal(chosen(critic_scores=other, noise=noise, randomness_strength=1.0), by_chance)
+
+
+def test_the_threshold_looks_at_the_score_and_not_at_its_blend_with_noise():
+    scores, noise = torch.tensor([[0.1, 0.9]]), torch.tensor([[1.0, 0.0]])
+    chosen = apply_remasking_step(
+        torch.full((1, 2), 5), MASK, error_threshold=0.5, critic_scores=scores, noise=noise, randomness_strength=1.0
+    )[1]
+    assert chosen.tolist() == [[False, True]]
+
+
+def test_equal_scores_are_ordered_by_the_tie_break_and_then_by_place():
+    ids, scores = torch.full((1, 4), 5), torch.tensor([[0.5, 0.5, 0.5, 0.5]])
+    logits = torch.tensor([[0.1, 0.3, 0.2, 0.3]])
+    for k, expected in ((1, [1]), (2, [1, 3]), (3, [1, 2, 3])):
+        chosen = apply_remasking_step(ids, MASK, k, critic_scores=scores, tie_break=logits)[1]
+        assert chosen[0].nonzero().flatten().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, r"`num_remask` or `error_threshold` must be given, got neither: "),
+        ({"num_remask": 1, "randomness_strength": 1.5}, r"`randomness_strength` must be in \[0, 1\], got 1.5: "),
+        ({"error_threshold": -0.1}, r"`error_threshold` must be in \[0, 1\], got -0.1: "),
+        ({"num_remask": 1, "remasking": "best"}, r"`remasking` must be auto or one of external, .*, got 'best': "),
+        ({"num_remask": 1}, r"`noise` must be given for `remasking='random'`.*, got None: "),
+        ({"num_remask": 1, "remasking": "critic"}, r"`critic_scores` must be given for `remasking='critic'`"),
+        ({"num_remask": 1, "remasking": "external"}, r"`external_scores` must be given .*, got None: "),
+        ({"num_remask": 1, "remasking": "confidence"}, r"`confidence` must be given .*, got None: "),
+        (
+            {"num_remask": 1, "critic_scores": torch.rand(1, 3), "randomness_strength": 0.5},
+            r"`noise` must be given for `remasking='critic'` and `randomness_strength=0.5`, got None: ",
+        ),
+        (
+            {"num_remask": 1, "external_scores": torch.rand(1, 2)},
+            r"`external_scores` must have the shape of `input_ids` \(1, 3\), got \(1, 2\): ",
+        ),
+    ],
+)
+def test_every_error_names_field_rule_value_and_way_out(arguments, message):
+    with pytest.raises(ValueError, match=message) as error:
+        apply_remasking_step(torch.full((1, 3), 5), MASK, **arguments)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)

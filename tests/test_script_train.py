@@ -1,0 +1,175 @@
+"""Claims about `scripts/train.py`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from critic_gpt import CriticGPTForMaskedLM
+from critic_gpt.scripts import prepare_data, train
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small are slower on several threads, much so where others compute as well."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "sudoku"
+    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "4"]
+    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
+    return folder
+
+
+SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "1", "--num_attention_heads", "2"]
+
+
+def flags(data_dir, output_dir, *more, shape=SHAPE):
+    fixed = ["--use_cpu", "True", "--disable_tqdm", "True", "--per_device_train_batch_size", "4"]
+    return ["--data_dir", str(data_dir), "--output_dir", str(output_dir), *shape, *fixed, "--max_steps", "3", *more]
+
+
+@pytest.fixture(scope="module")
+def trained(data_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    more = ("--add_critic_head", "True", "--critic_regime", "full", "--save_steps", "2", "--logging_steps", "1")
+    return folder, train.main(flags(data_dir, folder, *more))
+
+
+def test_three_steps_leave_a_complete_folder(trained):
+    folder, metrics = trained
+    names = {path.name for path in folder.iterdir()}
+    expected = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "trainer_state.json"}
+    assert {*expected, "training_metrics.json", "checkpoint-2", "checkpoint-3"} <= names
+    assert not [name for name in names if name.endswith(".tmp")]
+    assert json.loads((folder / "training_metrics.json").read_text()) == metrics
+    model = CriticGPTForMaskedLM.from_pretrained(folder)
+    assert metrics["num_parameters"] == model.num_parameters()
+    assert metrics["eval_critic_loss"] > 0 and metrics["epoch"] == 0.5
+    state = json.loads((folder / "trainer_state.json").read_text())
+    assert state["global_step"] == 3 and len([log for log in state["log_history"] if "loss" in log]) == 3
+
+
+def test_flags_reach_the_configuration(trained):
+    config = CriticGPTForMaskedLM.from_pretrained(trained[0]).config
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (16, 1, 2)
+    assert (config.vocab_size, config.max_position_embeddings) == (6, 16)
+    assert (config.mask_token_id, config.pad_token_id) == (1, 0)
+    assert (config.add_critic_head, config.critic_regime, config.critic_alpha) == (True, "full", 0.5)
+
+
+def test_auto_resumes_from_the_last_checkpoint_and_begins_where_there_is_none(data_dir, tmp_path):
+    more = ("--resume_from_checkpoint", "auto", "--save_steps", "1", "--logging_steps", "1")
+    train.main(flags(data_dir, tmp_path, *more, "--max_steps", "2"))
+    train.main(flags(data_dir, tmp_path, *more, "--max_steps", "4"))
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "loss" in log] == [1, 2, 3, 4]
+
+
+def test_a_model_without_a_critic_gets_one(data_dir, tmp_path):
+    train.main(flags(data_dir, tmp_path / "plain"))
+    plain = CriticGPTForMaskedLM.from_pretrained(tmp_path / "plain")
+    assert plain.critic_head is None
+    more = ("--model_name_or_path", str(tmp_path / "plain"), "--add_critic_head", "True", "--learning_rate", "1e-9")
+    train.main(flags(data_dir, tmp_path / "critic", *more, shape=[]))
+    model = CriticGPTForMaskedLM.from_pretrained(tmp_path / "critic")
+    assert model.critic_head is not None
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_trained_model_keeps_its_critic_and_settings_unless_told_otherwise(data_dir, trained, tmp_path):
+    more = ("--model_name_or_path", str(trained[0]), "--critic_alpha", "0.25")
+    train.main(flags(data_dir, tmp_path, *more, shape=[]))
+    config = CriticGPTForMaskedLM.from_pretrained(tmp_path).config
+    assert (config.add_critic_head, config.critic_regime, config.critic_alpha) == (True, "full", 0.25)
+
+
+# ---- precision ----
+
+
+def test_precision_flags():
+    model = train.ModelArguments()
+    assert train.precision_flags([], model, "fp32") == []
+    assert train.precision_flags([], model, "bf16")[:2] == ["--bf16", "True"]
+    assert train.precision_flags(["--bf16", "False"], model, "auto") == []
+    with pytest.raises(ValueError, match="`precision` must be auto beside --fp16"):
+        train.precision_flags(["--fp16"], model, "bf16")
+
+
+@pytest.mark.parametrize(("amx", "width", "fast"), [(False, 4096, False), (True, 16, False), (True, 4096, True)])
+def test_auto_takes_bf16_on_processors_with_tiles_from_some_width_on(monkeypatch, amx, width, fast):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    assert train.bf16_is_fast(width) is fast
+    assert train.precision_flags([], train.ModelArguments(hidden_size=width), "auto") == (
+        ["--bf16", "True", "--use_cpu", "True"] if fast else []
+    )
+
+
+# ---- errors ----
+
+
+def one_sentence(text, *parts):
+    assert text.count("\n") == 0 and text.endswith(".")
+    for part in ("must", "got", *parts):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        (("--precision", "fp8"), "precision"),
+        (("--model_name_or_path", "x", "--hidden_size", "8", "--precision", "fp32"), "hidden_size"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(data_dir, tmp_path, more, field):
+    with pytest.raises(ValueError) as error:
+        train.main(flags(data_dir, tmp_path / "out", *more, shape=[]))
+    one_sentence(str(error.value), f"`{field}`")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_vocabulary_is_refused(trained, tmp_path):
+    sizes = ["--num_train", "4", "--num_validation", "2", "--num_test", "2"]
+    prepare_data.main(["--task", "sudoku", "--size", "6", "--output_dir", str(tmp_path / "data"), *sizes])
+    with pytest.raises(ValueError) as error:
+        train.main(flags(tmp_path / "data", tmp_path / "out", "--model_name_or_path", str(trained[0]), shape=[]))
+    one_sentence(str(error.value), "`model_name_or_path`", "8 tokens", "model of 6 tokens", "--tokenizer")
+
+
+def test_a_missing_data_folder_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        train.main(flags(tmp_path / "nowhere", tmp_path / "out"))
+    assert "nowhere" in str(error.value) and "prepare_data" in str(error.value)
+
+
+def run_module(*argv):
+    command = [sys.executable, "-m", "critic_gpt.scripts.train", *argv]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def test_help_names_the_flags(capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    for flag in ("--data_dir", "--add_critic_head", "--critic_warmup_end", "--precision", "--position_embedding_type"):
+        assert flag in out
+
+
+@pytest.mark.slow
+def test_the_module_runs_as_a_program(data_dir, tmp_path):
+    assert "--data_dir" in run_module("--help").stdout
+    for more in (["--precision", "fp8"], ["--critic_alpha", "-1"], ["--data_dir", str(tmp_path / "nowhere")]):
+        failed = run_module(*flags(data_dir, tmp_path / "out"), *more)
+        assert failed.returncode == 1
+        assert failed.stderr.splitlines()[-1].startswith("train: ") and "Traceback" not in failed.stderr

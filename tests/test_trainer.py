@@ -1,0 +1,520 @@
+"""Claims about the trainer: exact losses, resuming, logs, evaluation, checkpoints."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import set_seed
+
+from critic_gpt import (
+    CriticCalibration,
+    CriticGPTConfig,
+    CriticGPTForMaskedLM,
+    CriticTrainer,
+    CriticTrainingArguments,
+    DataCollatorForMaskedDiffusion,
+)
+from critic_gpt.tasks import build_character_tokenizer
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small are slower on several threads, much so where others compute as well."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+LETTERS = build_character_tokenizer("abcdefgh", model_max_length=16)
+TERMS = ("lm_loss", "critic_loss", "correction_loss", "critic_accuracy", "error_rate")
+
+
+def make_model(seed=0, **fields):
+    shape = {"vocab_size": 10, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    special = {"num_attention_heads": 2, "max_position_embeddings": 16, "mask_token_id": 1, "pad_token_id": 0}
+    torch.manual_seed(seed)
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": True, **fields}))
+    if model.critic_head is not None:  # a fresh head is zero, and would pass no gradient on
+        torch.nn.init.normal_(model.critic_head.weight)
+    return model
+
+
+def make_rows(num, seed=1, lengths=(8, 9)):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.randint(*lengths, (num,), generator=generator).tolist()
+    return [{"input_ids": torch.randint(2, 10, (size,), generator=generator).tolist()} for size in sizes]
+
+
+def make_trainer(folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, **arguments):
+    quiet = {"use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1, "max_steps": 1}
+    plain = {"per_device_train_batch_size": 4, "lr_scheduler_type": "constant", "max_grad_norm": 0}
+    args = CriticTrainingArguments(output_dir=str(folder), **{**quiet, **plain, **arguments})
+    regime = model.config.critic_regime if model.config.add_critic_head else None
+    return CriticTrainer(
+        model,
+        args,
+        # Times drawn by row do not depend on the micro-batch.
+        DataCollatorForMaskedDiffusion(LETTERS, regime, evaluation=True) if evaluation else None,
+        processing_class=LETTERS,
+        train_dataset=rows,
+        eval_dataset=eval_rows,
+        callbacks=callbacks,
+    )
+
+
+class Gradients(TrainerCallback):
+    """Keeps a copy of the gradients of every optimizer step."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.steps.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
+
+
+def logs_of(trainer, key="loss"):
+    return [entry for entry in trainer.state.log_history if key in entry]
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_equal_weights(one, other, tolerance=0.0):
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=tolerance, msg=name)
+
+
+# ---- the loss ----
+
+
+@pytest.mark.parametrize("scope", ["masked_only", "all"])
+def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope):
+    model = make_model(critic_alpha=0.3, correction_alpha=0.7, critic_target_scope=scope)
+    trainer = make_trainer(tmp_path, model, make_rows(6, lengths=(3, 12)), evaluation=True)
+    batch = next(iter(trainer.get_train_dataloader()))
+    model.train()
+    loss, out = trainer.compute_loss(model, batch, return_outputs=True)
+    real, filled = (batch["input_ids"] != 0).sum(), batch["fill_mask"].sum()
+    expected = out.lm_token_loss.sum() / real
+    expected = expected + 0.3 * out.critic_token_loss.sum() / out.critic_valid.sum()
+    expected = expected + 0.7 * out.correction_token_loss.sum() / filled
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, out.loss)
+    counts = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
+    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled]
+    torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
+
+
+def accumulated(folder, rows, batch_size, **fields):
+    gradients = Gradients()
+    trainer = make_trainer(
+        folder,
+        make_model(**fields),
+        rows,
+        evaluation=True,
+        callbacks=[gradients],
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=8 // batch_size,
+    )
+    trainer.train()
+    return logs_of(trainer)[0], gradients.steps[0]
+
+
+@pytest.mark.parametrize("kind", ["equal", "ragged", "nothing judged"])
+@pytest.mark.parametrize("fields", [{}, {"critic_target_scope": "all"}, {"add_critic_head": False}])
+def test_accumulation_changes_neither_gradients_nor_logs(tmp_path, kind, fields):
+    rows = make_rows(8, lengths=(8, 9) if kind == "equal" else (2, 14))
+    if kind == "nothing judged":  # one micro-batch of two, and another single row, without any mask
+        rows = [{**row, "protected_mask": [int(i in (2, 3, 7))] * len(row["input_ids"])} for i, row in enumerate(rows)]
+    log, gradients = accumulated(tmp_path, rows, 8, **fields)
+    for batch_size in (2, 1):
+        other_log, other_gradients = accumulated(tmp_path, rows, batch_size, **fields)
+        assert_equal_weights(gradients, other_gradients, tolerance=1e-5)
+        for name in ("loss", *(TERMS if "critic_loss" in log else ["lm_loss"])):
+            assert other_log[name] == pytest.approx(log[name], abs=1e-5), name
+
+
+@pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
+def test_a_batch_without_fill_positions_gets_them_before_it_is_counted(tmp_path, regime):
+    model = make_model(critic_regime=regime)
+    trainer = make_trainer(tmp_path, model, make_rows(8))
+    trainer.data_collator = DataCollatorForMaskedDiffusion(LETTERS, critic_regime=None)
+    (batch,), counts = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, torch.device("cpu"))
+    masked = batch["input_ids"] == 1
+    assert not (batch["fill_mask"] & ~masked).any()
+    assert torch.equal(batch["fill_mask"], masked) or regime != "full"
+    outputs = model.train()(**batch)
+    assert counts[1] == outputs.critic_valid.sum()
+    assert torch.equal(batch["fill_mask"], outputs.critic_valid)
+
+
+# ---- warm-up ----
+
+
+class Passes(TrainerCallback):
+    """Counts the passes of the trunk in each optimizer step."""
+
+    def __init__(self, model):
+        self.count, self.steps = 0, []
+        model.model.register_forward_hook(self.add)
+
+    def add(self, *unused):
+        self.count += 1
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps.append(self.count)
+        self.count = 0
+
+
+@pytest.mark.parametrize("correction_alpha", [0.0, 0.5])
+def test_warm_up_reaches_every_micro_step_and_skips_the_second_pass_while_it_is_zero(tmp_path, correction_alpha):
+    model = make_model(correction_alpha=correction_alpha)
+    passes, gradients = Passes(model), Gradients()
+    arguments = {"max_steps": 5, "critic_warmup_start": 1, "critic_warmup_end": 3, "gradient_accumulation_steps": 2}
+    trainer = make_trainer(tmp_path, model, make_rows(40), callbacks=[passes, gradients], **arguments)
+    trainer.train()
+    assert [log["critic_alpha"] for log in logs_of(trainer)] == [0.0, 0.0, 0.25, 0.5, 0.5]
+    first = 2 if correction_alpha == 0 else 4
+    assert passes.steps == [first, first, 4, 4, 4]
+    for log in logs_of(trainer):
+        parts = [log["critic_alpha"], correction_alpha]
+        terms = [log.get(name, 0.0) for name in ("critic_loss", "correction_loss")]
+        expected = log["lm_loss"] + sum(part * term for part, term in zip(parts, terms, strict=True))
+        assert log["loss"] == pytest.approx(expected, abs=1e-5)
+    # While alpha is zero the head has a gradient, of zero.
+    heads = [bool(step["critic_head.weight"].any()) for step in gradients.steps]
+    assert heads == [False, False, True, True, True]
+
+
+def test_every_weight_takes_part_while_the_second_pass_is_off(tmp_path):
+    gradients = Gradients()
+    model = make_model(correction_alpha=0.0)
+    make_trainer(tmp_path, model, make_rows(4), callbacks=[gradients], critic_warmup_end=10).train()
+    assert set(gradients.steps[0]) == {name for name, _ in model.named_parameters()}
+
+
+# ---- logs ----
+
+
+def test_logs_are_plain_floats_with_the_right_values(tmp_path):
+    model = make_model()
+    before = weights(model)
+    collator = DataCollatorForMaskedDiffusion(LETTERS, seed=42)
+    rows = make_rows(4)
+    trainer = make_trainer(tmp_path, model, rows, train_sampling_strategy="sequential")
+    trainer.train()
+    (log,) = logs_of(trainer)
+    assert all(type(log[name]) is float for name in ("loss", "critic_alpha", *TERMS))
+    model.load_state_dict(before)
+    batch = collator([{**row, "example_id": i, "epoch": 0} for i, row in enumerate(rows)])
+    out = model.train()(**batch)
+    valid = out.critic_valid
+    expected = {
+        "loss": out.loss,
+        "lm_loss": out.lm_loss,
+        "critic_loss": out.critic_loss,
+        "correction_loss": out.correction_loss,
+        "critic_accuracy": ((out.critic_input_logits > 0) == (out.critic_target == 1))[valid].float().mean(),
+        "error_rate": out.critic_target[valid].mean(),
+        "critic_alpha": torch.tensor(0.5),
+    }
+    assert {name: log[name] for name in expected} == pytest.approx({k: v.item() for k, v in expected.items()}, 1e-5)
+
+
+def test_logs_are_means_over_all_steps_since_the_last(tmp_path):
+    every = make_trainer(tmp_path, make_model(), make_rows(16), max_steps=4)
+    every.train()
+    pairs = make_trainer(tmp_path, make_model(), make_rows(16), max_steps=4, logging_steps=2)
+    pairs.train()
+    single, double = logs_of(every), logs_of(pairs)
+    # Every row has as many real tokens.
+    for i, log in enumerate(double):
+        for name in ("loss", "lm_loss"):
+            assert log[name] == pytest.approx((single[2 * i][name] + single[2 * i + 1][name]) / 2, abs=1e-5)
+
+
+def test_without_a_critic_a_plain_language_model_is_trained(tmp_path):
+    trainer = make_trainer(tmp_path, make_model(add_critic_head=False), make_rows(8), make_rows(5, seed=2))
+    trainer.train()
+    (log,) = logs_of(trainer)
+    assert log["loss"] == pytest.approx(log["lm_loss"], abs=1e-6)
+    metrics = trainer.evaluate()
+    assert metrics["eval_loss"] == metrics["eval_lm_loss"]
+    assert not [name for name in {**log, **metrics} if "critic" in name or "correction" in name]
+
+
+# ---- evaluation ----
+
+
+def test_evaluation_numbers_do_not_depend_on_the_batch_size(tmp_path):
+    model, rows = make_model(critic_alpha=0.3, correction_alpha=0.7), make_rows(7, lengths=(2, 14))
+    results = []
+    for batch_size in (1, 2, 3, 7, 16):
+        trainer = make_trainer(tmp_path, model, rows, rows, per_device_eval_batch_size=batch_size)
+        metrics = {k: v for k, v in trainer.evaluate().items() if "second" not in k and "runtime" not in k}
+        again = trainer.evaluate()
+        assert metrics == {name: again[name] for name in metrics}
+        assert trainer.predict(rows).metrics["test_loss"] == metrics["eval_loss"]
+        results.append(metrics)
+    first = results[0]
+    for other in results[1:]:
+        assert other == pytest.approx(first, abs=1e-6)
+    assert {f"eval_{name}" for name in ("loss", "bits_per_token", *TERMS)} <= set(first)
+    assert first["eval_bits_per_token"] == pytest.approx(first["eval_lm_loss"] / 0.693147181)
+    # The sum of the terms with their full weights, divided by nothing.
+    expected = first["eval_lm_loss"] + 0.3 * first["eval_critic_loss"] + 0.7 * first["eval_correction_loss"]
+    assert first["eval_loss"] == pytest.approx(expected)
+    batch = DataCollatorForMaskedDiffusion(LETTERS, seed=42, evaluation=True)(
+        [{**row, "example_id": i} for i, row in enumerate(rows)]
+    )
+    with torch.no_grad():
+        assert model.eval()(**batch).loss.item() == pytest.approx(first["eval_loss"], abs=1e-5)
+
+
+def test_evaluation_uses_the_full_alpha_during_the_warm_up(tmp_path):
+    model, rows = make_model(), make_rows(5)
+    plain, warming = (
+        make_trainer(tmp_path, model, rows, rows, critic_warmup_end=end).evaluate()["eval_loss"] for end in (0, 100)
+    )
+    assert plain == warming
+
+
+@pytest.mark.parametrize("arguments", [{}, {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}])
+def test_each_of_several_evaluation_sets_is_used(tmp_path, arguments):
+    one, other = make_rows(5, seed=5), make_rows(4, seed=6)
+    trainer = make_trainer(tmp_path, make_model(), one, {"one": one, "other": other}, **arguments)
+    metrics = trainer.evaluate()
+    for name, rows in (("one", one), ("other", other)):
+        alone = make_trainer(tmp_path, trainer.model, rows, rows).evaluate()
+        assert metrics[f"eval_{name}_loss"] == pytest.approx(alone["eval_loss"], abs=1e-6)
+
+
+# ---- resuming ----
+
+
+@pytest.mark.parametrize("regime", ["full", "mixed"])
+@pytest.mark.parametrize(("accumulation", "workers"), [(1, 0), (2, 0), (2, 2)])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, accumulation, workers, regime):
+    # Two steps an epoch: the checkpoint lies in the middle of the second one.
+    rows = make_rows(8 * accumulation, lengths=(3, 14))
+    arguments = {"max_steps": 5, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "cosine"}
+    arguments.update(gradient_accumulation_steps=accumulation, dataloader_num_workers=workers)
+    arguments.update(critic_warmup_start=1, critic_warmup_end=7)
+    fields = {"critic_regime": regime, "hidden_dropout": 0.1}
+    whole = make_trainer(tmp_path, make_model(**fields), rows, **arguments)
+    whole.train()
+    set_seed(7)
+    resumed = make_trainer(tmp_path, make_model(seed=3, **fields), rows, **arguments)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert_equal_weights(weights(whole.model), weights(resumed.model))
+    for one, other in zip(logs_of(whole)[3:], logs_of(resumed)[3:], strict=True):
+        assert {name: one[name] for name in ("loss", "critic_alpha", *TERMS)} == {
+            name: other[name] for name in ("loss", "critic_alpha", *TERMS)
+        }
+
+
+def test_every_epoch_draws_anew(tmp_path):
+    seen = []
+    trainer = make_trainer(tmp_path, make_model(), make_rows(4), max_steps=3)
+    collator = trainer.data_collator
+    trainer.data_collator = lambda examples: seen.append({row["epoch"] for row in examples}) or collator(examples)
+    trainer.train()
+    assert seen == [{0}, {1}, {2}]
+
+
+# ---- learning ----
+
+
+@pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
+def test_training_learns_a_trivial_corpus_and_moves_every_weight(tmp_path, regime):
+    rows = [{"input_ids": [2, 3, 4, 5, 6, 7, 8, 9]}] * 32
+    # On a canvas of nothing but masks only absolute positions differ.
+    model = make_model(critic_regime=regime, position_embedding_type="absolute")
+    before = weights(model)
+    trainer = make_trainer(
+        tmp_path, model, rows, rows[:8], max_steps=60, per_device_train_batch_size=16, learning_rate=1e-2
+    )
+    first = trainer.evaluate()
+    trainer.train()
+    last = trainer.evaluate()
+    assert last["eval_lm_loss"] < first["eval_lm_loss"] / 3
+    assert last["eval_critic_loss"] < first["eval_critic_loss"] / 2
+    assert all(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_early_stopping_and_the_best_model_go_by_eval_loss(tmp_path):
+    arguments = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 12}
+    arguments.update(load_best_model_at_end=True, metric_for_best_model="eval_loss", learning_rate=0.3)
+    rows = make_rows(16)
+    stopping = EarlyStoppingCallback(early_stopping_patience=2)
+    trainer = make_trainer(tmp_path, make_model(), rows, make_rows(8, seed=3), callbacks=[stopping], **arguments)
+    trainer.train()
+    losses = [log["eval_loss"] for log in logs_of(trainer, "eval_loss")]
+    assert trainer.state.global_step < 12 and len(losses) == losses.index(min(losses)) + 3
+    assert trainer.state.best_metric == min(losses)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), abs=1e-6)
+
+
+# ---- checkpoints ----
+
+
+def test_the_calibration_table_is_dropped_at_the_first_step_and_not_saved(tmp_path):
+    model = make_model()
+    model.calibration = CriticCalibration([0.5] * 100)
+    present = []
+
+    class Watch(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+            present.append(model.calibration is not None)
+
+    arguments = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
+    trainer = make_trainer(tmp_path, model, make_rows(8), callbacks=[Watch()], **arguments)
+    trainer.evaluate(make_rows(3))
+    assert model.calibration is not None
+    trainer.train()
+    assert present == [True, False] and model.calibration is None
+    assert not list(tmp_path.rglob("calibration.json"))
+
+
+def test_a_checkpoint_is_a_complete_model(tmp_path):
+    trainer = make_trainer(tmp_path, make_model(), make_rows(8), save_strategy="steps", save_steps=1)
+    trainer.train()
+    folder = tmp_path / "checkpoint-1"
+    expected = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "trainer_state.json"}
+    assert expected <= {path.name for path in folder.iterdir()}
+    loaded, info = CriticGPTForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert_equal_weights(weights(trainer.model), weights(loaded))
+    assert loaded.config.mask_token_id == LETTERS.mask_token_id and loaded.calibration is None
+
+
+@pytest.fixture
+def library_warnings(caplog):
+    logger = logging.getLogger("transformers")  # keeps its records to itself
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_training_aligns_no_token_and_warns_of_nothing(tmp_path, library_warnings, recwarn):
+    model = make_model()
+    before = model.config.to_dict()
+    arguments = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 2}
+    arguments["load_best_model_at_end"] = True
+    rows = make_rows(8)
+    make_trainer(tmp_path, model, rows, rows, **arguments).train()
+    resumed = make_trainer(tmp_path, model, rows, rows, **{**arguments, "max_steps": 3})
+    resumed.train(resume_from_checkpoint=True)
+    after = model.config.to_dict()
+    written_by_the_library = ("architectures", "dtype", "use_cache")
+    assert {**before, **{name: after[name] for name in written_by_the_library}} == after
+    messages = [record.getMessage() for record in library_warnings.records if record.levelno >= logging.WARNING]
+    assert messages == []
+    assert [str(warning.message) for warning in recwarn if "critic_gpt" in str(warning.filename)] == []
+
+
+# ---- errors ----
+
+
+def one_sentence(error, field, *parts):
+    text = str(error.value)
+    assert text.startswith(f"`{field}`") and "\n" not in text and text.endswith(".") and "must" in text
+    for part in parts:
+        assert part in text
+
+
+@pytest.mark.parametrize("given", [{"train_dataset": []}, {"eval_dataset": []}, {"eval_dataset": {"one": []}}])
+def test_an_empty_dataset_is_refused(tmp_path, given):
+    with pytest.raises(ValueError) as error:
+        CriticTrainer(make_model(), CriticTrainingArguments(str(tmp_path)), processing_class=LETTERS, **given)
+    one_sentence(error, *given, "at least one example")
+
+
+def test_neither_tokenizer_nor_collator_is_refused(tmp_path):
+    with pytest.raises(ValueError) as error:
+        CriticTrainer(make_model(), CriticTrainingArguments(str(tmp_path)), train_dataset=make_rows(2))
+    one_sentence(error, "processing_class", "data_collator", "tokenizer")
+
+
+def test_plain_training_arguments_are_refused(tmp_path):
+    with pytest.raises(ValueError) as error:
+        CriticTrainer(make_model(), TrainingArguments(str(tmp_path)), processing_class=LETTERS)
+    one_sentence(error, "args", "CriticTrainingArguments", "got TrainingArguments")
+
+
+def test_another_mask_token_than_the_models_is_refused(tmp_path):
+    with pytest.raises(ValueError) as error:
+        make_trainer(tmp_path, make_model(mask_token_id=5), make_rows(2))
+    one_sentence(error, "mask_token_id", "got 5")
+
+
+# ---- two processes ----
+
+SCRIPT = """
+import json, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from test_trainer import make_model, make_rows, make_trainer, logs_of
+folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}}.get(kind, {})
+rows, seen = make_rows(16, lengths=(3, 14)), []
+trainer = make_trainer(
+    folder, make_model(**fields), rows, make_rows(7, seed=4, lengths=(3, 14)), evaluation=True, max_steps=3,
+    per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, train_sampling_strategy="sequential",
+    critic_warmup_end=4 if kind == "warm-up" else 0, optim="sgd", per_device_eval_batch_size=2,
+)
+assert trainer.accelerator.num_processes == world
+collator = trainer.data_collator
+trainer.data_collator = lambda rows: seen.append(max(row["epoch"] for row in rows)) or collator(rows)
+trainer.train()
+trainer.data_collator = collator
+metrics = trainer.evaluate()
+if trainer.is_world_process_zero():
+    torch.save(trainer.model.state_dict(), folder / "weights.pt")
+    result = {"logs": logs_of(trainer), "metrics": metrics, "epochs": seen}
+    (folder / "result.json").write_text(json.dumps(result))
+trainer.end()
+"""
+
+
+def launch(folder, world, kind):
+    folder.mkdir()
+    (folder / "run.py").write_text(textwrap.dedent(SCRIPT))
+    command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), kind]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    prefix = [sys.executable]
+    if world > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        flags = "--multi_gpu --num_machines 1 --mixed_precision no --dynamo_backend no --num_processes {} "
+        flags = f"-m accelerate.commands.launch {flags} --main_process_port {port}".format(world)
+        prefix += flags.split()
+    subprocess.run([*prefix, *command], env=environment, check=True, timeout=300, cwd=folder)
+    return json.loads((folder / "result.json").read_text()), torch.load(folder / "weights.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["critic", "warm-up", "plain"])
+def test_two_processes_train_and_evaluate_like_one(tmp_path, kind):
+    one, weights_of_one = launch(tmp_path / "one", 1, kind)
+    two, weights_of_two = launch(tmp_path / "two", 2, kind)
+    assert_equal_weights(weights_of_one, weights_of_two, tolerance=1e-5)
+    for log, other in zip(one["logs"], two["logs"], strict=True):
+        for name in ("loss", *TERMS):
+            assert log.get(name) == pytest.approx(other.get(name), abs=1e-5), name
+    metrics = {name: value for name, value in one["metrics"].items() if "second" not in name and "runtime" not in name}
+    assert {name: two["metrics"][name] for name in metrics} == pytest.approx(metrics, abs=1e-5)
+    # Two steps an epoch; the second process pulls one batch ahead at most.
+    assert max(one["epochs"]) == max(two["epochs"]) == 1

@@ -1,0 +1,105 @@
+"""Claims about the arguments of training, the critic's warm-up and the examples' ids."""
+
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from critic_gpt import CriticTrainingArguments
+from critic_gpt.training.arguments import critic_alpha_at
+from critic_gpt.training.data import IdentifiedExamples
+
+
+# ---- warm-up ----
+
+
+@pytest.mark.parametrize(
+    ("step", "alpha"), [(0, 0.0), (1000, 0.0), (1500, 0.125), (2000, 0.25), (3000, 0.5), (9000, 0.5)]
+)
+def test_alpha_rises_linearly_between_start_and_end(step, alpha):
+    assert critic_alpha_at(step, 0.5, start=1000, end=3000) == alpha
+
+
+@given(st.integers(0, 10**6), st.floats(0, 10), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_an_end_not_after_the_start_means_a_constant_alpha(step, alpha, start, back):
+    assert critic_alpha_at(step, alpha, start, start - back) == alpha
+
+
+@given(st.integers(0, 10**4), st.floats(0, 10), st.integers(0, 10**4), st.integers(1, 10**4))
+def test_alpha_never_falls_and_stays_in_range(step, alpha, start, length):
+    now, later = (critic_alpha_at(s, alpha, start, start + length) for s in (step, step + 1))
+    assert 0 <= now <= later <= alpha
+
+
+# ---- arguments ----
+
+
+def test_declared_defaults(tmp_path):
+    args = CriticTrainingArguments(output_dir=str(tmp_path))
+    declared = {
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_steps": 25,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "cosine",
+        "weight_decay": 0.01,
+        "critic_warmup_start": 0,
+        "critic_warmup_end": 0,
+        "min_mask_rate": 1e-3,
+    }
+    assert {name: getattr(args, name) for name in declared} == declared
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("critic_warmup_start", -1),
+        ("critic_warmup_end", -5),
+        ("min_mask_rate", 0.0),
+        ("min_mask_rate", 1.5),
+        ("remove_unused_columns", True),
+    ],
+)
+def test_an_argument_out_of_range_is_refused(tmp_path, field, value):
+    with pytest.raises(ValueError) as error:
+        CriticTrainingArguments(output_dir=str(tmp_path), **{field: value})
+    text = str(error.value)
+    assert text.startswith(f"`{field}` must be") and f"got {value}" in text and "\n" not in text and text[-1] == "."
+
+
+# ---- ids and epochs ----
+
+ROWS = [{"input_ids": [i, i + 1]} for i in range(6)]
+
+
+@pytest.mark.parametrize("dataset", [ROWS, Dataset.from_list(ROWS)], ids=["list", "datasets"])
+def test_examples_carry_their_index_and_the_epoch(dataset):
+    examples = IdentifiedExamples(dataset)
+    assert len(examples) == 6
+    assert examples[4] == {"input_ids": [4, 5], "example_id": 4, "epoch": 0}
+    examples.set_epoch(3)
+    expected = [{"input_ids": [i, i + 1], "example_id": i, "epoch": 3} for i in (5, 0)]
+    assert [examples[5], examples[0]] == expected
+    assert examples.__getitems__([5, 0]) == expected
+
+
+def test_the_dataset_itself_is_left_alone():
+    examples = IdentifiedExamples(ROWS)
+    assert examples[0] is not ROWS[0] and set(ROWS[0]) == {"input_ids"}
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_worker_processes_see_a_new_epoch(persistent):
+    examples = IdentifiedExamples(ROWS)
+    loader = DataLoader(
+        examples,
+        batch_size=2,
+        num_workers=2,
+        persistent_workers=persistent,
+        collate_fn=lambda rows: [(row["example_id"], row["epoch"]) for row in rows],
+    )
+    for epoch in (0, 1, 5):
+        examples.set_epoch(epoch)
+        assert [pair for batch in loader for pair in batch] == [(i, epoch) for i in range(6)]
