@@ -101,14 +101,13 @@ def prepare_canvas(
 class Prediction(NamedTuple):
     """
     What the model would put at each position: `tokens` (B, T), the `probability` of each, all `probabilities`
-    (B, T, V) and their `logits`. The probabilities are the model's own, before temperature and truncation: of the
+    (B, T, V). The probabilities are the model's own, before temperature and truncation: of the
     tokens that are left by top_k=1 each is certain, and nothing would tell which to reveal first.
     """
 
     tokens: torch.Tensor
     probability: torch.Tensor
     probabilities: torch.Tensor
-    logits: torch.Tensor
 
 
 def predict_tokens(
@@ -145,7 +144,7 @@ def predict_tokens(
     else:
         tokens = sample_inverse_cdf(probabilities, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
-    return Prediction(tokens, probability, probabilities, logits)
+    return Prediction(tokens, probability, probabilities)
 
 
 def one_pass_step(
@@ -178,7 +177,7 @@ def one_pass_step(
     masked = editable & (input_ids == mask_token_id)
     num_visible = (editable & ~masked).sum(dim=-1)
     num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
-    order = unmasking_order(prediction.logits, prediction.probabilities, unmasking, reveal_noise)
+    order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
     revealed = select_worst(order, masked, num_reveal)
     return torch.where(revealed, prediction.tokens, input_ids).masked_fill(remasked, mask_token_id)
 

@@ -131,23 +131,24 @@ def select_worst(
 
 
 def unmasking_order(
-    logits: torch.Tensor, probabilities: torch.Tensor, unmasking: str, noise: torch.Tensor
+    probabilities: torch.Tensor, probability: torch.Tensor, unmasking: str, noise: torch.Tensor
 ) -> torch.Tensor:
     """
     How eagerly each masked position is revealed, higher first.
 
     Args:
-        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions.
-        probabilities (`torch.FloatTensor` of the same shape): Their softmax.
-        unmasking (`str`): `"confidence"` (largest probability), `"margin"` (its lead over the second, Kim et al.
-            2025), `"entropy"` (lowest first), `"random"`, `"left_to_right"`.
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn.
+        unmasking (`str`): `"confidence"` (probability of the token drawn, as in MaskGIT and LLaDA), `"margin"` (lead
+            of the likeliest token over the second, Kim et al. 2025), `"entropy"` (lowest first), `"random"`,
+            `"left_to_right"`.
         noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
     """
     if unmasking == "confidence":
-        return probabilities.amax(dim=-1)
+        return probability
     if unmasking == "margin":
         top = probabilities.topk(2, dim=-1).values
         return top[..., 0] - top[..., 1]
@@ -156,7 +157,8 @@ def unmasking_order(
     if unmasking == "random":
         return noise
     if unmasking == "left_to_right":
-        return -torch.arange(logits.shape[1], dtype=probabilities.dtype, device=logits.device).expand(logits.shape[:2])
+        position = torch.arange(noise.shape[1], dtype=noise.dtype, device=noise.device)
+        return -position.expand(noise.shape)
     raise ValueError(
         f"`unmasking` must be confidence, margin, entropy, random or left_to_right, got {unmasking!r}: choose one."
     )

@@ -45,6 +45,7 @@ class ModelArguments:
     num_hidden_layers: int | None = field(default=None, metadata={"help": "Blocks; 4 in a new model."})
     num_attention_heads: int | None = field(default=None, metadata={"help": "Attention heads; 4 in a new model."})
     position_embedding_type: str | None = field(default=None, metadata={"help": "rotary (default) or absolute."})
+    initializer_range: float | None = field(default=None, metadata={"help": "Spread of new weights; default 0.02."})
     hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout outside of attention; default 0."})
     attention_dropout: float | None = field(default=None, metadata={"help": "Dropout on attention; default 0."})
     add_critic_head: bool | None = field(default=None, metadata={"help": "Add a critic head; default False."})

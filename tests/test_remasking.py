@@ -170,14 +170,15 @@ def test_a_broken_score_is_the_worst_of_all():
 
 
 def predictions():
+    """All probabilities, those of the tokens drawn (the second position drew an unlikely one), and noise."""
     probabilities = torch.tensor([[[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [0.34, 0.33, 0.33]]])
-    return probabilities.log(), probabilities, torch.tensor([[0.2, 0.1, 0.3]])
+    return probabilities, torch.tensor([[0.5, 0.2, 0.34]]), torch.tensor([[0.2, 0.1, 0.3]])
 
 
 @pytest.mark.parametrize(
     ("unmasking", "expected", "ranking"),
     [
-        ("confidence", [0.5, 0.6, 0.34], [1, 0, 2]),
+        ("confidence", [0.5, 0.2, 0.34], [0, 2, 1]),
         ("margin", [0.0, 0.4, 0.01], [1, 2, 0]),
         ("entropy", [-0.6931, -0.9503, -1.0986], [0, 1, 2]),
         ("random", [0.2, 0.1, 0.3], [2, 0, 1]),

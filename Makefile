@@ -1,0 +1,38 @@
+# Two commands for newcomers: `make demo` and `make test`. Each sets itself up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := runs/demo
+
+.PHONY: demo test quality clean
+
+# The package itself is installed in editable mode, so that the scripts find it.
+$(STAMP): setup.py pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "PYTHON must be Python 3.11 or newer, got $$($(PYTHON) --version): call make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+# 6x6 Sudoku from nothing, start to end: data, training, calibration, samples, figures.
+demo: $(STAMP)
+	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --num_validation 4096 \
+		--num_test 4096 --seed 0 --output_dir $(DEMO)/data --overwrite
+	$(BIN)/accelerate launch --config_file scripts/configs/single.yaml scripts/train.py --config scripts/configs/demo.json \
+		--data_dir $(DEMO)/data --output_dir $(DEMO)/model --overwrite_output_dir
+	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 4096 --split validation
+	$(BIN)/python scripts/generate.py --model $(DEMO)/model --num_samples 2 --num_steps 18 --seed 1
+	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report
+
+quality: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: quality
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
