@@ -43,13 +43,18 @@ def sample_texts(
         model: With `generate` and a `base_model`.
         tokenizer: Gives the mask token and decodes.
         length (`int`): Tokens a sequence.
-        num_samples, batch_size (`int`): How many sequences, and how many at a time.
+        num_samples, batch_size (`int`): How many sequences, and how many at a time; at least 1.
         seed (`int`): Each sequence gets a seed made of it and its place, so that the batch size changes nothing.
         generate_kwargs: Arguments of `generate`.
 
     Returns:
-        `tuple[list[str], int]`: the texts, and the forward passes of one batch as counted by a hook.
+        `tuple[list[str], int]`: the texts, and the forward passes of one batch as counted by a hook (the most of any
+        batch, where a strategy stops early).
     """
+    for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {value}: give 1 or more.")
+    padding = {tokenizer.pad_token_id, model.config.pad_token_id}
     texts, passes = [], set()
     for start in range(0, num_samples, batch_size):
         rows = range(start, min(start + batch_size, num_samples))
@@ -64,7 +69,8 @@ def sample_texts(
         if counter.passes != output.forward_passes:
             raise RuntimeError(f"generate reported {output.forward_passes} passes where {counter.passes} ran")
         passes.add(counter.passes)
-        texts += tokenizer.batch_decode(output.sequences)
+        # What was cut after a generated EOS is padding, and no part of a text.
+        texts += [tokenizer.decode([i for i in ids if i not in padding]) for ids in output.sequences.tolist()]
     return texts, max(passes)
 
 

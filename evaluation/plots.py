@@ -30,6 +30,20 @@ def _new_figure(width: float, height: float):
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
+def check_picture(path: str | os.PathLike) -> Path:
+    """The path of a picture that can be drawn; to ask before hours of work whose result it is to show.
+
+    Raises:
+        `ImportError`: matplotlib is not installed.
+        `ValueError`: a suffix that is no picture.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"`path` must end in .png, .svg or .pdf, got {path}; choose one of these.")
+    _new_figure(1, 1)
+    return path
+
+
 def _tidy(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color="#e4e4e4", linewidth=0.8)
@@ -39,9 +53,7 @@ def _tidy(axes) -> None:
 
 def _save(figure, path: str | os.PathLike) -> Path:
     """Draws into a hidden neighbour first, so that a viewer or a killed run never meets half a picture."""
-    path = Path(path)
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"`path` must end in .png, .svg or .pdf, got {path}; choose one of these.")
+    path = check_picture(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"_{uuid.uuid4().hex}{path.suffix}")
     try:

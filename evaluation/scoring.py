@@ -40,6 +40,26 @@ def _batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterato
         yield end, range(min(start + rank * share, end), min(start + (rank + 1) * share, end))
 
 
+def _check(num_sequences: int, size: int, batch_size: int) -> None:
+    if not 1 <= num_sequences <= size:
+        raise ValueError(
+            f"`num_sequences` must be between 1 and the {size} sequences of the split, got {num_sequences}: "
+            "ask for fewer or prepare more."
+        )
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}: give 1 or more.")
+
+
+def _gather(columns: tuple[list, list, list], sums: torch.Tensor, histogram: CriticHistogram) -> JudgedFillings:
+    """Puts together what all processes have judged, in the order of the sequences."""
+    own = [np.concatenate(column) if column else np.empty(0) for column in columns]
+    parts = gather_object([(own, sums)])
+    merged = [np.concatenate([part[0][k] for part in parts]) for k in range(3)]
+    order = np.argsort(merged[2], kind="stable")
+    total = torch.stack([part[1] for part in parts]).sum(dim=0)
+    return JudgedFillings(*(column[order] for column in merged), histogram, float(total[0] / total[1].clamp(min=1)))
+
+
 @torch.no_grad()
 def judge_fillings(
     model,
@@ -69,13 +89,9 @@ def judge_fillings(
         [`JudgedFillings`].
 
     Raises:
-        `ValueError`: Fewer sequences than asked for.
+        `ValueError`: Fewer sequences than asked for, or a batch of none.
     """
-    if not 1 <= num_sequences <= len(dataset):
-        raise ValueError(
-            f"`num_sequences` must be between 1 and the {len(dataset)} sequences of the split, got {num_sequences}: "
-            "ask for fewer or prepare more."
-        )
+    _check(num_sequences, len(dataset), batch_size)
     accelerator = accelerator or Accelerator()
     collator = collator.for_evaluation()
     model.eval()
@@ -94,16 +110,11 @@ def judge_fillings(
                 logits.append(output.critic_input_logits[valid].float().cpu().numpy())
                 targets.append(output.critic_target[valid].cpu().numpy())
                 indices.append(torch.tensor(list(own))[:, None].expand(valid.shape)[valid.cpu()].numpy())
-            sums += torch.stack([output.lm_token_loss.double().sum(), batch["attention_mask"].sum()]).cpu()
+            # Summed on the CPU: not every device has float64.
+            sums += torch.stack([output.lm_token_loss.cpu().double().sum(), batch["attention_mask"].sum().cpu()])
         counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
         counts = accelerator.reduce(counts, reduction="sum").cpu()
         histogram.merge(CriticHistogram(counts[0], counts[1]))
         if on_step is not None:
             on_step(done, histogram)
-    columns = [np.concatenate(column) if column else np.empty(0) for column in (logits, targets, indices)]
-    # Floats of the device may be float32 only; two of them hold a sum exactly enough.
-    parts = gather_object([(columns, sums)])
-    merged = [np.concatenate([part[0][k] for part in parts]) for k in range(3)]
-    order = np.argsort(merged[2], kind="stable")
-    total = torch.stack([part[1] for part in parts]).sum(dim=0)
-    return JudgedFillings(*(column[order] for column in merged), histogram, float(total[0] / total[1].clamp(min=1)))
+    return _gather((logits, targets, indices), sums, histogram)

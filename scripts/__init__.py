@@ -1,1 +1,82 @@
-"""Thin entry points; their names are the acts: prepare_data, train, calibrate, generate, evaluate, benchmark."""
+"""Thin entry points; their names are the acts: prepare_data, train, calibrate, generate, evaluate, benchmark.
+
+What they share stands here: how an error reaches somebody at a terminal, and how a model is met with its data.
+"""
+
+import sys
+from collections.abc import Callable
+
+from huggingface_hub.errors import StrictDataclassClassValidationError
+from transformers import PreTrainedTokenizerBase
+
+from critic_gpt import CriticGPTForMaskedLM
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line, whatever library wrote it."""
+    if isinstance(error, StrictDataclassClassValidationError):
+        error = error.__cause__ or error  # the sentence of our own that it wraps
+    return " ".join(str(error).split())
+
+
+def run_as_program(main: Callable, name: str) -> None:
+    """
+    Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1, all else as a traceback.
+
+    Args:
+        main (callable): Called without arguments.
+        name (`str`): The script, at the head of the line.
+    """
+    try:
+        main()
+    except (StrictDataclassClassValidationError, ValueError, OSError, ImportError) as error:
+        sys.exit(f"{name}: {one_line(error)}")
+
+
+def check_at_least(least: int, **values: int) -> None:
+    """Refuses whole numbers below `least`, by the names of their flags."""
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(f"`{name}` must be at least {least}, got {value}: give {least} or more.")
+
+
+def check_split(name: str, dataset) -> None:
+    """Refuses a split without sequences."""
+    if len(dataset) == 0:
+        raise ValueError(f"`split` must hold at least one sequence, got {name!r} with none: choose another one.")
+
+
+def load_model(
+    field: str, path: str, tokenizer: PreTrainedTokenizerBase, sequence_length: int
+) -> CriticGPTForMaskedLM:
+    """
+    Loads the model of a path or hub name for prepared data, whose tokens and sequences it must know.
+
+    Args:
+        field (`str`): Name of the argument that holds the path, for errors.
+        path (`str`): Folder or hub name.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of the data.
+        sequence_length (`int`): That of the data.
+
+    Raises:
+        `ValueError`: No model there, or one of other data.
+    """
+    try:
+        model = CriticGPTForMaskedLM.from_pretrained(path)
+    except OSError as error:
+        raise ValueError(
+            f"`{field}` must be the folder of a model, got {path!r}, which did not load "
+            f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
+        ) from error
+    config = model.config
+    if config.vocab_size < len(tokenizer) or config.mask_token_id != tokenizer.mask_token_id:
+        raise ValueError(
+            f"`{field}` must know the data's {len(tokenizer)} tokens and its [MASK] {tokenizer.mask_token_id}, got a "
+            f"model of {config.vocab_size} tokens with [MASK] {config.mask_token_id}: take the data it was trained on."
+        )
+    if config.max_position_embeddings < sequence_length:
+        raise ValueError(
+            f"`{field}` must take sequences of {sequence_length} tokens as the data has them, got a model for "
+            f"{config.max_position_embeddings}: take the data it was trained on."
+        )
+    return model

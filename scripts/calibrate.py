@@ -10,16 +10,18 @@ share of wrong tokens becomes the error probability. From then on `from_pretrain
 """
 
 import argparse
+import os
 
 from accelerate import Accelerator
 
 import critic_gpt
-from critic_gpt import CriticGPTForMaskedLM, DataCollatorForMaskedDiffusion
+from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.calibrated_model_critic_gpt import weights_file_name
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES, CRITIC_TARGET_SCOPES
 from critic_gpt.evaluation.metrics import cross_fitted_report
-from critic_gpt.evaluation.plots import plot_calibration
+from critic_gpt.evaluation.plots import check_picture, plot_calibration
 from critic_gpt.evaluation.scoring import judge_fillings
+from critic_gpt.scripts import check_at_least, check_split, load_model, run_as_program
 from critic_gpt.tasks import load_prepared
 
 
@@ -43,25 +45,73 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_checkpoint(path: str, model) -> None:
+    """Refuses a model whose critic there is nothing to measure of."""
+    if model.critic_head is None:
+        raise ValueError(
+            f"`checkpoint` must have a critic head to calibrate, got {path!r} without one: train it with "
+            "`scripts/train.py --add_critic_head True`."
+        )
+    if not model.has_trained_critic:
+        raise ValueError(
+            f"`checkpoint` must have a trained critic to calibrate, got {path!r} whose critic head is all zeros, as "
+            "it was made: train it with scripts/train.py."
+        )
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuses before the work what would fail after it."""
+    check_at_least(1, batch_size=args.batch_size)
+    # Two: the figures are taken on sequences that the table was not made of.
+    check_at_least(2, num_sequences=args.num_sequences)
+    if args.plot:
+        check_picture(args.plot)
+    if not os.path.isdir(args.checkpoint):
+        raise ValueError(
+            f"`checkpoint` must be the folder of a model, beside whose weights the table goes, got "
+            f"{args.checkpoint!r}: train one with scripts/train.py, or download it first."
+        )
+
+
+def steps_of(batch_size: int, verbose: bool) -> int:
+    """Sequences a step: with --verbose the largest number up to `batch_size` whose steps meet every hundred."""
+    if not verbose:
+        return batch_size
+    return max(size for size in range(1, min(batch_size, VERBOSE_EVERY) + 1) if VERBOSE_EVERY % size == 0)
+
+
+def print_summary(path, judged, calibration, num_processes: int) -> None:
+    """What the user wants to know in the end: both closing rates, and what the table is worth."""
+    histogram, quality = judged.histogram, calibration.metadata["quality"]
+    before, after = quality["before"], quality["after"]
+    # A critic that was judged on right or on wrong tokens alone has no AUROC.
+    auroc = "none" if after["auroc"] is None else f"{after['auroc']:.4f}"
+    num_sequences = calibration.metadata["num_sequences"]
+    shared = f", by {num_processes} processes" if num_processes > 1 else ""
+    print(f"Saved {path} from {num_sequences} sequences, {len(judged.critic_target):,} judged tokens{shared}.")
+    print(f"Share of wrong tokens:   {histogram.positive_rate:.6f}")
+    print(f"The same by the buckets: {histogram.positive_rate_from_buckets(calibration.probabilities):.6f}")
+    print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {auroc} (cross-fitted)")
+
+
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
     args = build_parser().parse_args(argv)
+    check_arguments(args)
     split = {"val": "validation"}.get(args.split, args.split)
     accelerator = Accelerator()
     dataset, tokenizer, task = load_prepared(args.dataset)
-    model = CriticGPTForMaskedLM.from_pretrained(args.checkpoint).to(accelerator.device)
-    if model.critic_head is None:
-        raise ValueError(
-            f"`checkpoint` must have a critic head to calibrate, got {args.checkpoint} without one: train it with "
-            "`scripts/train.py --add_critic_head True`."
-        )
+    check_split(split, dataset[split])
+    model = load_model("checkpoint", args.checkpoint, tokenizer, task.sequence_length).to(accelerator.device)
+    check_checkpoint(args.checkpoint, model)
     if args.scope is not None:
         model.config.critic_target_scope = args.scope
     regime = args.regime or model.config.critic_regime
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=regime, seed=args.seed)
 
     def report(done: int, histogram) -> None:
-        if args.verbose and accelerator.is_main_process:
+        due = done % VERBOSE_EVERY == 0 or done == args.num_sequences
+        if args.verbose and due and accelerator.is_main_process:
             print(f"after {done} sequences: bucket, count, count of target 1, probability")
             print(histogram.format_table())
 
@@ -70,7 +120,7 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
         dataset[split],
         collator,
         args.num_sequences,
-        batch_size=VERBOSE_EVERY if args.verbose else args.batch_size,
+        batch_size=steps_of(args.batch_size, args.verbose),
         accelerator=accelerator,
         on_step=report,
     )
@@ -101,13 +151,9 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
             print(histogram.format_table(calibration.probabilities))
         if args.plot:
             plot_calibration(args.plot, judged.critic_logits, judged.critic_target, calibration)
-        print(f"Saved {path} from {args.num_sequences} sequences, {len(judged.critic_target):,} judged tokens.")
-        print(f"Share of wrong tokens:   {histogram.positive_rate:.6f}")
-        print(f"The same by the buckets: {histogram.positive_rate_from_buckets(calibration.probabilities):.6f}")
-        before, after = quality["before"], quality["after"]
-        print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {after['auroc']:.4f} (cross-fitted)")
+        print_summary(path, judged, calibration, accelerator.num_processes)
     return calibration
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main, "calibrate")

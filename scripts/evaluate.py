@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from accelerate import Accelerator
 
 import critic_gpt
-from critic_gpt import CriticGPTForMaskedLM, DataCollatorForMaskedDiffusion
+from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.evaluation.comparison import STRATEGIES, compare_strategies
 from critic_gpt.evaluation.metrics import calibration_report, summary_by_target
-from critic_gpt.evaluation.plots import plot_calibration, plot_quality_by_forward_passes
+from critic_gpt.evaluation.plots import check_picture, plot_calibration, plot_quality_by_forward_passes
 from critic_gpt.evaluation.scoring import judge_fillings
+from critic_gpt.scripts import check_at_least, check_split, load_model, run_as_program
 from critic_gpt.tasks import load_prepared
 
 
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, help="folder of a model")
     parser.add_argument("--data_dir", required=True, help="folder written by scripts/prepare_data.py")
     parser.add_argument("--output_dir", required=True, help="where the report goes")
-    parser.add_argument("--split", default="test", choices=["train", "validation", "test"])
+    parser.add_argument("--split", default="test", choices=["train", "val", "validation", "test"])
     parser.add_argument("--num_judged", type=int, default=4096, help="held-out sequences for the critic's figures")
     parser.add_argument("--num_samples", type=int, default=1000, help="samples for each strategy and budget")
     parser.add_argument("--forward_passes", type=int, nargs="+", default=[9, 18, 36], help="budgets to compare at")
@@ -51,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
 def judge_held_out(model, tokenizer, dataset, args, report_dir: Path) -> dict[str, Any]:
     """The language model bound and, with a trained critic, its figures and the reliability diagram."""
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=model.config.critic_regime, seed=args.seed)
-    judged = judge_fillings(model, dataset, collator, min(args.num_judged, len(dataset)))
+    judged = judge_fillings(model, dataset, collator, min(args.num_judged, len(dataset)), args.batch_size)
     metrics = {"language_model": {"nats_per_token": judged.lm_loss, "bits_per_token": judged.lm_loss / math.log(2)}}
     if not model.has_trained_critic:
         return metrics
@@ -87,12 +88,16 @@ def print_table(table: dict[str, dict[str, dict[str, float]]], figure: str, word
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs one evaluation; returns what metrics.json holds."""
     args = build_parser().parse_args(argv)
+    check_at_least(1, num_judged=args.num_judged, num_samples=args.num_samples, batch_size=args.batch_size)
+    check_at_least(1, forward_passes=min(args.forward_passes))
+    split = {"val": "validation"}.get(args.split, args.split)
+    dataset, tokenizer, task = load_prepared(args.data_dir)
+    check_split(split, dataset[split])
+    model = load_model("model", args.model, tokenizer, task.sequence_length).to(Accelerator().device).eval()
     report_dir = Path(args.output_dir)
+    check_picture(report_dir / "reliability.png")
     report_dir.mkdir(parents=True, exist_ok=True)
-    dataset, _, task = load_prepared(args.data_dir)
-    tokenizer = AutoTokenizer.from_pretrained(args.model)
-    model = CriticGPTForMaskedLM.from_pretrained(args.model).eval()
-    metrics = judge_held_out(model, tokenizer, dataset[args.split], args, report_dir)
+    metrics = judge_held_out(model, tokenizer, dataset[split], args, report_dir)
     has_critic = "calibration" in metrics
     strategies = {name: arguments for name, arguments in STRATEGIES.items() if has_critic or name != "critic"}
     table = compare_strategies(
@@ -110,6 +115,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         metrics[key] = {name: {passes: cell[key] for passes, cell in row.items()} for name, row in table.items()}
     metrics["settings"] = {
         "task": task.name,
+        "split": split,
+        "num_judged": min(args.num_judged, len(dataset[split])),
         "num_samples": args.num_samples,
         "seed": args.seed,
         "temperature": 1.0,
@@ -125,10 +132,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if has_critic:
         critic = metrics["calibration"]
         print(f"Critic on held-out data: ECE {critic['before']['ece']:.4f} -> {critic['ece']:.4f}, ", end="")
-        print(f"AUROC {critic['auroc']:.4f} over {critic['positions']:,} tokens.")
+        auroc = "none" if critic["auroc"] is None else f"{critic['auroc']:.4f}"
+        print(f"AUROC {auroc} over {critic['positions']:,} tokens.")
     print(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
     return metrics
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main, "evaluate")

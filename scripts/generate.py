@@ -14,10 +14,10 @@ import json
 import os
 from typing import Any
 
-from transformers import pipeline, set_seed
+from transformers import pipeline
 
-import critic_gpt  # noqa: F401  registers the task
 from critic_gpt.generation_configuration_critic_gpt import REMASKING, UNMASKING
+from critic_gpt.scripts import check_at_least, one_line, run_as_program
 
 
 # Flags handed to `generate` where given.
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_samples", type=int, default=1, help="samples a prompt")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--save", help="write the results to this JSON file")
+    parser.add_argument("--save", help="write settings, results and every step to this JSON file")
     for name, options in GENERATION_FLAGS.items():
         parser.add_argument(f"--{name}", default=None, **options)
     return parser
@@ -65,13 +65,19 @@ def describe(result: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Generates; returns the pipeline's results."""
     args = build_parser().parse_args(argv)
-    if args.num_samples < 1:
-        raise ValueError(f"`num_samples` must be at least 1, got {args.num_samples}: ask for one or more.")
-    if args.seed is not None:
-        set_seed(args.seed)
+    check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
     options = {name: getattr(args, name) for name in GENERATION_FLAGS if getattr(args, name) is not None}
     prompts = [prompt for prompt in (args.prompt or [None]) for _ in range(args.num_samples)]
-    generate = pipeline("critic-diffusion", model=args.model)
+    if args.save:
+        options["return_history"] = True
+        os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
+    try:
+        generate = pipeline("critic-diffusion", model=args.model)
+    except OSError as error:
+        raise ValueError(
+            f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
+            f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
+        ) from error
     results = generate(prompts, batch_size=args.batch_size, seed=args.seed, **options)
     for result in results:
         print(describe(result))
@@ -84,4 +90,4 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_program(main, "generate")

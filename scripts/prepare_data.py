@@ -10,13 +10,13 @@ The folder holds a `datasets.DatasetDict` (splits train, validation and test wit
 files of the tokenizer, `task.json`, and for text the words of the training split. It appears complete or not at all.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from transformers import HfArgumentParser
 
+from critic_gpt.scripts import run_as_program
 from critic_gpt.tasks import SPLITS, SudokuTask, TextTask, check_output_dir, save_prepared, words_of
 
 
@@ -158,7 +158,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"prepare_data: {error}")
+    run_as_program(main, "prepare_data")

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
+from critic_gpt.scripts import run_as_program
 from critic_gpt.tasks import load_prepared
 
 
@@ -167,9 +167,4 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except StrictDataclassClassValidationError as error:
-        sys.exit(f"train: {error.__cause__ or error}")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"train: {error}")
+    run_as_program(main, "train")

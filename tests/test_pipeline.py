@@ -1,0 +1,358 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the task "critic-diffusion"."""
+
+import ast
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset
+from transformers import PreTrainedTokenizer, pipeline
+
+import critic_gpt
+from critic_gpt import CriticDiffusionPipeline, CriticGPTGenerationConfig
+from critic_gpt.pipelines import critic_diffusion
+
+
+KEYS = {
+    *("generated_text", "tokens", "token_ids", "error_probabilities", "expected_errors"),
+    *("forward_passes", "scoring_passes"),
+}
+HOLES = "ab[MASK]de[MASK][MASK]h"
+# Of different lengths, so that batches are padded.
+PROMPTS = [HOLES, "the ", None, "[MASK]" * 12, {"text": "x[MASK]"}, {"prompt": "well"}, HOLES]
+
+
+class Prompts(Dataset):
+    def __init__(self, prompts):
+        self.prompts = prompts
+
+    def __len__(self):
+        return len(self.prompts)
+
+    def __getitem__(self, index):
+        return self.prompts[index]
+
+
+class Stream(IterableDataset):
+    """Tells its length, and is to be read as a stream all the same."""
+
+    def __init__(self, prompts):
+        self.prompts = prompts
+
+    def __len__(self):
+        return len(self.prompts)
+
+    def __iter__(self):
+        return iter(self.prompts)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """
+    A tiny model in float64: what a batch around a row does to the last digits decides nothing. Absolute positions, as
+    with rotary ones all positions of an empty canvas look alike, and rounding alone would tell which come first.
+    """
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "initializer_range": 0.3}
+    special = {"vocab_size": 32, "max_position_embeddings": 48, "pad_token_id": 0, "mask_token_id": 1}
+    config = critic_gpt.CriticGPTConfig(**shape, **special, add_critic_head=True, position_embedding_type="absolute")
+    model = critic_gpt.CriticGPTForMaskedLM(config)
+    torch.nn.init.normal_(model.critic_head.weight)
+    path = tmp_path_factory.mktemp("pipeline") / "model"
+    model.double().save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def generate(folder):
+    return pipeline("critic-diffusion", model=str(folder), num_steps=4)
+
+
+def one_sentence(error, *parts):
+    text = str(error.value)
+    assert "\n" not in text and text.endswith((".", "?")), text
+    for part in ("got", *parts):
+        assert part in text, text
+
+
+# ---- what comes out ----
+
+
+def test_the_task_name_and_a_folder_are_enough(generate, folder):
+    assert type(generate) is CriticDiffusionPipeline
+    assert type(generate.model) is critic_gpt.CriticGPTForMaskedLM
+
+
+def test_the_keys_of_a_result_are_frozen_and_its_values_plain(generate):
+    result = generate(HOLES, seed=0)
+    assert set(result) == KEYS
+    assert json.loads(json.dumps(result)) == result
+    plain = {name: type(value) for name, value in result.items()}
+    assert plain == {
+        "generated_text": str,
+        "tokens": list,
+        "token_ids": list,
+        "error_probabilities": list,
+        "expected_errors": float,
+        "forward_passes": int,
+        "scoring_passes": int,
+    }
+    assert {type(i) for i in result["token_ids"]} == {int}
+    assert {type(p) for p in result["error_probabilities"]} == {float}
+
+
+def test_tokens_ids_and_probabilities_are_aligned_and_given_ones_are_certain(generate, tokenizer):
+    result = generate(HOLES, seed=0)
+    assert len(result["tokens"]) == len(result["token_ids"]) == len(result["error_probabilities"]) == 8
+    assert tokenizer.convert_tokens_to_ids(result["tokens"]) == result["token_ids"]
+    assert "".join(result["tokens"]) == result["generated_text"] == tokenizer.decode(result["token_ids"])
+    given = [p for i, p in enumerate(result["error_probabilities"]) if i not in (2, 5, 6)]
+    assert given == [0.0] * 5
+    assert all(0 < result["error_probabilities"][i] < 1 for i in (2, 5, 6))
+    assert result["expected_errors"] == pytest.approx(sum(result["error_probabilities"]), abs=1e-12)
+
+
+def test_given_text_is_unchanged_and_every_hole_filled(generate):
+    text = generate(HOLES, seed=3)["generated_text"]
+    assert (text[:2], text[3:5], text[7:], len(text)) == ("ab", "de", "h", 8)
+    text = generate("a b\n.", max_new_tokens=5, seed=3)["generated_text"]
+    assert text.startswith("a b\n.") and len(text) == 10
+    assert len(generate(None, max_new_tokens=7, seed=3)["generated_text"]) == 7
+
+
+def test_a_text_without_holes_is_continued_to_the_length_of_the_call_of_the_model_or_of_the_window(folder):
+    generate = pipeline("critic-diffusion", model=str(folder))
+    generate.model.generation_config.num_steps = 2
+    assert len(generate("abc")["token_ids"]) == 48
+    generate.model.generation_config.max_new_tokens = 6
+    assert len(generate("abc")["token_ids"]) == 9
+    assert len(generate("")["token_ids"]) == len(generate()["token_ids"]) == 6
+    assert len(generate(HOLES)["token_ids"]) == 8
+    assert len(generate("abc", max_new_tokens=2)["token_ids"]) == 5
+    assert generate.model.generation_config.max_new_tokens == 6
+    settings = CriticGPTGenerationConfig(max_new_tokens=4, num_steps=3)
+    result = generate("abc", generation_config=settings)
+    assert (len(result["token_ids"]), result["forward_passes"]) == (7, 3)
+    assert settings.max_new_tokens == 4
+
+
+def test_passes_are_reported(generate):
+    result = generate(HOLES, num_steps=3)
+    assert (result["forward_passes"], result["scoring_passes"]) == (3, 1)
+    result = generate(HOLES, num_steps=3, return_error_probabilities=False)
+    assert (result["forward_passes"], result["scoring_passes"]) == (3, 0)
+    assert result["error_probabilities"] is None and result["expected_errors"] is None
+    assert generate(HOLES, num_steps=3, remasking="critic_full")["forward_passes"] == 5
+
+
+@pytest.mark.parametrize("trained", [False, None])
+def test_without_a_trained_critic_there_is_no_verdict(tiny_model, tokenizer, trained):
+    model = tiny_model(add_critic_head=trained is not None)
+    if model.critic_head is not None:
+        torch.nn.init.zeros_(model.critic_head.weight)
+    result = CriticDiffusionPipeline(model=model, tokenizer=tokenizer)(HOLES, num_steps=3)
+    assert set(result) == KEYS
+    assert result["error_probabilities"] is None and result["expected_errors"] is None
+    assert (result["forward_passes"], result["scoring_passes"]) == (3, 0)
+
+
+def test_the_history_tells_every_step(generate):
+    kwargs = {"num_steps": 5, "remask_per_step": 2, "seed": 1}
+    results = generate(["[MASK]" * 12, HOLES], batch_size=2, return_history=True, **kwargs)
+    for result, plain in zip(results, generate(["[MASK]" * 12, HOLES], **kwargs), strict=True):
+        history = result.pop("history")
+        assert json.loads(json.dumps(history)) == history and len(history) == 5
+        assert result == plain
+        assert history[-1]["filled"] == result["generated_text"]
+        assert all(set(step) == {"input", "filled", "remasked"} for step in history)
+        assert "[PAD]" not in json.dumps(history)
+    result = generate("[MASK]" * 12, return_history=True, **kwargs)
+    assert result["history"][0]["input"] == "[MASK]" * 12
+    assert any(step["remasked"] for step in result["history"])
+
+
+def test_what_follows_a_generated_end_is_in_neither_text_nor_tokens(tiny_model, tokenizer):
+    model = tiny_model(eos_token_id=5)
+    with torch.no_grad():
+        model.lm_head.weight[5] = model.lm_head.weight[6:].mean(dim=0)
+    generate = CriticDiffusionPipeline(model=model, tokenizer=tokenizer)
+    results = generate([None] * 20, max_new_tokens=30, num_steps=30, unmasking="random", seed=0, batch_size=4)
+    assert any(len(result["tokens"]) < 30 for result in results)
+    for result in results:
+        assert "[PAD]" not in result["generated_text"]
+        assert len(result["tokens"]) == len(result["error_probabilities"])
+        assert len(result["tokens"]) == 30 or result["tokens"].index(".") == len(result["tokens"]) - 1
+
+
+# ---- what goes in ----
+
+
+def test_the_same_seed_gives_the_same_whatever_the_batch_size(generate):
+    expected = generate(PROMPTS, seed=7)
+    assert generate(PROMPTS, seed=7) == expected
+    for batch_size in (2, 3, 7, 16):
+        found = generate(PROMPTS, seed=7, batch_size=batch_size)
+        assert [result["generated_text"] for result in found] == [result["generated_text"] for result in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one["error_probabilities"] == pytest.approx(other["error_probabilities"], abs=1e-9)
+    assert generate(PROMPTS, seed=8) != expected
+
+
+def test_the_side_on_which_a_tokenizer_pads_changes_nothing(generate, folder):
+    other = pipeline("critic-diffusion", model=str(folder), num_steps=4)
+    other.tokenizer.padding_side = "left"
+    texts = [result["generated_text"] for result in generate(PROMPTS, seed=7)]
+    assert [result["generated_text"] for result in other(PROMPTS, seed=7, batch_size=7)] == texts
+    assert not any("[PAD]" in text for text in texts)
+
+
+def test_lists_datasets_and_generators_give_the_same(generate):
+    texts = [HOLES, "the ", "[MASK]" * 12, "x[MASK]"]
+    expected = generate(texts, seed=2)
+    kinds = [
+        tuple(texts),
+        Prompts(texts),
+        Stream(texts),
+        (text for text in texts),
+        iter(texts),
+        datasets.Dataset.from_dict({"text": texts}),
+        datasets.Dataset.from_dict({"text": texts})["text"],
+        datasets.Dataset.from_dict({"text": texts}).to_iterable_dataset(),
+    ]
+    for inputs in kinds:
+        assert list(generate(inputs, seed=2)) == expected, type(inputs)
+    batched = list(generate((text for text in texts), seed=2, batch_size=3))
+    assert [r["generated_text"] for r in batched] == [r["generated_text"] for r in expected]
+
+
+def test_a_single_prompt_is_the_first_of_a_list(generate):
+    assert generate(HOLES, seed=4) == generate([HOLES, "other"], seed=4)[0]
+    assert generate({"text": HOLES}, seed=4) == generate(HOLES, seed=4) == generate({"prompt": HOLES}, seed=4)
+    assert generate({"text": None}, seed=4) == generate(None, seed=4) == generate(seed=4)
+
+
+def test_the_same_prompt_twice_gives_two_results(generate):
+    first, second = generate([None, None], seed=0, max_new_tokens=20)
+    assert first["generated_text"] != second["generated_text"]
+
+
+def test_nothing_in_nothing_out(generate):
+    assert generate([]) == []
+    assert list(generate(iter([]))) == []
+
+
+# ---- arguments ----
+
+
+def test_generation_arguments_reach_generate(generate):
+    greedy = {"temperature": 0, "remasking": "none"}
+    assert generate(HOLES, seed=0, **greedy)["token_ids"] == generate(HOLES, seed=1, **greedy)["token_ids"]
+    assert generate("[MASK]" * 20, seed=0)["token_ids"] != generate("[MASK]" * 20, seed=1)["token_ids"]
+    assert generate(HOLES, num_steps=1)["forward_passes"] == 1
+    assert generate(HOLES, num_steps=2)["forward_passes"] == 2
+    with pytest.raises(ValueError, match="`unmasking` has no meaning"):
+        generate(HOLES, remasking="random", unmasking="margin")
+
+
+def test_the_models_own_settings_hold_where_the_call_says_nothing(tiny_model, tokenizer, tmp_path):
+    model = tiny_model()
+    model.generation_config.update(num_steps=3, max_new_tokens=5, temperature=0.0)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    generate = pipeline("critic-diffusion", model=str(tmp_path))
+    result = generate("ab", seed=0)
+    assert (len(result["token_ids"]), result["forward_passes"]) == (7, 3)
+    assert generate("ab", seed=1)["token_ids"] == result["token_ids"]
+    # Used before, the temperature holds; the length is for prompts without holes.
+    assert generate(HOLES, seed=0)["forward_passes"] == 3
+
+
+def test_a_model_that_returns_sequences_alone_serves_a_pipeline_too(tiny_model, tokenizer):
+    model = tiny_model()
+    model.generation_config.return_dict_in_generate = False
+    assert set(CriticDiffusionPipeline(model=model, tokenizer=tokenizer)(HOLES, num_steps=2)) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kwargs", "parts"),
+    [
+        (HOLES, {"num_step": 3}, ("`num_step`", "did you mean `num_steps`?")),
+        (HOLES, {"num_steps": 0}, ("`num_steps`", "at least 1")),
+        (HOLES, {"return_dict_in_generate": False}, ("`return_dict_in_generate`", "False")),
+        (HOLES, {"max_new_tokens": 3}, ("`max_new_tokens`", "without [MASK]", "3")),
+        (HOLES, {"seed": 1.5}, ("`seed`", "1.5")),
+        ("aBc[MASK]\tD", {}, ("`inputs`", "'B'", "'D'", r"'\t'")),
+        ("a" * 50 + "[MASK]", {}, ("`inputs`", "48 positions", "51 tokens")),
+        ("a" * 40, {"max_new_tokens": 9}, ("`max_new_tokens`", "48 positions", "got 9", "40 tokens")),
+        ("a" * 48, {}, ("`max_new_tokens`", "got 0", "48 tokens")),
+        (None, {"max_new_tokens": 0}, ("`max_new_tokens`", "got 0")),
+        (None, {"max_new_tokens": 2.5}, ("`max_new_tokens`", "got 2.5")),
+        (5, {}, ("`inputs`", "got 5")),
+        ([5], {}, ("`inputs`", "got 5")),
+        ([[HOLES]], {}, ("`inputs`", "texts or None")),
+        ({"sentence": HOLES}, {}, ("`inputs`", "`prompt` or `text`", "'sentence'")),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(generate, inputs, kwargs, parts):
+    with pytest.raises(ValueError) as error:
+        generate(inputs, **kwargs)
+    one_sentence(error, *parts)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tiny_model, tokenizer):
+    for fields in ({"vocab_size": 31}, {"mask_token_id": 2}, {"mask_token_id": None}):
+        with pytest.raises(ValueError) as error:
+            CriticDiffusionPipeline(model=tiny_model(**fields), tokenizer=tokenizer)
+        one_sentence(error, "`tokenizer`", "32 tokens with [MASK] 1")
+    with pytest.raises(ValueError) as error:
+        CriticDiffusionPipeline(model=tiny_model())
+    one_sentence(error, "`tokenizer`", "got 0 tokens")
+
+
+class Letters(PreTrainedTokenizer):
+    """A tokenizer in Python, with an unknown token."""
+
+    def __init__(self, **kwargs):
+        self.letters = {t: i for i, t in enumerate(["[PAD]", "[MASK]", "[UNK]", *"abcdefgh"])}
+        super().__init__(pad_token="[PAD]", mask_token="[MASK]", unk_token="[UNK]", **kwargs)
+
+    @property
+    def vocab_size(self):
+        return len(self.letters)
+
+    def get_vocab(self):
+        return dict(self.letters)
+
+    def _tokenize(self, text, **kwargs):
+        return list(text)
+
+    def _convert_token_to_id(self, token):
+        return self.letters.get(token, 2)
+
+    def _convert_id_to_token(self, index):
+        return list(self.letters)[index]
+
+    def convert_tokens_to_string(self, tokens):
+        return "".join(tokens)
+
+
+def test_a_tokenizer_in_python_serves_as_well(tiny_model):
+    generate = CriticDiffusionPipeline(model=tiny_model(vocab_size=11), tokenizer=Letters())
+    result = generate("ab[MASK]d", num_steps=2)
+    assert result["tokens"][:2] == ["a", "b"] and result["tokens"][3] == "d" and len(result["tokens"]) == 4
+    with pytest.raises(ValueError) as error:
+        generate("abz[MASK]y")
+    one_sentence(error, "'y', 'z'")
+
+
+def test_the_file_of_the_pipeline_imports_nothing_of_ours():
+    tree = ast.parse(Path(critic_diffusion.__file__).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and not node.module.startswith("critic_gpt")
+        elif isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("critic_gpt") for alias in node.names)

@@ -1,0 +1,225 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about `scripts/evaluate.py`."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.evaluation import plots
+from critic_gpt.scripts import evaluate, prepare_data
+
+
+@pytest.fixture(scope="module")
+def sudoku_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared") / "sudoku"
+    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "10"]
+    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "corpus.txt").write_text("".join(f"line {i} of a tiny text\n" for i in range(60)), encoding="utf-8")
+    flags = ["--source", str(folder / "corpus.txt"), "--sequence_length", "16", "--output_dir", str(folder / "text")]
+    prepare_data.main(["--task", "text", *flags])
+    return folder / "text"
+
+
+def save_model(folder, data_dir, critic=True, trained=True, **fields):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(data_dir)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
+    special = {"vocab_size": len(tokenizer), "max_position_embeddings": 16, "pad_token_id": 0, "mask_token_id": 1}
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": critic, **fields}))
+    if critic and trained:
+        torch.nn.init.normal_(model.critic_head.weight)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory, sudoku_dir):
+    return save_model(tmp_path_factory.mktemp("models") / "critic", sudoku_dir)
+
+
+def run(model_dir, data_dir, output_dir, *more):
+    small = ["--num_samples", "6", "--forward_passes", "2", "4", "--batch_size", "4"]
+    flags = ["--model", model_dir, "--data_dir", data_dir, "--output_dir", output_dir, *small, *more]
+    return evaluate.main([str(flag) for flag in flags])
+
+
+def contents(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, model_dir, sudoku_dir):
+    folder = tmp_path_factory.mktemp("reports") / "deep" / "report"
+    return folder, run(model_dir, sudoku_dir, folder)
+
+
+# ---- the report ----
+
+
+def test_a_report_is_figures_and_two_pictures(report):
+    folder, metrics = report
+    assert contents(folder) == ["metrics.json", "reliability.png", "valid_rate.png"]
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    for name in ("reliability.png", "valid_rate.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_keys_of_the_figures_are_frozen(report):
+    metrics = report[1]
+    judged = {"valid_rate", "distinct_rate", "duplicates", "num_samples", "seconds"}
+    assert set(metrics) == {"language_model", "calibration", "settings", *judged}
+    for name in judged:
+        assert {strategy: set(row) for strategy, row in metrics[name].items()} == {
+            strategy: {"2", "4"} for strategy in ("random", "confidence", "critic")
+        }
+    assert set(metrics["language_model"]) == {"nats_per_token", "bits_per_token"}
+    assert set(metrics["calibration"]) == {
+        *("ece", "brier", "auroc", "before", "calibrated", "positions", "positive_rate"),
+        "error_probability_by_target",
+    }
+    assert set(metrics["calibration"]["before"]) == {"ece", "brier", "auroc"}
+    assert set(metrics["calibration"]["error_probability_by_target"]) == {"right", "wrong"}
+    assert set(metrics["settings"]) == {
+        *("task", "split", "num_judged", "num_samples", "seed", "temperature", "strategies", "num_parameters"),
+        "critic_gpt_version",
+    }
+
+
+def test_the_figures_are_plausible(report):
+    metrics = report[1]
+    bound = metrics["language_model"]
+    assert bound["bits_per_token"] == pytest.approx(bound["nats_per_token"] / math.log(2))
+    assert 0 < bound["nats_per_token"] < 10
+    assert metrics["num_samples"]["critic"] == {"2": 6, "4": 6}
+    assert all(0 <= value <= 1 for row in metrics["valid_rate"].values() for value in row.values())
+    assert metrics["settings"]["split"] == "test" and metrics["settings"]["num_judged"] == 10
+    assert metrics["calibration"]["calibrated"] is False
+    judged = metrics["calibration"]["error_probability_by_target"]
+    assert judged["right"]["count"] + judged["wrong"]["count"] == metrics["calibration"]["positions"] > 0
+
+
+def test_the_same_command_measures_the_same_and_another_seed_something_else(report, model_dir, sudoku_dir, tmp_path):
+    def without_times(metrics):
+        return {name: value for name, value in metrics.items() if name not in ("seconds", "settings")}
+
+    again = run(model_dir, sudoku_dir, tmp_path)
+    assert without_times(again) == without_times(report[1])
+    other = run(model_dir, sudoku_dir, tmp_path, "--seed", 2)
+    assert other["language_model"] != again["language_model"]
+    assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
+
+
+def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    model.calibration = CriticCalibration([0.25] * 100, {"fingerprint": model.fingerprint()})
+    model.save_pretrained(tmp_path / "model")
+    calibration = run(tmp_path / "model", sudoku_dir, tmp_path / "report")["calibration"]
+    assert calibration["calibrated"] is True
+    assert calibration["auroc"] in (0.5, None)  # one probability for all tells nothing apart
+    assert calibration["error_probability_by_target"]["wrong"]["mean"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("trained", [None, False])
+def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained):
+    folder = save_model(tmp_path / "plain", sudoku_dir, critic=trained is not None, trained=False)
+    metrics = run(folder, sudoku_dir, tmp_path / "report")
+    assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
+    assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
+    assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
+
+
+def test_text_is_measured_as_well(text_dir, tmp_path):
+    metrics = run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "report")
+    assert contents(tmp_path / "report") == ["known_word_rate.png", "metrics.json", "reliability.png"]
+    assert set(metrics["known_word_rate"]) == {"random", "confidence", "critic"}
+    assert metrics["settings"]["task"] == "text"
+
+
+def test_it_prints_a_table_and_names_the_report(report, model_dir, sudoku_dir, tmp_path, capsys):
+    metrics = run(model_dir, sudoku_dir, tmp_path, "--split", "val", "--num_judged", 3)
+    out = capsys.readouterr().out
+    assert metrics["settings"]["split"] == "validation" and metrics["settings"]["num_judged"] == 3
+    assert "share of valid grids, by forward passes" in out and "metrics.json" in out
+    assert {line.split()[0] for line in out.splitlines() if "%" in line} == {"random", "confidence", "critic"}
+    assert f"over {metrics['calibration']['positions']:,} tokens" in out
+
+
+def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_report_all_the_same(
+    model_dir, sudoku_dir, tmp_path, capsys, monkeypatch
+):
+    inner = evaluate.judge_fillings
+
+    def all_wrong(*args, **kwargs):
+        judged = inner(*args, **kwargs)
+        judged.critic_target[:] = 1.0
+        return judged
+
+    monkeypatch.setattr(evaluate, "judge_fillings", all_wrong)
+    assert run(model_dir, sudoku_dir, tmp_path)["calibration"]["auroc"] is None
+    assert "AUROC none" in capsys.readouterr().out
+
+
+# ---- what it refuses ----
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (("--num_samples", 0), ("`num_samples`", "got 0")),
+        (("--num_judged", 0), ("`num_judged`", "got 0")),
+        (("--batch_size", 0), ("`batch_size`", "got 0")),
+        (("--forward_passes", 4, 0), ("`forward_passes`", "got 0")),
+        (("--model", "no/such/model"), ("`model`", "no/such/model", "did not load")),
+        (("--data_dir", "nowhere"), ("`folder`", "nowhere")),
+    ],
+)
+def test_wrong_flags_are_one_sentence_and_write_nothing(model_dir, sudoku_dir, tmp_path, more, parts):
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        run(model_dir, sudoku_dir, tmp_path / "report", *more)
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".")
+    for part in ("must", "got", *parts):
+        assert part in text, text
+    assert contents(tmp_path) == []
+
+
+def test_a_model_of_other_data_is_refused(model_dir, text_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"`model` must know the data's \d+ tokens .* a model of 6 tokens"):
+        run(model_dir, text_dir, tmp_path / "report")
+    assert contents(tmp_path) == []
+
+
+def test_without_matplotlib_it_stops_before_the_work(model_dir, sudoku_dir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"critic_gpt\[viz\]"):
+        run(model_dir, sudoku_dir, tmp_path / "report")
+    assert contents(tmp_path) == []
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
+    assert plots.check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
+    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
+        plots.check_picture(tmp_path / "a.txt")
+
+
+@pytest.mark.slow
+def test_as_a_program_an_error_is_one_line(model_dir, sudoku_dir, tmp_path):
+    command = [sys.executable, "-m", "critic_gpt.scripts.evaluate", "--model", str(model_dir), "--num_samples", "0"]
+    command += ["--data_dir", str(sudoku_dir), "--output_dir", str(tmp_path / "report")]
+    failed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("evaluate: `num_samples`") and "Traceback" not in failed.stderr
