@@ -13,16 +13,20 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "PYTHON must be Python 3.11 or newer, got $$($(PYTHON) --version): call make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV); this takes a few minutes the first time."
 	$(BIN)/python -m pip install -q -c constraints.txt torch
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
 # 6x6 Sudoku from nothing, start to end: data, training, calibration, samples, figures.
 demo: $(STAMP)
+	rm -rf $(DEMO)
 	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --num_validation 4096 \
-		--num_test 4096 --seed 0 --output_dir $(DEMO)/data --overwrite
-	$(BIN)/accelerate launch --config_file scripts/configs/single.yaml scripts/train.py --config scripts/configs/demo.json \
-		--data_dir $(DEMO)/data --output_dir $(DEMO)/model --overwrite_output_dir
+		--num_test 4096 --seed 0 --output_dir $(DEMO)/data
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+		scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model --add_critic_head True \
+		--position_embedding_type absolute --initializer_range 0.06 --max_steps 700 \
+		--per_device_train_batch_size 128 --learning_rate 3e-3 --warmup_steps 50 --save_strategy no
 	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 4096 --split validation
 	$(BIN)/python scripts/generate.py --model $(DEMO)/model --num_samples 2 --num_steps 18 --seed 1
 	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report

@@ -68,7 +68,7 @@ class CriticGPTConfig(PreTrainedConfig):
         critic_regime (`str`, *optional*, defaults to `"mixed"`): How many of the masks are filled: `"full"` (all, the
             Token-Critic regime), `"partial"` (a fraction drawn per sequence; teaches judging while masks remain, which
             makes guidance free at generation, the PRISM regime), `"mixed"` (a quarter of the sequences full).
-        correction_alpha (`float`, *optional*, defaults to 0.5): Weight of the second pass's own language-model term:
+        correction_alpha (`float`, *optional*, defaults to 1.0): Weight of the second pass's own language-model term:
             cross-entropy of the LM head towards the truth at the filled positions. 0 switches it off.
         regression_scale_init (`float`, *optional*, defaults to 1.0): Initial A of the sequence scorer's
             `sigmoid(A * (w . h) + B)`; B starts at 0.
@@ -131,7 +131,7 @@ class CriticGPTConfig(PreTrainedConfig):
     critic_target_scope: str = "masked_only"
     critic_fill: str = "multinomial"
     critic_regime: str = "mixed"
-    correction_alpha: float | int = 0.5
+    correction_alpha: float | int = 1.0
     regression_scale_init: float | int = 1.0
     balanced_class_weights: bool = False
 

@@ -178,7 +178,8 @@ def one_pass_step(
     num_visible = (editable & ~masked).sum(dim=-1)
     num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
     order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
-    revealed = select_worst(order, masked, num_reveal)
+    # On a canvas that is all [MASK] a rotary trunk says the same everywhere, up to rounding, which must not decide.
+    revealed = select_worst(order.mul(1e6).round(), masked, num_reveal)
     return torch.where(revealed, prediction.tokens, input_ids).masked_fill(remasked, mask_token_id)
 
 

@@ -12,7 +12,10 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-SCHEDULES = ("linear", "cosine")
+SCHEDULES = ("linear", "quadratic", "cosine")
+# Chosen by measurement (docs/EXPERIMENTS.md).
+DEFAULT_SCHEDULES = {"critic": "quadratic"}
+DEFAULT_REMASK_PER_STEP = 2
 UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right")
 ONE_PASS_REMASKING = ("critic", "none")
 FILL_ALL_REMASKING = ("external", "critic_full", "confidence", "random")
@@ -37,10 +40,10 @@ class CriticGPTGenerationConfig(GenerationConfig):
             strategies that fill every mask and then mask a share again: `"critic_full"` (two passes a step),
             `"external"` (a `remasking_model`), `"confidence"`, `"random"`. `"auto"`: external if given, else a trained
             critic, else confidence.
-        schedule (`str`, `list[float]` or callable, *optional*, defaults to `"linear"`): Share of the canvas that is
-            masked over the steps: `"linear"`, `"cosine"`, a list with one ratio a step or a function of progress. A
-            function cannot be saved.
-        remask_per_step (`int`, *optional*, defaults to 1): How many tokens a one-pass step masks again.
+        schedule (`str`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the steps:
+            `"linear"`, `"quadratic"` (reveals early and leaves time to correct; the default under `"critic"`, linear
+            otherwise), `"cosine"`, a list with one ratio a step or a function of progress. A function cannot be saved.
+        remask_per_step (`int`, *optional*, defaults to 2): How many tokens a one-pass step masks again.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
@@ -128,7 +131,6 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "num_steps": 64,
             "unmasking": "confidence",
             "remasking": "auto",
-            "schedule": "linear",
             "start_ratio": 0.95,
             "end_ratio": 0.05,
             "randomness_strength": 0.0,
@@ -161,7 +163,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             self,
             "schedule",
             lambda v: callable(v) or isinstance(v, (list, tuple)) or (isinstance(v, str) and v in SCHEDULES),
-            "linear, cosine, a list of ratios or a function",
+            "linear, quadratic, cosine, a list of ratios or a function",
         )
         if self.error_threshold is not None and self.remask_per_step is not None:
             raise ValueError(

@@ -37,7 +37,12 @@ from .diffusion_critic_gpt import (
     row_seeds,
     uniforms,
 )
-from .generation_configuration_critic_gpt import ONE_PASS_REMASKING, CriticGPTGenerationConfig
+from .generation_configuration_critic_gpt import (
+    DEFAULT_REMASK_PER_STEP,
+    DEFAULT_SCHEDULES,
+    ONE_PASS_REMASKING,
+    CriticGPTGenerationConfig,
+)
 from .remasking_critic_gpt import apply_remasking_step, remask_ratios, resolve_remasking, reveal_shares, share_of
 
 
@@ -185,6 +190,8 @@ class CriticGPTGenerationMixin:
         strategy = resolve_remasking(
             config.remasking, external=remasking_model is not None, critic=self._has_critic_to_use(config)
         )
+        if config.schedule is None:
+            config.schedule = DEFAULT_SCHEDULES.get(strategy, "linear")
         has_critic = getattr(self, "critic_head", None) is not None
         config.check_strategy(strategy, explicit, critic=has_critic, external=remasking_model is not None)
         if strategy == "random":
@@ -211,7 +218,7 @@ class CriticGPTGenerationMixin:
         mask_id, x, editable = config.mask_token_id, canvas.input_ids, canvas.editable
         total = editable.sum(dim=-1)
         first_visible = (editable & (x != mask_id)).sum(dim=-1)
-        num_remask = 0 if strategy == "none" else 1 if config.remask_per_step is None else config.remask_per_step
+        num_remask = DEFAULT_REMASK_PER_STEP if config.remask_per_step is None else config.remask_per_step
         shares = reveal_shares(config.schedule, config.num_steps)
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         draft = first_visible == total

@@ -23,9 +23,10 @@ def remask_ratios(
     Share of the sequence that is masked again before each iteration of a fill-all strategy.
 
     Args:
-        schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"cosine"`: the
-            same two ends joined by a quarter cosine wave; a list with one ratio an iteration; or a function that gives
-            the ratio for a progress in [0, 1]. A list and a function know no `start` and `end`.
+        schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"quadratic"`
+            and `"cosine"`: the same two ends joined by a parabola or a quarter cosine wave; a list with one ratio an
+            iteration; or a function that gives the ratio for a progress in [0, 1]. A list and a function know no
+            `start` and `end`.
         num_steps (`int`): Number of iterations N; a single iteration has the progress 1, hence the ratio `end`.
         start, end (`float`, *optional*, default to 0.95 and 0.05): Ratios in [0, 1] of the first and last iteration.
 
@@ -58,8 +59,9 @@ def reveal_shares(schedule: str | list[float] | Callable[[float], float], num_st
     Share of the canvas that is visible after each denoising step, rising to 1.
 
     Args:
-        schedule (`str`, `list[float]` or callable): `"linear"`, `"cosine"` (few tokens first), a list with the share
-            still *masked* after each step, or a function giving the masked share for a progress in [0, 1].
+        schedule (`str`, `list[float]` or callable): `"linear"`, `"quadratic"` (many tokens first), `"cosine"`
+            (few tokens first), a list with the share still *masked* after each step, or a function giving the masked
+            share for a progress in [0, 1].
         num_steps (`int`): Number of denoising steps.
 
     Returns:
@@ -90,9 +92,13 @@ def _decay(schedule: str, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
     if schedule == "linear":
         return 1.0 - progress
+    if schedule == "quadratic":
+        return (1.0 - progress) ** 2
     if schedule == "cosine":
         return math.cos(progress * math.pi / 2)
-    raise ValueError(f"`schedule` must be linear, cosine, a list or a function, got {schedule!r}: choose one.")
+    raise ValueError(
+        f"`schedule` must be linear, quadratic, cosine, a list or a function, got {schedule!r}: choose one."
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------

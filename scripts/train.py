@@ -54,7 +54,7 @@ class ModelArguments:
     critic_fill: str | None = field(default=None, metadata={"help": "multinomial (default) or argmax."})
     critic_target_scope: str | None = field(default=None, metadata={"help": "Positions the critic is judged on."})
     correction_alpha: float | None = field(
-        default=None, metadata={"help": "Weight of the second pass's LM term; default 0.5."}
+        default=None, metadata={"help": "Weight of the second pass's LM term; default 1.0."}
     )
 
 

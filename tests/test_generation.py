@@ -273,14 +273,27 @@ def test_the_history_tells_what_happened(model, strategy):
 def test_a_one_pass_step_masks_exactly_k_tokens_again_where_there_is_room(model):
     ids = torch.full((1, 20), MASK)
     for k in (0, 1, 3):
+        settings = {"remask_per_step": k, "schedule": "linear"}
         history = model.generate(
-            ids, remasking="critic", num_steps=10, remask_per_step=k, seed=0, return_history=True
+            ids, remasking="critic", num_steps=10, seed=0, return_history=True, **settings
         ).history
         for step, now in enumerate(history):
             # After each step 2 more tokens are visible; the tokens masked again count among those that are not.
             room = 20 - 2 * (step + 1)
             assert now.remasked.sum() == (0 if step in (0, 9) else min(k, room, 2 * step))
             assert (now.input_ids != MASK).sum() == 2 * step
+
+
+def test_the_critic_reveals_early_by_default_and_masks_two_tokens_again_and_plain_unmasking_is_linear(model):
+    ids = torch.full((2, 20), MASK)
+
+    def generate(**arguments):
+        return model.generate(ids, num_steps=6, seed=0, **arguments).sequences
+
+    own = generate(remasking="critic", remask_per_step=2, schedule="quadratic")
+    assert torch.equal(generate(remasking="critic"), own)
+    assert not torch.equal(generate(remasking="critic", schedule="linear"), own)
+    assert torch.equal(generate(remasking="none"), generate(remasking="none", schedule="linear"))
 
 
 def test_a_one_pass_step_masks_the_worst_visible_tokens_again(model):
@@ -324,7 +337,7 @@ def test_a_one_pass_threshold_masks_every_visible_token_above_it_again():
     model = graded(build(), 0.8)
     ids = torch.full((3, 20), MASK)
     history = model.generate(
-        ids, remasking="critic", num_steps=6, error_threshold=0.5, seed=0, return_history=True
+        ids, remasking="critic", num_steps=6, error_threshold=0.5, schedule="linear", seed=0, return_history=True
     ).history
     seen = 0
     for step, now in enumerate(history[1:-1], start=1):
@@ -698,7 +711,7 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
         (
             canvas,
             {"schedule": "steep"},
-            "`schedule` must be linear, cosine, a list of ratios or a function, got 'steep': ",
+            "`schedule` must be linear, quadratic, cosine, a list of ratios or a function, got 'steep': ",
         ),
         (canvas, {"schedule": [0.5]}, "`schedule` must hold one ratio for each of the 64 steps, got 1: "),
         (canvas, {"randomness_strength": 2}, "`randomness_strength` must be in [0, 1], got 2: "),

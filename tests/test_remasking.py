@@ -32,7 +32,7 @@ def test_the_known_linear_ratios_come_out():
     assert remask_ratios("linear", 5) == remask_ratios("linear", 5, 0.95, 0.05)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["linear", "quadratic", "cosine"])
 def test_a_single_iteration_has_the_end_ratio_and_none_has_none(schedule):
     assert remask_ratios(schedule, 1, 0.9, 0.2) == pytest.approx([0.2])
     assert remask_ratios(schedule, 0, 0.9, 0.2) == []
@@ -42,6 +42,12 @@ def test_cosine_ratios_join_the_two_ends_by_a_quarter_wave():
     expected = [0.1 + 0.8 * math.cos(math.pi / 2 * i / 4) for i in range(5)]
     assert remask_ratios("cosine", 5, 0.9, 0.1) == pytest.approx(expected)
     assert expected[0] == pytest.approx(0.9) and expected[-1] == pytest.approx(0.1)
+
+
+def test_quadratic_ratios_join_the_two_ends_by_a_parabola_that_falls_early():
+    expected = [0.1 + 0.8 * (1 - i / 4) ** 2 for i in range(5)]
+    assert remask_ratios("quadratic", 5, 0.9, 0.1) == pytest.approx(expected)
+    assert reveal_shares("quadratic", 4) == pytest.approx([0.4375, 0.75, 0.9375, 1.0])
 
 
 def test_a_list_and_a_function_are_the_ratios_themselves():
@@ -64,7 +70,9 @@ def test_lists_of_another_length_and_unknown_names_are_refused():
     for schedule in (remask_ratios, reveal_shares):
         with pytest.raises(ValueError, match="`schedule` must hold one ratio for each of the 3 steps, got 2: "):
             schedule([0.5, 0.5], 3)
-        with pytest.raises(ValueError, match="`schedule` must be linear, cosine, a list or a function, got 'line': "):
+        with pytest.raises(
+            ValueError, match="`schedule` must be linear, quadratic, cosine, a list or a function, got 'line': "
+        ):
             schedule("line", 3)
 
 
