@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --num_validation 4096 \
 		--num_test 4096 --seed 0 --output_dir $(DEMO)/data
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-		scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model --add_critic_head True \
+		--num_cpu_threads_per_process $$(nproc) scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model --add_critic_head True \
 		--position_embedding_type absolute --initializer_range 0.06 --max_steps 700 \
 		--per_device_train_batch_size 128 --learning_rate 3e-3 --warmup_steps 50 --save_strategy no
 	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 4096 --split validation

@@ -3,7 +3,8 @@
 Trains a masked diffusion language model with a critic on prepared data.
 
     python scripts/train.py --data_dir runs/data --output_dir runs/model --add_critic_head True --max_steps 700
-    accelerate launch scripts/train.py --data_dir runs/data --output_dir runs/model --add_critic_head True
+    accelerate launch --num_cpu_threads_per_process 2 scripts/train.py --data_dir runs/data --output_dir runs/model \\
+        --add_critic_head True --max_steps 700
 
 Every field of `CriticGPTConfig` that shapes the model or its critic and every field of `CriticTrainingArguments` is a
 flag. `--resume_from_checkpoint auto` goes on from the last checkpoint in the output folder, if there is one.
@@ -92,6 +93,16 @@ def precision_flags(argv: list[str], model_arguments: ModelArguments, precision:
     return ["--bf16", "True"] + ([] if torch.cuda.is_available() else ["--use_cpu", "True"])
 
 
+def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
+    """`accelerate launch` gives each process on a CPU one thread unless told otherwise, which halves speed or worse."""
+    threads, cores = torch.get_num_threads() * args.world_size, len(os.sched_getaffinity(0))
+    if args.device.type == "cpu" and threads < cores:
+        print(
+            f"Training on {threads} of {cores} CPU cores: give accelerate launch "
+            f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
+        )
+
+
 def build_model(arguments: ModelArguments, tokenizer, sequence_length: int) -> CriticGPTForMaskedLM:
     """A new model of the given shape, or a trained one with what the flags of this run change about it."""
     fields = {name: value for name, value in asdict(arguments).items() if value is not None}
@@ -144,7 +155,9 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         eval_dataset=dataset["validation"] if len(dataset["validation"]) else None,
     )
     if trainer.is_world_process_zero():
-        print(f"{model.num_parameters():,} parameters, {len(dataset['train']):,} training sequences")
+        precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+        print(f"{model.num_parameters():,} parameters, {len(dataset['train']):,} training sequences, {precision}")
+        warn_of_idle_cores(args)
 
     checkpoint = args.resume_from_checkpoint
     if checkpoint == "auto":
