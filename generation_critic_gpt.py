@@ -136,6 +136,9 @@ class _Run:
 class CriticGPTGenerationMixin:
     """Adds `generate` to a masked diffusion model."""
 
+    # Asked for by `repr` of a pipeline.
+    output_modalities = ("text",)
+
     @torch.no_grad()
     def generate(
         self,

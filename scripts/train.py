@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 from transformers import HfArgumentParser, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
 from critic_gpt.scripts import run_as_program
 from critic_gpt.tasks import load_prepared
+from critic_gpt.training.checkpoints import last_complete_checkpoint
 
 
 # What a new model is made of where no flag says otherwise; all else comes from `CriticGPTConfig`.
@@ -94,7 +94,7 @@ def precision_flags(argv: list[str], model_arguments: ModelArguments, precision:
 
 
 def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
-    """`accelerate launch` gives each process on a CPU one thread unless told otherwise, which halves speed or worse."""
+    """On a CPU `accelerate launch` gives each process one thread unless told otherwise: half the speed, or worse."""
     threads, cores = torch.get_num_threads() * args.world_size, len(os.sched_getaffinity(0))
     if args.device.type == "cpu" and threads < cores:
         print(
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     checkpoint = args.resume_from_checkpoint
     if checkpoint == "auto":
-        checkpoint = get_last_checkpoint(args.output_dir) if os.path.isdir(args.output_dir) else None
+        checkpoint = last_complete_checkpoint(args.output_dir)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()

@@ -356,3 +356,7 @@ def test_the_file_of_the_pipeline_imports_nothing_of_ours():
             assert node.level == 0 and not node.module.startswith("critic_gpt")
         elif isinstance(node, ast.Import):
             assert not any(alias.name.startswith("critic_gpt") for alias in node.names)
+
+
+def test_a_pipeline_can_be_printed(folder):
+    assert "CriticDiffusionPipeline" in repr(pipeline("critic-diffusion", model=folder))

@@ -13,6 +13,7 @@ from transformers.trainer_utils import EvalLoopOutput, has_length
 from critic_gpt.diffusion_critic_gpt import fill_positions, judged_positions
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.callbacks import DropCalibrationCallback, SetEpochCallback
+from critic_gpt.training.checkpoints import staged_folder
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 from critic_gpt.training.data import IdentifiedExamples
 
@@ -192,6 +193,14 @@ class CriticTrainer(Trainer):
         if num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    # ---- checkpoints ----
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As the parent's, but an interruption leaves no half-written file."""
+        output_dir = output_dir if output_dir is not None else self.args.output_dir
+        with staged_folder(output_dir, writer=self.args.should_save) as staging:
+            super()._save(staging, state_dict)
 
     # ---- logs ----
 
