@@ -21,13 +21,15 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 # 6x6 Sudoku from nothing, start to end: data, training, calibration, samples, figures.
 demo: $(STAMP)
 	rm -rf $(DEMO)
-	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --num_validation 4096 \
+	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --num_validation 16384 \
 		--num_test 4096 --seed 0 --output_dir $(DEMO)/data
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-		--num_cpu_threads_per_process $$(nproc) scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model --add_critic_head True \
-		--position_embedding_type absolute --initializer_range 0.06 --max_steps 700 \
-		--per_device_train_batch_size 128 --learning_rate 3e-3 --warmup_steps 50 --save_strategy no
-	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 4096 --split validation
+		--num_cpu_threads_per_process $$(nproc) scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model \
+		--add_critic_head True --position_embedding_type absolute --initializer_range 0.06 \
+		--max_steps 700 --per_device_train_batch_size 128 --learning_rate 3e-3 --warmup_steps 50 \
+		--per_device_eval_batch_size 256 --save_strategy no
+	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 16384 --split validation --method isotonic \
+		--batch_size 256
 	$(BIN)/python scripts/generate.py --model $(DEMO)/model --num_samples 2 --num_steps 18 --seed 1
 	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report
 

@@ -5,6 +5,8 @@ Everywhere `target` is 1 where the token is wrong and 0 where it is right, and a
 Arrays of any shape are flattened; select the judged positions before (`critic_logits[critic_valid]`).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -65,14 +67,18 @@ def reliability_bins(probability, target, num_bins: int = 15) -> dict[str, np.nd
     }
 
 
+def calibration_error_of_bins(bins: Mapping[str, np.ndarray]) -> float:
+    """`expected_calibration_error` of what `reliability_bins` returned."""
+    return float(np.nansum(bins["count"] * np.abs(bins["probability"] - bins["rate"])) / np.sum(bins["count"]))
+
+
 def expected_calibration_error(probability, target, num_bins: int = 15) -> float:
     """ECE = sum over bins m of (n_m / n) * |mean p in m - mean y in m|, in [0, 1], 0 is perfect.
 
     Naeini, Cooper and Hauskrecht, AAAI 2015; equal-width bins as in Guo et al., ICML 2017, eq. 3, here for the
     probability of one class ("wrong"). Arguments as in `reliability_bins`.
     """
-    bins = reliability_bins(probability, target, num_bins)
-    return float(np.nansum(bins["count"] * np.abs(bins["probability"] - bins["rate"])) / bins["count"].sum())
+    return calibration_error_of_bins(reliability_bins(probability, target, num_bins))
 
 
 def brier_score(probability, target) -> float:

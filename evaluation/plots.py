@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from critic_gpt.calibration_critic_gpt import CriticCalibration
-from critic_gpt.evaluation.metrics import reliability_bins
+from critic_gpt.evaluation.metrics import calibration_error_of_bins, reliability_bins
 
 
 # Okabe and Ito's palette (2008), told apart with every kind of colour vision; markers say it a second time.
@@ -30,8 +30,10 @@ def _new_figure(width: float, height: float):
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
 
-def check_picture(path: str | os.PathLike) -> Path:
+def check_picture(path: str | os.PathLike, field: str = "path") -> Path:
     """The path of a picture that can be drawn; to ask before hours of work whose result it is to show.
+
+    `field` is the name of the argument that holds it, for errors.
 
     Raises:
         `ImportError`: matplotlib is not installed.
@@ -39,7 +41,7 @@ def check_picture(path: str | os.PathLike) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"`path` must end in .png, .svg or .pdf, got {path}; choose one of these.")
+        raise ValueError(f"`{field}` must end in .png, .svg or .pdf, got {path}; choose one of these.")
     _new_figure(1, 1)
     return path
 
@@ -62,10 +64,6 @@ def _save(figure, path: str | os.PathLike) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-def _ece(bins: Mapping[str, np.ndarray]) -> float:
-    return float(np.nansum(bins["count"] * np.abs(bins["probability"] - bins["rate"])) / np.sum(bins["count"]))
 
 
 def plot_reliability(
@@ -103,7 +101,7 @@ def plot_reliability(
     styles = zip((before, after), labels, (COLOURS[1], COLOURS[0]), ("s", "o"), (-1, 1), strict=True)
     for bins, label, colour, marker, side in styles:
         filled = bins["count"] > 0
-        name = f"{label}  (ECE {100 * _ece(bins):.1f} %)"
+        name = f"{label}  (ECE {100 * calibration_error_of_bins(bins):.1f} %)"
         upper.plot(bins["probability"][filled], bins["rate"][filled], color=colour, linewidth=1.8, label=name)
         upper.lines[-1].set(marker=marker, markersize=6, markeredgecolor="white", markeredgewidth=0.8, clip_on=False)
         width = np.diff(bins["edges"])

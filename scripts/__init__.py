@@ -1,4 +1,5 @@
-"""Thin entry points; their names are the acts: prepare_data, train, calibrate, generate, evaluate, benchmark.
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Thin entry points; their names are the acts: prepare_data, train, calibrate, generate, evaluate.
 
 What they share stands here: how an error reaches somebody at a terminal, and how a model is met with its data.
 """
@@ -6,7 +7,8 @@ What they share stands here: how an error reaches somebody at a terminal, and ho
 import sys
 from collections.abc import Callable
 
-from huggingface_hub.errors import StrictDataclassClassValidationError
+from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassError
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 from critic_gpt import CriticGPTForMaskedLM
@@ -29,7 +31,7 @@ def run_as_program(main: Callable, name: str) -> None:
     """
     try:
         main()
-    except (StrictDataclassClassValidationError, ValueError, OSError, ImportError) as error:
+    except (StrictDataclassError, SafetensorError, ValueError, OSError, ImportError) as error:
         sys.exit(f"{name}: {one_line(error)}")
 
 
@@ -63,7 +65,7 @@ def load_model(
     """
     try:
         model = CriticGPTForMaskedLM.from_pretrained(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."

@@ -65,7 +65,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     # Two: the figures are taken on sequences that the table was not made of.
     check_at_least(2, num_sequences=args.num_sequences)
     if args.plot:
-        check_picture(args.plot)
+        check_picture(args.plot, field="plot")
     if not os.path.isdir(args.checkpoint):
         raise ValueError(
             f"`checkpoint` must be the folder of a model, beside whose weights the table goes, got "

@@ -14,6 +14,7 @@ import json
 import os
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt.generation_configuration_critic_gpt import REMASKING, UNMASKING
@@ -58,7 +59,7 @@ def describe(result: dict[str, Any]) -> str:
         return "\n".join([*lines, f"  [{passes}; no trained critic]"])
     lines.append(f"  [{passes}; {result['expected_errors']:.2f} wrong tokens expected]")
     worst = sorted(enumerate(result["error_probabilities"]), key=lambda pair: -pair[1])[:LEAST_CERTAIN]
-    named = ", ".join(f"{result['tokens'][i]!r} at {i} ({p:.0%})" for i, p in worst if p > 0)
+    named = ", ".join(f"{result['tokens'][i]!r} at {i} ({p:.1%})" for i, p in worst if p > 0)
     return "\n".join([*lines, f"  least certain: {named or 'none'}"])
 
 
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
     try:
         generate = pipeline("critic-diffusion", model=args.model)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
             f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."

@@ -1,3 +1,4 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """
 Prepares data: a dataset of token ids, the tokenizer and the task, in one folder.
 

@@ -1,3 +1,4 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """What a model is trained on and judged by: tasks, and the folders of prepared data that carry them."""
 
 import json

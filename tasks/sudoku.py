@@ -1,3 +1,4 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The Sudoku task: grids of 4x4, 6x6 and 9x9, puzzles, and an exact judge."""
 
 # N grids, S side of a grid (digits 1..S), P permutations of the digits

@@ -1,3 +1,4 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The text task: any corpus, cut into windows of tokens, and a judge of generated text."""
 
 import hashlib
@@ -59,7 +60,7 @@ class TextTask:
     Args:
         source (`str`, *optional*):
             A UTF-8 file, a folder of a dataset, or the name of a dataset. By default the language reference that every
-            CPython carries (`pydoc_data.topics`), about 0.4 million characters, which differ between Python versions.
+            CPython carries (`pydoc_data.topics`), about half a million characters, different in each Python.
         text_column (`str`, *optional*, defaults to `"text"`):
             Column of a dataset that holds the text.
         dataset_config (`str`, *optional*):

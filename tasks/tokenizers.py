@@ -1,3 +1,4 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Tokenizers for the tasks: one token per character, and strict encoding which never loses a character silently."""
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers

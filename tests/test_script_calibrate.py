@@ -200,7 +200,7 @@ def refused(data_dir, model_dir, num, *more, parts):
         (221, (), ("`num_sequences`", "the 220 sequences", "got 221")),
         (9, ("--split", "test"), ("`num_sequences`", "the 8 sequences", "got 9")),
         (5, ("--batch_size", 0), ("`batch_size`", "got 0")),
-        (5, ("--plot", "picture.txt"), ("`path`", "picture.txt")),
+        (5, ("--plot", "picture.txt"), ("`plot`", "picture.txt")),
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(data_dir, model_dir, num, more, parts):
@@ -235,6 +235,12 @@ def test_missing_folders_are_named(data_dir, model_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`folder` must be a folder of prepared data, got .*nowhere"):
         run(tmp_path / "nowhere", model_dir, 20)
     assert contents(tmp_path / "empty") == []
+
+
+def test_damaged_weights_are_refused(data_dir, model_dir):
+    path = model_dir / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(data_dir, model_dir, 20, parts=("`checkpoint`", "did not load"))
 
 
 def test_a_corrupt_file_is_refused_and_left_untouched(data_dir, model_dir):

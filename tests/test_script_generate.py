@@ -133,6 +133,21 @@ def test_a_wrong_field_of_a_configuration_is_our_sentence_alone():
     assert stop.value.code.startswith("act: `critic_alpha` must") and "\n" not in stop.value.code
 
 
+def test_a_configuration_of_a_wrong_type_is_one_line():
+    with pytest.raises(SystemExit) as stop:
+        run_as_program(lambda: CriticGPTConfig(hidden_size="wide"), "act")
+    assert "hidden_size" in stop.value.code and "'wide'" in stop.value.code and "\n" not in stop.value.code
+
+
+def test_damaged_weights_are_one_sentence(tiny_model, tokenizer, tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"`model` must be .*, which did not load \(.*\): train one"):
+        run(tmp_path)
+
+
 def test_what_is_wrong_with_the_program_itself_keeps_its_traceback():
     with pytest.raises(RuntimeError):
         run_as_program(lambda: torch.zeros(2) @ torch.zeros(3), "act")
