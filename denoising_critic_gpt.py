@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from .diffusion_critic_gpt import padding_attention_mask, sample_inverse_cdf, suppress_tokens
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
-from .remasking_critic_gpt import select_worst, unmasking_order
+from .remasking_critic_gpt import select_worst, settle, unmasking_order
 
 
 logger = logging.get_logger(__name__)
@@ -178,8 +178,7 @@ def one_pass_step(
     num_visible = (editable & ~masked).sum(dim=-1)
     num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
     order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
-    # On a canvas that is all [MASK] a rotary trunk says the same everywhere, up to rounding, which must not decide.
-    revealed = select_worst(order.mul(1e6).round(), masked, num_reveal)
+    revealed = select_worst(settle(order), masked, num_reveal)
     return torch.where(revealed, prediction.tokens, input_ids).masked_fill(remasked, mask_token_id)
 
 

@@ -52,8 +52,8 @@ def hash_integers(*parts: torch.Tensor | int) -> torch.Tensor:
         `torch.LongTensor`: of the broadcast shape, in [0, 2**62).
     """
     device = next(part.device for part in parts if isinstance(part, torch.Tensor))
-    low = torch.tensor(0x243F6A88, dtype=torch.int64, device=device)
-    high = torch.tensor(0x13198A2E, dtype=torch.int64, device=device)
+    low = torch.full((), 0x243F6A88, dtype=torch.int64, device=device)
+    high = torch.full((), 0x13198A2E, dtype=torch.int64, device=device)
     for part in parts:
         part = part.to(torch.int64) if isinstance(part, torch.Tensor) else int(part)
         low = _mix32(low ^ (part & _UINT32))
@@ -255,8 +255,10 @@ def suppress_tokens(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
     """A copy of `logits` (..., V) with -inf at `token_ids`, as special tokens are never predicted."""
     if not token_ids:
         return logits
-    index = torch.tensor(token_ids, device=logits.device)
-    return logits.index_fill(-1, index, float("-inf"))
+    logits = logits.clone()
+    for token_id in token_ids:  # by a plain index: a list would have to be copied to the device
+        logits[..., token_id] = float("-inf")
+    return logits
 
 
 def judged_positions(

@@ -193,7 +193,13 @@ class CriticGPTGenerationConfig(GenerationConfig):
                 family = "one-pass" if one_pass else "fill-all"
                 raise ValueError(
                     f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got "
-                    f"{getattr(self, name)!r}: leave it out."
+                    f"{getattr(self, name)!r}: leave it out, or name another strategy in `remasking`."
+                )
+        for name in ("schedule", *FILL_ALL_ARGUMENTS):
+            if name in explicit and not one_pass and self.error_threshold is not None:
+                raise ValueError(
+                    f"`{name}` has no meaning beside `error_threshold={self.error_threshold}` where all masks are "
+                    f"filled, got {getattr(self, name)!r}: give one of the two."
                 )
         for name in ("error_threshold", "remask_per_step", "randomness_strength"):
             useless = strategy == "none" or (strategy == "random" and name == "error_threshold")

@@ -1,8 +1,9 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """`generate()` for masked diffusion models with a critic.
 
-The mixin asks three things of a model: `logits` and `critic_logits` from its forward pass, and a `mask_token_id` in
-its configuration. Letters: B batch, T positions, V vocabulary.
+The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`,
+`vocab_size` and `max_position_embeddings` in the configuration, and for `critic_head`, `has_trained_critic` and
+`calibration` where there is a critic. Letters: B batch, T positions, V vocabulary.
 """
 
 import copy
@@ -43,7 +44,14 @@ from .generation_configuration_critic_gpt import (
     ONE_PASS_REMASKING,
     CriticGPTGenerationConfig,
 )
-from .remasking_critic_gpt import apply_remasking_step, remask_ratios, resolve_remasking, reveal_shares, share_of
+from .remasking_critic_gpt import (
+    apply_remasking_step,
+    remask_ratios,
+    resolve_remasking,
+    reveal_shares,
+    settle,
+    share_of,
+)
 
 
 logger = logging.get_logger(__name__)
@@ -94,6 +102,8 @@ class _Run:
         self.canvas = canvas
         self.config = config
         self.seeds = seeds.to(canvas.input_ids.device)
+        # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
+        self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
         self.processors = processors
         self.warpers = _warpers(config)
         self.streamer = streamer
@@ -103,7 +113,7 @@ class _Run:
         self.special_ids = sorted({i for i in (config.mask_token_id, config.pad_token_id) if i is not None})
 
     def uniforms(self, stream: int, step: int) -> torch.Tensor:
-        return uniforms(self.seeds, stream, step, self.canvas.input_ids.shape[1])
+        return uniforms(self.seeds, stream, step, self.place.shape[1]).gather(-1, self.place)
 
     def forward(self, input_ids: torch.Tensor):
         self.forward_passes += 1
@@ -200,6 +210,11 @@ class CriticGPTGenerationMixin:
         if strategy == "random":
             # A threshold of the model's own configuration means nothing to chance.
             config.error_threshold = None
+        if input_ids.is_floating_point() or (input_ids.numel() and not self._knows(input_ids)):
+            raise ValueError(
+                f"`input_ids` must be whole numbers in [0, vocab_size = {self.config.vocab_size}), got "
+                f"{input_ids.dtype} from {input_ids.min()} to {input_ids.max()}: use the model's own tokenizer."
+            )
         canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, self.config.max_position_embeddings)
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
         run = _Run(self, canvas, config, seeds, LogitsProcessorList(logits_processor or []), streamer)
@@ -214,8 +229,11 @@ class CriticGPTGenerationMixin:
             sequences = self._generate_fill_all(run, strategy, remasking_model)
         return self._finish(run, sequences, prefix)
 
+    def _knows(self, input_ids: torch.Tensor) -> bool:
+        return bool((input_ids.min() >= 0) & (input_ids.max() < self.config.vocab_size))
+
     def _generate_one_pass(self, run: _Run, strategy: str) -> torch.Tensor:
-        """Each step: one pass gives predictions for the masks and the verdict on the visible tokens (DESIGN of PRISM:
+        """Each step: one pass gives predictions for the masks and the verdict on the visible tokens (PRISM:
         Kim et al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025)."""
         config, canvas = run.config, run.canvas
         mask_id, x, editable = config.mask_token_id, canvas.input_ids, canvas.editable
@@ -239,7 +257,7 @@ class CriticGPTGenerationMixin:
                         x,
                         step,
                         critic_scores=probabilities,
-                        tie_break=output.critic_logits,
+                        tie_break=settle(output.critic_logits),
                         # Tokens masked again must still fit among those the schedule leaves masked.
                         num_remask=torch.minimum(wanted, torch.where(draft, total, total - target)),
                     )
@@ -275,12 +293,12 @@ class CriticGPTGenerationMixin:
             if strategy == "critic_full":
                 critic_logits = run.forward(filled).critic_logits
                 probabilities = run.calibration.error_probability(critic_logits)
-                scores = {"critic_scores": probabilities, "tie_break": critic_logits}
+                scores = {"critic_scores": probabilities, "tie_break": settle(critic_logits)}
             elif strategy == "external":
                 judged = remasking_model(input_ids=filled, attention_mask=canvas.attention_mask)
                 scores["external_scores"] = external_scores(judged)
             elif strategy == "confidence":
-                scores["confidence"] = confidence
+                scores["confidence"] = settle(confidence)
             num_remask = share_of(total, ratios[step + 1]) if config.error_threshold is None else None
             after, remasked = run.remask(filled, step, num_remask=num_remask, **scores)
             run.record(x, filled, remasked, probabilities, after)

@@ -46,6 +46,8 @@ setup(
         "datasets>=4.0",
         "accelerate>=1.10",
         "safetensors>=0.5",
+        "huggingface_hub>=1.0",
+        "tokenizers>=0.22",
         "filelock>=3.12",
         "tqdm>=4.60",
     ],

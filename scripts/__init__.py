@@ -4,8 +4,12 @@
 What they share stands here: how an error reaches somebody at a terminal, and how a model is met with its data.
 """
 
+import json
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassError
 from safetensors import SafetensorError
@@ -70,15 +74,30 @@ def load_model(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    check_fits(field, model, tokenizer, sequence_length)
+    return model
+
+
+def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_length: int) -> None:
+    """Refuses a model that does not know the data's tokens or is too short for its sequences."""
     config = model.config
+    way_out = "take the data it was trained on, or prepare data with its own tokenizer (--tokenizer)."
     if config.vocab_size < len(tokenizer) or config.mask_token_id != tokenizer.mask_token_id:
         raise ValueError(
             f"`{field}` must know the data's {len(tokenizer)} tokens and its [MASK] {tokenizer.mask_token_id}, got a "
-            f"model of {config.vocab_size} tokens with [MASK] {config.mask_token_id}: take the data it was trained on."
+            f"model of {config.vocab_size} tokens with [MASK] {config.mask_token_id}: {way_out}"
         )
     if config.max_position_embeddings < sequence_length:
         raise ValueError(
             f"`{field}` must take sequences of {sequence_length} tokens as the data has them, got a model for "
-            f"{config.max_position_embeddings}: take the data it was trained on."
+            f"{config.max_position_embeddings}: take the data it was trained on, or prepare shorter sequences "
+            "(--sequence_length)."
         )
-    return model
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes a JSON file in one step: the old one or the new one, never half of it."""
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

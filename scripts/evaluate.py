@@ -8,9 +8,7 @@ Prints a table and writes metrics.json, a reliability diagram and a plot of qual
 """
 
 import argparse
-import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from critic_gpt.evaluation.comparison import STRATEGIES, compare_strategies
 from critic_gpt.evaluation.metrics import calibration_report, summary_by_target
 from critic_gpt.evaluation.plots import check_picture, plot_calibration, plot_quality_by_forward_passes
 from critic_gpt.evaluation.scoring import judge_fillings
-from critic_gpt.scripts import check_at_least, check_split, load_model, run_as_program
+from critic_gpt.scripts import check_at_least, check_split, load_model, run_as_program, write_json
 from critic_gpt.tasks import load_prepared
 
 
@@ -125,9 +123,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "critic_gpt_version": critic_gpt.__version__,
     }
     plot_quality_by_forward_passes(report_dir / f"{figure}.png", metrics[figure], words, f"{task.name}: {words}")
-    path, temporary = report_dir / "metrics.json", report_dir / "metrics.json.tmp"
-    temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(report_dir / "metrics.json", metrics)
     print_table(table, figure, words)
     if has_critic:
         critic = metrics["calibration"]

@@ -10,7 +10,6 @@ tokens are printed with their error probability.
 """
 
 import argparse
-import json
 import os
 from typing import Any
 
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt.generation_configuration_critic_gpt import REMASKING, UNMASKING
-from critic_gpt.scripts import check_at_least, one_line, run_as_program
+from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
 
 
 # Flags handed to `generate` where given.
@@ -83,10 +82,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     for result in results:
         print(describe(result))
     if args.save:
-        temporary = f"{args.save}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({"settings": vars(args), "results": results}, file, indent=2)
-        os.replace(temporary, args.save)
+        write_json(args.save, {"settings": vars(args), "results": results})
     return results
 
 

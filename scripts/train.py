@@ -11,7 +11,6 @@ flag. `--resume_from_checkpoint auto` goes on from the last checkpoint in the ou
 `--model_name_or_path` begins with a trained model, which keeps its own settings where no flag says otherwise.
 """
 
-import json
 import os
 import sys
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ import torch
 from transformers import HfArgumentParser, set_seed
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
-from critic_gpt.scripts import run_as_program
+from critic_gpt.scripts import check_fits, run_as_program, write_json
 from critic_gpt.tasks import load_prepared
 from critic_gpt.training.checkpoints import last_complete_checkpoint
 
@@ -31,9 +30,9 @@ NEW_MODEL = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 
 # Fields that cannot change once there are weights.
 SHAPE = (*NEW_MODEL, "position_embedding_type")
 # Width of a model from which bf16 autocast pays on processors with AMX tiles. Time of a whole training step in fp32
-# over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, machine shared with other work,
-# 2026-11-22, best of each (median of pairs): width 128: 0.97 (1.04), 256: 1.80 (1.96), 384: 2.06 (2.14), 512: 2.75
-# (2.96); on two threads at width 128: 0.86 (0.88). At 128 x 36 tokens, width 128, quiet machine: 0.68.
+# over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, 2026-11-22, best of each
+# (median of pairs): width 128: 0.97 (1.04), 256: 1.80 (1.96), 384: 2.06 (2.14), 512: 2.75 (2.96); on two threads at
+# width 128: 0.86 (0.88). At 128 x 36 tokens, width 128: 0.68.
 BF16_CPU_WIDTH = 256
 
 
@@ -95,8 +94,8 @@ def precision_flags(argv: list[str], model_arguments: ModelArguments, precision:
 
 def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
     """On a CPU `accelerate launch` gives each process one thread unless told otherwise: half the speed, or worse."""
-    threads, cores = torch.get_num_threads() * args.world_size, len(os.sched_getaffinity(0))
-    if args.device.type == "cpu" and threads < cores:
+    threads, cores = torch.get_num_threads() * args.world_size, os.cpu_count() or 1
+    if args.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1" and threads < cores:
         print(
             f"Training on {threads} of {cores} CPU cores: give accelerate launch "
             f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
@@ -119,17 +118,7 @@ def build_model(arguments: ModelArguments, tokenizer, sequence_length: int) -> C
                 "model keeps its shape."
             )
     model = CriticGPTForMaskedLM.from_pretrained(name, **fields)
-    if model.config.vocab_size < len(tokenizer) or model.config.mask_token_id != tokenizer.mask_token_id:
-        raise ValueError(
-            f"`model_name_or_path` must know the data's {len(tokenizer)} tokens and its [MASK] "
-            f"{tokenizer.mask_token_id}, got a model of {model.config.vocab_size} tokens with [MASK] "
-            f"{model.config.mask_token_id}: prepare the data with the model's own tokenizer (--tokenizer {name})."
-        )
-    if model.config.max_position_embeddings < sequence_length:
-        raise ValueError(
-            f"`model_name_or_path` must take sequences of {sequence_length} tokens as the data has them, got a model "
-            f"for {model.config.max_position_embeddings}: prepare shorter sequences (--sequence_length)."
-        )
+    check_fits("model_name_or_path", model, tokenizer, sequence_length)
     return model
 
 
@@ -162,16 +151,18 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     checkpoint = args.resume_from_checkpoint
     if checkpoint == "auto":
         checkpoint = last_complete_checkpoint(args.output_dir)
+    elif checkpoint is not None and not os.path.isdir(checkpoint):
+        raise ValueError(
+            f"`resume_from_checkpoint` must be auto or the folder of a checkpoint, got {checkpoint!r}: look for "
+            f"checkpoint-* in {args.output_dir}."
+        )
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()
     metrics = trainer.evaluate() if trainer.eval_dataset is not None else {}
     if trainer.is_world_process_zero():
         metrics["num_parameters"] = model.num_parameters()
-        path = Path(args.output_dir, "training_metrics.json")
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-        temporary.replace(path)
+        write_json(Path(args.output_dir, "training_metrics.json"), metrics)
         bound = ""
         if "eval_lm_loss" in metrics:
             bound = f"; language model bound {metrics['eval_lm_loss']:.4f} nats a token on validation data"

@@ -316,6 +316,14 @@ def test_a_tokenizer_without_a_mask_token_is_refused():
     one_sentence(error, "tokenizer", "mask token", "add_special_tokens")
 
 
+def test_a_padding_token_that_is_another_special_token_is_refused():
+    both = without("pad_token")
+    both.pad_token = both.mask_token
+    with pytest.raises(ValueError) as error:
+        DataCollatorForMaskedDiffusion(both)
+    one_sentence(error, "tokenizer", "padding token of its own", "add_special_tokens")
+
+
 def test_ragged_rows_need_a_padding_token_and_equal_rows_do_not():
     collator = DataCollatorForMaskedDiffusion(without("pad_token"))
     assert collator(examples_of([[2, 3], [4, 5]]))["attention_mask"].all()

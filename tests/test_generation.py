@@ -135,11 +135,18 @@ batch_cases = [{"remasking": name} for name in STRATEGIES] + [
 ]
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("case", batch_cases, ids=lambda case: "-".join(map(str, case.values())))
-def test_a_batch_equals_its_rows_one_by_one(model, case):
+def test_a_batch_equals_its_rows_one_by_one(model, case, side):
     case = {**case, **arguments(case["remasking"]), "num_steps": 6}
     numbers = [10, 20, 30, 40, 50]
-    batch = model.generate(padded(mixed), seed=numbers, **case)
+    ids = padded(mixed)
+    # Stable: the padding moves to the front and the tokens keep their order.
+    order = (ids != PAD).long().argsort(dim=-1, descending=side == "right", stable=True)
+    batch = model.generate(ids.gather(-1, order), seed=numbers, **case)
+    back = (batch.sequences == PAD).long().argsort(dim=-1, stable=True)
+    batch.sequences = batch.sequences.gather(-1, back)
+    batch.error_probabilities = batch.error_probabilities.gather(-1, back)
     for i, row in enumerate(mixed):
         ids = torch.tensor([row])
         # The row without a [MASK] would be refused alone, unless it says so.
@@ -371,6 +378,26 @@ def test_a_threshold_of_the_models_own_means_nothing_to_chance(model):
 
 
 # ---- who judges ----
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [
+        (torch.full((1, 4), 1000), "torch.int64 from 1000 to 1000"),
+        (torch.tensor([[MASK, -1]]), "torch.int64 from -1 to "),
+        (torch.full((1, 4), float(MASK)), "torch.float32 from "),
+    ],
+)
+def test_ids_that_are_none_of_the_models_are_refused(model, ids, found):
+    with pytest.raises(ValueError, match=rf"`input_ids` must be whole numbers in \[0, vocab_size .*, got {found}"):
+        model.generate(ids, max_new_tokens=2)
+
+
+@pytest.mark.parametrize("field", [{"schedule": "cosine"}, {"start_ratio": 0.5}, {"end_ratio": 0.1}])
+def test_a_schedule_beside_a_threshold_is_refused_where_all_masks_are_filled(model, field):
+    name = next(iter(field))
+    with pytest.raises(ValueError, match=f"`{name}` has no meaning beside `error_threshold=0.5`"):
+        model.generate(canvas, remasking="critic_full", error_threshold=0.5, **field)
 
 
 def strategy_of(model, monkeypatch, **given_arguments):

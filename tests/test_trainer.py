@@ -386,6 +386,20 @@ def test_the_calibration_table_is_dropped_at_the_first_step_and_not_saved(tmp_pa
     assert not list(tmp_path.rglob("calibration.json"))
 
 
+def test_saving_a_calibrated_model_merges_its_table_into_the_file(tmp_path):
+    model, other = make_model(), CriticCalibration([0.25] * 100)
+    trainer = make_trainer(tmp_path, model, make_rows(4))
+    other.save(tmp_path, key="model.safetensors@trajectory")
+    model.calibration = CriticCalibration([0.5] * 100)
+    trainer.save_model()
+    assert CriticCalibration.load(tmp_path) == model.calibration == CriticCalibration([0.5] * 100)
+    assert CriticCalibration.load(tmp_path, key="model.safetensors@trajectory") == other
+    (tmp_path / "calibration.json").write_text("not ours")
+    with pytest.raises(ValueError, match="the file is left as it is"):
+        trainer.save_model()
+    assert (tmp_path / "calibration.json").read_text() == "not ours" and model.calibration is not None
+
+
 def test_a_checkpoint_is_a_complete_model(tmp_path):
     trainer = make_trainer(tmp_path, make_model(), make_rows(8), save_strategy="steps", save_steps=1)
     trainer.train()

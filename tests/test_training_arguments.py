@@ -103,3 +103,10 @@ def test_worker_processes_see_a_new_epoch(persistent):
     for epoch in (0, 1, 5):
         examples.set_epoch(epoch)
         assert [pair for batch in loader for pair in batch] == [(i, epoch) for i in range(6)]
+
+
+@pytest.mark.parametrize("field", [{"label_smoothing_factor": 0.1}, {"bf16_full_eval": True}])
+def test_inherited_arguments_without_effect_are_refused(tmp_path, field):
+    name = next(iter(field))
+    with pytest.raises(ValueError, match=f"`{name}` has no effect on masked diffusion with a critic, got "):
+        CriticTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **field)

@@ -37,6 +37,12 @@ class CriticTrainingArguments(TrainingArguments):
 
     def __post_init__(self):
         super().__post_init__()
+        for name in ("label_smoothing_factor", "bf16_full_eval", "fp16_full_eval"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"`{name}` has no effect on masked diffusion with a critic, got {getattr(self, name)}: leave it "
+                    "out."
+                )
         for name in ("critic_warmup_start", "critic_warmup_end"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: give an optimizer step.")

@@ -44,8 +44,8 @@ def staged_folder(folder: str | os.PathLike, writer: bool = True) -> Iterator[st
 
 def last_complete_checkpoint(folder: str | os.PathLike) -> str | None:
     """
-    The newest checkpoint in `folder` that was written to its end, or `None`. The trainer's state is written last, so a
-    checkpoint without a readable one was interrupted.
+    The newest checkpoint in `folder` that was written to its end, or `None`. The main process writes
+    the trainer's state last, so a checkpoint without a readable one was interrupted.
 
     Args:
         folder (`str` or `os.PathLike`): Output folder of a training.

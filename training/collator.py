@@ -68,6 +68,13 @@ class DataCollatorForMaskedDiffusion:
                 "`tokenizer` must have a mask token, got one without: add it with "
                 "`tokenizer.add_special_tokens({'mask_token': '[MASK]'})` and resize the model's embeddings."
             )
+        pad_id = self.tokenizer.pad_token_id
+        if pad_id is not None and pad_id in (self.tokenizer.eos_token_id, self.tokenizer.mask_token_id):
+            raise ValueError(
+                f"`tokenizer` must have a padding token of its own, got {self.tokenizer.pad_token!r} with the id of "
+                "another special token, which the model would never see: add one with "
+                "`tokenizer.add_special_tokens({'pad_token': '[PAD]'})` and resize the model's embeddings."
+            )
         if self.critic_regime is not None and self.critic_regime not in CRITIC_REGIMES:
             raise ValueError(
                 f"`critic_regime` must be None or one of {', '.join(CRITIC_REGIMES)}, got {self.critic_regime!r}: "

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """A Trainer for masked diffusion with a critic, exact whatever the accumulation and the number of processes."""
 
+import math
 from itertools import islice
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput, has_length
 
+from critic_gpt.calibrated_model_critic_gpt import weights_file_name
 from critic_gpt.diffusion_critic_gpt import fill_positions, judged_positions
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.callbacks import DropCalibrationCallback, SetEpochCallback
@@ -199,8 +201,16 @@ class CriticTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """As the parent's, but an interruption leaves no half-written file."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
-        with staged_folder(output_dir, writer=self.args.should_save) as staging:
-            super()._save(staging, state_dict)
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        table, model.calibration = getattr(model, "calibration", None), None
+        try:
+            with staged_folder(output_dir, writer=self.args.should_save) as staging:
+                super()._save(staging, state_dict)
+        finally:
+            model.calibration = table
+        # Not through the staging folder: the table is merged into a file that may hold others.
+        if table is not None and self.args.should_save:
+            table.save(output_dir, key=weights_file_name())
 
     # ---- logs ----
 
@@ -275,6 +285,6 @@ class CriticTrainer(Trainer):
         if "critic_loss" in means:
             loss += config.critic_alpha * means["critic_loss"]
         loss += config.correction_alpha * means.get("correction_loss", 0.0)
-        means = {"loss": loss, **means, "bits_per_token": means["lm_loss"] / 0.6931471805599453}
+        means = {"loss": loss, **means, "bits_per_token": means["lm_loss"] / math.log(2)}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
