@@ -3,7 +3,6 @@
 
 # N grids, S side of a grid (digits 1..S), P permutations of the digits
 
-import functools
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,10 +12,10 @@ from typing import ClassVar
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from critic_gpt.tasks.sudoku_solver import BOX_SHAPES, canonical_grids, solutions
 from critic_gpt.tasks.tokenizers import MASK_TOKEN, build_character_tokenizer
 
 
-BOX_SHAPES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # rows and columns of a box
 NUM_GRIDS = {4: 288, 6: 28_200_960, 9: 6_670_903_752_021_072_936_960}
 # The fewest givens for which some puzzle still has exactly one solution (9x9: McGuire et al., arXiv:1201.0749).
 FEWEST_GIVENS = {4: 4, 6: 8, 9: 17}
@@ -96,7 +95,7 @@ class SudokuTask:
         if self.size == 9:
             grids = self._sample_by_symmetry(num, rng, grids_per_base)
         else:
-            canonical = _canonical_grids(self.size)
+            canonical = canonical_grids(self.size)
             grids = canonical[rng.integers(len(canonical), size=num)]
         return self._rename_digits(grids, rng)
 
@@ -262,7 +261,7 @@ class SudokuTask:
                 f"`puzzle` must hold 0 for a blank or a digit up to {self.size}, got values from {puzzle.min()} to "
                 f"{puzzle.max()}; such puzzles are made by `make_puzzles`."
             )
-        return sum(1 for _ in itertools.islice(_solutions(self.size, puzzle.flatten().tolist()), limit))
+        return sum(1 for _ in itertools.islice(solutions(self.size, puzzle.flatten().tolist()), limit))
 
     def puzzle_to_prompt(self, puzzle: np.ndarray) -> str:
         """Writes a puzzle of shape `(size, size)` as one line, with the literal `[MASK]` at each blank (0)."""
@@ -332,7 +331,7 @@ class SudokuTask:
     def _sample_by_symmetry(self, num: int, rng: np.random.Generator, grids_per_base: int) -> np.ndarray:
         order = random.Random(int(rng.integers(2**63)))
         num_bases = -(-num // grids_per_base)
-        bases = [next(_solutions(self.size, [0] * self.sequence_length, order)) for _ in range(num_bases)]
+        bases = [next(solutions(self.size, [0] * self.sequence_length, order)) for _ in range(num_bases)]
         bases = np.array(bases, dtype=np.uint8).reshape(-1, self.size, self.size)
         grids = bases[rng.permutation(np.repeat(np.arange(num_bases), grids_per_base)[:num])]
         rows, columns = (self._shuffled_lines(num, rng, band) for band in self.box_shape)
@@ -353,7 +352,7 @@ class SudokuTask:
                 if blanks == num_blanks:
                     return cells
                 digit, cells[cell] = cells[cell], 0
-                if sum(1 for _ in itertools.islice(_solutions(self.size, cells), 2)) == 1:
+                if sum(1 for _ in itertools.islice(solutions(self.size, cells), 2)) == 1:
                     blanks += 1
                 else:
                     cells[cell] = digit
@@ -390,84 +389,3 @@ def _distinct(grids: np.ndarray) -> np.ndarray:
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     first = np.unique(keys, return_index=True)[1]
     return grids[np.sort(first)]
-
-
-@functools.cache
-def _canonical_grids(size: int) -> np.ndarray:
-    """All grids whose first row is 1..size: `(12, 4, 4)` or `(39168, 6, 6)`, type `uint8`, built row by row."""
-    box_rows, box_columns = BOX_SHAPES[size]
-    rows = np.array(list(itertools.permutations(range(size))), dtype=np.int64)  # (P, S), ascending: the first is 1..S
-    column = np.arange(size)
-    # One bit per (column, digit) and one per (box of the band, digit): two rows clash if they share a bit.
-    column_bits = np.bitwise_or.reduce(1 << (column * size + rows), axis=1)
-    box_bits = np.bitwise_or.reduce(1 << (size * size + column // box_columns * size + rows), axis=1)
-    row_bits = column_bits | box_bits  # (P,)
-    chosen, used = np.zeros((1, 1), dtype=np.int64), row_bits[:1]
-    for row in range(1, size):
-        if row % box_rows == 0:
-            used = used & ((1 << (size * size)) - 1)  # a new band: its boxes are empty
-        parts = []
-        for start in range(0, len(used), 2048):  # bounds the memory of the clash table
-            grid, candidate = np.nonzero((used[start : start + 2048, None] & row_bits) == 0)
-            parts.append((grid + start, candidate))
-        grid, candidate = (np.concatenate(part) for part in zip(*parts, strict=True))
-        chosen = np.concatenate([chosen[grid], candidate[:, None]], axis=1)
-        used = used[grid] | row_bits[candidate]
-    canonical = (rows[chosen] + 1).astype(np.uint8)
-    canonical.setflags(write=False)  # cached: callers share it
-    return canonical
-
-
-@functools.cache
-def _units(size: int) -> tuple[tuple[int, int, int], ...]:
-    """Row, column and box index of every cell, as positions in one list of `3 * size` sets of used digits."""
-    box_rows, box_columns = BOX_SHAPES[size]
-    return tuple(
-        (row, size + column, 2 * size + row // box_rows * (size // box_columns) + column // box_columns)
-        for row in range(size)
-        for column in range(size)
-    )
-
-
-def _solutions(size: int, cells: list[int], order: random.Random | None = None) -> Iterator[list[int]]:
-    """Yields all completions of `cells` (0 = blank), the cell with the fewest candidates first; `order` shuffles."""
-    cells, units, full = list(cells), _units(size), (1 << (size + 1)) - 2
-    used = [0] * (3 * size)
-    blanks = []
-    for cell, digit in enumerate(cells):
-        if digit == 0:
-            blanks.append(cell)
-            continue
-        if any(used[unit] >> digit & 1 for unit in units[cell]):
-            return
-        for unit in units[cell]:
-            used[unit] |= 1 << digit
-
-    def complete() -> Iterator[list[int]]:
-        if not blanks:
-            yield cells.copy()
-            return
-        fewest, best, free = size + 1, 0, 0
-        for position, cell in enumerate(blanks):
-            row, column, box = units[cell]
-            candidates = full & ~(used[row] | used[column] | used[box])
-            count = candidates.bit_count()
-            if count < fewest:
-                fewest, best, free = count, position, candidates
-                if count < 2:
-                    break
-        cell = blanks.pop(best)
-        digits = [digit for digit in range(1, size + 1) if free >> digit & 1]
-        if order is not None:
-            order.shuffle(digits)
-        for digit in digits:
-            cells[cell] = digit
-            for unit in units[cell]:
-                used[unit] |= 1 << digit
-            yield from complete()
-            for unit in units[cell]:
-                used[unit] &= ~(1 << digit)
-        cells[cell] = 0
-        blanks.insert(best, cell)
-
-    yield from complete()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from critic_gpt.tasks.sudoku import NUM_GRIDS, SudokuTask, _canonical_grids
+from critic_gpt.tasks.sudoku import NUM_GRIDS, SudokuTask
+from critic_gpt.tasks.sudoku_solver import canonical_grids
 
 
 SIZES = st.sampled_from([4, 6, 9])
@@ -38,7 +39,7 @@ def test_sampled_grids_are_valid_and_reproducible(size, seed, num, grids_per_bas
 
 @pytest.mark.parametrize("size", [4, 6])
 def test_enumeration_finds_every_grid_exactly_once(size):
-    canonical = _canonical_grids(size)
+    canonical = canonical_grids(size)
     assert len(canonical) * np.prod(np.arange(1, size + 1)) == NUM_GRIDS[size]
     assert len(np.unique(canonical.reshape(len(canonical), -1), axis=0)) == len(canonical)
     assert SudokuTask(size).is_valid(canonical).all()
@@ -175,7 +176,7 @@ def test_looked_up_ids_equal_tokenized_lines_also_after_saving(size, tmp_path):
 
 def test_judge_counts_validity_and_repeats():
     task = SudokuTask(4)
-    first, second = (task.to_line(grid) for grid in _canonical_grids(4)[:2])
+    first, second = (task.to_line(grid) for grid in canonical_grids(4)[:2])
     verdict = task.judge([first, first, second, "1" * 16, "short"])
     assert verdict == {"valid_rate": 0.6, "distinct_rate": 0.8, "duplicates": 1, "num_samples": 5}
     with pytest.raises(ValueError, match=r"at least one sample"):
