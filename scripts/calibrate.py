@@ -152,8 +152,6 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
         if args.plot:
             plot_calibration(args.plot, judged.critic_logits, judged.critic_target, calibration)
         print_summary(path, judged, calibration, accelerator.num_processes)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()
     return calibration
 
 

@@ -167,7 +167,6 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         if "eval_lm_loss" in metrics:
             bound = f"; language model bound {metrics['eval_lm_loss']:.4f} nats a token on validation data"
         print(f"Saved to {args.output_dir}{bound}.")
-    trainer.end()
     return metrics
 
 

@@ -479,6 +479,7 @@ import json, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
+from critic_gpt.scripts import leave_together
 from test_trainer import make_model, make_rows, make_trainer, logs_of
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}}.get(kind, {})
@@ -498,7 +499,7 @@ if trainer.is_world_process_zero():
     torch.save(trainer.model.state_dict(), folder / "weights.pt")
     result = {"logs": logs_of(trainer), "metrics": metrics, "epochs": seen}
     (folder / "result.json").write_text(json.dumps(result))
-trainer.end()
+leave_together()
 """
 
 

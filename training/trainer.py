@@ -212,11 +212,6 @@ class CriticTrainer(Trainer):
         if table is not None and self.args.should_save:
             table.save(output_dir, key=weights_file_name())
 
-    def end(self):
-        """As the parent's, after all processes are done: the group of one that goes early breaks the others."""
-        self.accelerator.wait_for_everyone()
-        super().end()
-
     # ---- logs ----
 
     def _term_sums(self, inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
