@@ -43,8 +43,8 @@ def run_as_program(main: Callable, name: str) -> None:
 
 def leave_together() -> None:
     """
-    Ends one of several processes when all are done, without taking anything down: torch's gloo threads abort about once
-    in thirty times when the interpreter ends, after everything is saved and said, and launchers call that a failure.
+    Ends one of several processes when all are done, without taking anything down: about once in thirty runs torch's
+    gloo threads abort when the interpreter ends, after all is saved and said, and launchers call that a failure.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
