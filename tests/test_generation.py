@@ -44,15 +44,6 @@ def build(critic=True, trained=True, dtype=torch.float64, **fields):
     return model
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small are faster on one thread, and much faster so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def model():
     """With a trained critic, in float64, where batches of any size give the same numbers."""

@@ -12,15 +12,6 @@ from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import prepare_data, train
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Models this small are slower on several threads, much so where others compute as well."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared") / "sudoku"

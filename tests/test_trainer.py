@@ -24,15 +24,6 @@ from critic_gpt import (
 from critic_gpt.tasks import build_character_tokenizer
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Models this small are slower on several threads, much so where others compute as well."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 LETTERS = build_character_tokenizer("abcdefgh", model_max_length=16)
 TERMS = ("lm_loss", "critic_loss", "correction_loss", "critic_accuracy", "error_rate")
 
