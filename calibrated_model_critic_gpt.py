@@ -4,12 +4,11 @@
 from transformers.utils import logging
 
 from .calibration_critic_gpt import DEFAULT_WEIGHTS_NAME, CriticCalibration, weights_fingerprint
+from .loading_critic_gpt import location_of
 
 
 logger = logging.get_logger(__name__)
 
-# Arguments of `from_pretrained` that decide where files come from.
-_LOCATION_ARGUMENTS = ("subfolder", "revision", "token", "cache_dir", "local_files_only", "force_download")
 # Arguments of `save_pretrained` that are meant for `push_to_hub`.
 _HUB_ARGUMENTS = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
 
@@ -37,7 +36,7 @@ class CalibratedModelMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
         """As the parent's, and loads the `calibration.json` beside the weights where it fits them."""
-        location = {name: kwargs[name] for name in _LOCATION_ARGUMENTS if kwargs.get(name) is not None}
+        location = location_of(kwargs)
         variant = kwargs.get("variant")
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded

@@ -7,11 +7,10 @@ Letters: B batch, T positions, V vocabulary.
 from typing import Any, NamedTuple
 
 import torch
-from transformers.generation import LogitsProcessorList
+from transformers.generation import GenerationConfig, LogitsProcessorList
 from transformers.utils import logging
 
 from .diffusion_critic_gpt import padding_attention_mask, sample_inverse_cdf, suppress_tokens
-from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .remasking_critic_gpt import select_worst, settle, unmasking_order
 
 
@@ -41,7 +40,7 @@ def prepare_canvas(
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor | None,
     protected_mask: torch.Tensor | None,
-    config: CriticGPTGenerationConfig,
+    config: GenerationConfig,
     max_length: int,
 ) -> Canvas:
     """
@@ -96,6 +95,31 @@ def prepare_canvas(
     if protected_mask is None:
         protected_mask = input_ids != mask_id
     return Canvas(input_ids, attention_mask, ~protected_mask.bool() & attention_mask.bool())
+
+
+def shift_seed_text(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, num_new: torch.Tensor, draw: torch.Tensor
+) -> torch.Tensor:
+    """
+    Moves the given tokens of each row, as one block, from before its masks to a random place among them.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Given tokens, then masks, then
+            padding.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 0 = padding.
+        num_new (`torch.LongTensor` of shape `(batch_size,)`): How many masks there are; where 0, the row stays.
+        draw (`torch.FloatTensor` of shape `(batch_size,)`): Uniform numbers in (0, 1). All `num_new + 1` offsets, from
+            before all masks to behind all, are equally likely.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, sequence_length)`.
+    """
+    # Masks are all alike, so that a row turned round by the offset is the block among them.
+    offset = torch.minimum((draw * (num_new + 1)).long(), num_new)[:, None]
+    length = attention_mask.long().sum(dim=-1, keepdim=True)
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    source = torch.where(position < length, (position - offset) % length.clamp(min=1), position)
+    return input_ids.gather(-1, source)
 
 
 class Prediction(NamedTuple):

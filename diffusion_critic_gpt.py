@@ -21,6 +21,8 @@ STREAM_FILL_TOKEN = 4
 STREAM_SAMPLE = 5
 STREAM_REVEAL = 6
 STREAM_REMASK = 7
+STREAM_SELECT = 8
+STREAM_PLACE = 9
 
 # Share of the sequences whose masks are all filled under the "mixed" critic regime.
 MIXED_FULL_SHARE = 0.25

@@ -9,20 +9,18 @@ from typing import Any
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
+from .remasking_critic_gpt import REMASK_SELECTION
+from .strategies_critic_gpt import STRATEGIES
+
 
 logger = logging.get_logger(__name__)
 
 SCHEDULES = ("linear", "quadratic", "cosine")
-# Chosen by measurement (docs/EXPERIMENTS.md).
-DEFAULT_SCHEDULES = {"critic": "quadratic"}
-DEFAULT_REMASK_PER_STEP = 2
 UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right")
-ONE_PASS_REMASKING = ("critic", "none")
-FILL_ALL_REMASKING = ("external", "critic_full", "confidence", "random")
-REMASKING = ("auto", *ONE_PASS_REMASKING, *FILL_ALL_REMASKING)
-# Arguments that mean something to one family only.
-ONE_PASS_ARGUMENTS = ("unmasking", "remask_per_step")
-FILL_ALL_ARGUMENTS = ("start_ratio", "end_ratio")
+REMASKING = ("auto", *STRATEGIES)
+SEED_PLACEMENT = ("prefix", "random")
+# Two ways to say the same: what a call says of one takes the place of what a stored configuration says of the other.
+EXCLUSIVE = (("error_threshold", "remask_per_step"), ("remask_selection", "randomness_strength"))
 
 
 class CriticGPTGenerationConfig(GenerationConfig):
@@ -30,7 +28,9 @@ class CriticGPTGenerationConfig(GenerationConfig):
     How a masked diffusion model generates. A field left at `None` takes the default named here.
 
     Args:
-        max_new_tokens (`int`, *optional*): How many [MASK] tokens are appended where the input holds none.
+        max_new_tokens (`int`, *optional*): How many [MASK] tokens are added where the input holds none.
+        seed_placement (`str`, *optional*, defaults to `"prefix"`): Where the given tokens stand among those masks:
+            before them, or with `"random"` as one block at a random offset, one a row; every offset is equally likely.
         num_steps (`int`, *optional*, defaults to 64): Number of denoising steps; each is one forward pass of the
             trunk, two under `remasking="critic_full"` (the last needs no second).
         unmasking (`str`, *optional*, defaults to `"confidence"`): Which masks are revealed first: `"confidence"`,
@@ -38,8 +38,9 @@ class CriticGPTGenerationConfig(GenerationConfig):
         remasking (`str`, *optional*, defaults to `"auto"`): Who decides which tokens are masked again. `"critic"` (one
             pass a step: the verdict on the visible tokens comes with the predictions for the masks), `"none"`, or the
             strategies that fill every mask and then mask a share again: `"critic_full"` (two passes a step),
-            `"external"` (a `remasking_model`), `"confidence"`, `"random"`. `"auto"`: external if given, else a trained
-            critic, else confidence.
+            `"external"` (a `remasking_model`), `"confidence"`, `"random"`; or `"multinomial"`, which draws all that
+            may change anew at each step, masked or not, and is meant for models trained with `correction_alpha`.
+            `"auto"`: external if given, else a trained critic, else confidence.
         schedule (`str`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the steps:
             `"linear"`, `"quadratic"` (reveals early and leaves time to correct; the default under `"critic"`, linear
             otherwise), `"cosine"`, a list with one ratio a step or a function of progress. A function cannot be saved.
@@ -50,7 +51,11 @@ class CriticGPTGenerationConfig(GenerationConfig):
         start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies
             that fill all masks.
         randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1]: tokens are ranked for re-masking by
-            `(1 - r) * P(wrong) + r * noise`.
+            `(1 - r) * P(wrong) + r * noise`. Excludes `remask_selection="gumbel"`.
+        remask_selection (`str`, *optional*, defaults to `"worst"`): Which tokens are masked again: `"worst"`, those
+            with the highest P(wrong), or `"gumbel"`, a weighted sample without replacement, proportional to
+            `P(wrong) ** (1 / selection_temperature)`.
+        selection_temperature (`float`, *optional*, defaults to 1.0): Above 0; see there.
         temperature (`float`, *optional*, defaults to 1.0): Divides the logits; 0 takes the likeliest token.
         top_k (`int`, *optional*): Draw among the `top_k` likeliest tokens only.
         top_p (`float`, *optional*): Draw among the likeliest tokens that make up `top_p` of the probability.
@@ -64,6 +69,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
 
     _FIELDS = (
         "max_new_tokens",
+        "seed_placement",
         "num_steps",
         "unmasking",
         "remasking",
@@ -73,6 +79,8 @@ class CriticGPTGenerationConfig(GenerationConfig):
         "start_ratio",
         "end_ratio",
         "randomness_strength",
+        "remask_selection",
+        "selection_temperature",
         "temperature",
         "top_k",
         "top_p",
@@ -127,13 +135,11 @@ class CriticGPTGenerationConfig(GenerationConfig):
 
     @staticmethod
     def _get_default_generation_params() -> dict[str, Any]:
+        # What depends on the strategy stands there.
         return {
+            "seed_placement": "prefix",
             "num_steps": 64,
-            "unmasking": "confidence",
             "remasking": "auto",
-            "start_ratio": 0.95,
-            "end_ratio": 0.05,
-            "randomness_strength": 0.0,
             "temperature": 1.0,
             "return_error_probabilities": True,
             "return_history": False,
@@ -150,14 +156,22 @@ class CriticGPTGenerationConfig(GenerationConfig):
                 f"`schedule` must be a name or a list to be saved, got {self.schedule!r}: write a list of ratios, or "
                 "give the function to each call."
             )
-        _check(self, "unmasking", lambda v: v in UNMASKING, f"one of {', '.join(UNMASKING)}")
-        _check(self, "remasking", lambda v: v in REMASKING, f"one of {', '.join(REMASKING)}")
+        names = {
+            "unmasking": UNMASKING,
+            "remasking": REMASKING,
+            "seed_placement": SEED_PLACEMENT,
+            "remask_selection": REMASK_SELECTION,
+        }
+        for name, known in names.items():
+            _check(self, name, lambda v, known=known: v in known, f"one of {', '.join(known)}")
         for name in ("max_new_tokens", "num_steps", "top_k"):
             _check(self, name, lambda v: _is_int(v) and v >= 1, "a whole number of at least 1")
         _check(self, "remask_per_step", lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
         for name in ("error_threshold", "start_ratio", "end_ratio", "randomness_strength"):
             _check(self, name, lambda v: _is_number(v) and 0.0 <= v <= 1.0, "in [0, 1]")
         _check(self, "top_p", lambda v: _is_number(v) and 0.0 < v <= 1.0, "in (0, 1]")
+        positive = "above 0 and finite"
+        _check(self, "selection_temperature", lambda v: _is_number(v) and 0.0 < v < math.inf, positive)
         _check(self, "temperature", lambda v: _is_number(v) and 0.0 <= v < math.inf, "at least 0 and finite")
         _check(
             self,
@@ -170,44 +184,11 @@ class CriticGPTGenerationConfig(GenerationConfig):
                 f"`error_threshold` and `remask_per_step` exclude each other, got {self.error_threshold} and "
                 f"{self.remask_per_step}: give one of the two."
             )
-
-    def check_strategy(self, strategy: str, explicit: set[str], *, critic: bool, external: bool) -> None:
-        """
-        Refuses what contradicts a strategy.
-
-        Args:
-            strategy (`str`): What `remasking` came down to.
-            explicit (`set[str]`): Fields that the call itself set; the others give way silently.
-            critic, external (`bool`): Whether there are a critic head and a `remasking_model`.
-        """
-        if strategy in ("critic", "critic_full") and not critic:
+        if self.remask_selection == "gumbel" and self.randomness_strength:
             raise ValueError(
-                f"`remasking` must not be {strategy!r} for a model without a critic head (`add_critic_head=False`), "
-                f'got {strategy!r}: choose "confidence" or "none", or train a critic.'
+                '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance already, '
+                f"got {self.randomness_strength}: set `selection_temperature` instead, or drop one of the two."
             )
-        if strategy == "external" and not external:
-            raise ValueError('`remasking_model` must be given for `remasking="external"`, got None: pass a callable.')
-        one_pass = strategy in ONE_PASS_REMASKING
-        for name in FILL_ALL_ARGUMENTS if one_pass else ONE_PASS_ARGUMENTS:
-            if name in explicit:
-                family = "one-pass" if one_pass else "fill-all"
-                raise ValueError(
-                    f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got "
-                    f"{getattr(self, name)!r}: leave it out, or name another strategy in `remasking`."
-                )
-        for name in ("schedule", *FILL_ALL_ARGUMENTS):
-            if name in explicit and not one_pass and self.error_threshold is not None:
-                raise ValueError(
-                    f"`{name}` has no meaning beside `error_threshold={self.error_threshold}` where all masks are "
-                    f"filled, got {getattr(self, name)!r}: give one of the two."
-                )
-        for name in ("error_threshold", "remask_per_step", "randomness_strength"):
-            useless = strategy == "none" or (strategy == "random" and name == "error_threshold")
-            if name in explicit and useless and getattr(self, name):
-                raise ValueError(
-                    f"`{name}` has no meaning for `remasking={strategy!r}`, got {getattr(self, name)!r}: leave it "
-                    "out, or choose a strategy that scores tokens."
-                )
 
     def get_generation_mode(self, *args, **kwargs):
         raise NotImplementedError("`get_generation_mode` has no meaning for masked diffusion.")

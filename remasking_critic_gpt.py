@@ -136,6 +136,26 @@ def select_worst(
     return torch.zeros_like(eligible).scatter(-1, ranking, chosen)
 
 
+def gumbel_keys(scores: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """
+    Keys whose `k` largest are a weighted sample without replacement, as if one position after the other were drawn
+    with probabilities proportional to `score ** (1 / temperature)` among those left (Gumbel top-k: Yellott 1977;
+    Kool et al., "Stochastic Beams and Where to Find Them", 2019).
+
+    Args:
+        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): P(wrong), at least 0. A score of 0 has
+            the key -inf: it is drawn after all others only. NaN stays NaN.
+        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers in (0, 1).
+        temperature (`float`, *optional*, defaults to 1.0): Above 0; near 0 the highest scores are taken, at large
+            values all positions are equally likely.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`: float32 at least.
+    """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32)).clamp(min=0.0)
+    return scores.log() / temperature - (-noise.to(scores.dtype).log()).log()
+
+
 def settle(scores: torch.Tensor) -> torch.Tensor:
     """
     Scores rounded to about six digits, so that no rounding error decides between positions of which the model says
@@ -178,6 +198,7 @@ def unmasking_order(
     )
 
 
+REMASK_SELECTION = ("worst", "gumbel")
 REMASKING_PRECEDENCE = ("external", "critic", "confidence", "random")
 
 
@@ -214,6 +235,9 @@ def apply_remasking_step(
     randomness_strength: float = 0.0,
     noise: torch.Tensor | None = None,
     tie_break: torch.Tensor | None = None,
+    remask_selection: str = "worst",
+    selection_temperature: float = 1.0,
+    selection_noise: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Masks the tokens again that are most likely wrong. Pure: the same tensors in, the same tensors out.
@@ -244,12 +268,7 @@ def apply_remasking_step(
     Returns:
         `tuple`: the tokens with [MASK] at the chosen positions, and the chosen positions (bool).
     """
-    if num_remask is None and error_threshold is None:
-        raise ValueError("`num_remask` or `error_threshold` must be given, got neither: say how many or how bad.")
-    if not 0.0 <= randomness_strength <= 1.0:
-        raise ValueError(f"`randomness_strength` must be in [0, 1], got {randomness_strength}: 0 is deterministic.")
-    if error_threshold is not None and not 0.0 <= error_threshold <= 1.0:
-        raise ValueError(f"`error_threshold` must be in [0, 1], got {error_threshold}: it is a probability of error.")
+    _check_selection(num_remask, error_threshold, randomness_strength, remask_selection, selection_temperature)
     source = resolve_remasking(
         remasking,
         external=external_scores is not None,
@@ -265,16 +284,19 @@ def apply_remasking_step(
     if source not in scores:
         raise ValueError(f"`remasking` must be auto or one of {', '.join(scores)}, got {source!r}: choose one.")
     argument = {"external": "external_scores", "critic": "critic_scores", "random": "noise"}.get(source, source)
-    for name, tensor in ((argument, scores[source]), ("noise", noise)):
-        if tensor is None and (name == argument or randomness_strength > 0):
+    gumbel = remask_selection == "gumbel"
+    needed = {argument: True, "noise": argument == "noise" or randomness_strength > 0, "selection_noise": gumbel}
+    given = {"selection_noise": selection_noise, "noise": noise, argument: scores[source]}
+    for name, need in needed.items():
+        if need and given[name] is None:
             raise ValueError(
-                f"`{name}` must be given for `remasking={source!r}` and `randomness_strength={randomness_strength}`, "
-                "got None: pass a (B, T) tensor."
+                f"`{name}` must be given for `remasking={source!r}`, `randomness_strength={randomness_strength}` and "
+                f"`remask_selection={remask_selection!r}`, got None: pass a (B, T) tensor."
             )
-        if tensor is not None and tensor.shape != input_ids.shape:
+        if given[name] is not None and given[name].shape != input_ids.shape:
             raise ValueError(
-                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got {tuple(tensor.shape)}: "
-                "give one number a token."
+                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got "
+                f"{tuple(given[name].shape)}: give one number a token."
             )
     eligible = input_ids != mask_token_id
     if protected_mask is not None:
@@ -287,6 +309,32 @@ def apply_remasking_step(
         eligible = eligible & ~(score <= error_threshold)
     if randomness_strength > 0:
         score = (1.0 - randomness_strength) * score + randomness_strength * noise.to(score.dtype)
+    if gumbel:
+        # Keys are equal at scores of 0 only, between which nothing but chance may decide.
+        score, tie_break = gumbel_keys(score, selection_noise, selection_temperature), selection_noise
     count = input_ids.shape[-1] if num_remask is None else num_remask
     chosen = select_worst(score, eligible, count, tie_break)
     return input_ids.masked_fill(chosen, mask_token_id), chosen
+
+
+def _check_selection(
+    num_remask, error_threshold, randomness_strength, remask_selection, selection_temperature
+) -> None:
+    """Refuses settings of `apply_remasking_step` out of range, or that exclude each other."""
+    if num_remask is None and error_threshold is None:
+        raise ValueError("`num_remask` or `error_threshold` must be given, got neither: say how many or how bad.")
+    if not 0.0 <= randomness_strength <= 1.0:
+        raise ValueError(f"`randomness_strength` must be in [0, 1], got {randomness_strength}: 0 is deterministic.")
+    if error_threshold is not None and not 0.0 <= error_threshold <= 1.0:
+        raise ValueError(f"`error_threshold` must be in [0, 1], got {error_threshold}: it is a probability of error.")
+    if remask_selection not in REMASK_SELECTION:
+        raise ValueError(f"`remask_selection` must be worst or gumbel, got {remask_selection!r}: choose one.")
+    if not 0.0 < selection_temperature < math.inf:
+        raise ValueError(
+            f"`selection_temperature` must be above 0 and finite, got {selection_temperature}: 1 is plain."
+        )
+    if remask_selection == "gumbel" and randomness_strength > 0:
+        raise ValueError(
+            '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance already, got '
+            f"{randomness_strength}: set `selection_temperature` instead, or drop one of the two."
+        )

@@ -5,17 +5,22 @@ Imports nothing of the package and reaches the model only as `self.model`, so th
 """
 
 import copy
+import math
 import operator
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset, IterableDataset
-from transformers import Pipeline
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, Pipeline
 
 
 # How many tokens are generated where neither the call nor the model's generation configuration says.
 DEFAULT_NEW_TOKENS = 256
+# Numbers of `generate`'s output that say how good a row is.
+QUALITY = ("error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability", "judge_wrongness")
 
 
 class _NumberedPrompts(Dataset):
@@ -55,15 +60,26 @@ class CriticDiffusionPipeline(Pipeline):
     - `error_probabilities` (`list[float]` or `None`): P(wrong) of each token, 0 for given ones; `None` without a
       trained critic.
     - `expected_errors` (`float` or `None`): Their sum.
-    - `forward_passes`, `scoring_passes` (`int`): What the batch cost.
-    - `history` (`list[dict]`, with `return_history=True` only): Every step: `input`, `filled` (`str`) and the
-      positions that were masked again, `remasked` (`list[int]`).
+    - `error_mean`, `error_p10`, `error_p50`, `error_p90` (`float` or `None`): Mean and quantiles of P(wrong) over the
+      generated tokens; `None` without a trained critic, or where nothing was generated.
+    - `self_log_probability` (`float` or `None`): Mean natural logarithm of the probability that the model itself gave
+      each generated token when it was last drawn; `None` where nothing was generated.
+    - `judge_wrongness` (`float` or `None`): What `judge_model` says, in [0, 1]; `None` without one.
+    - `forward_passes`, `scoring_passes`, `judge_passes` (`int`): What the batch cost.
+    - `history` (`list[dict]`, with `return_history=True` only): Every step: what went in and what stood there once
+      masks were filled, as text (`input`, `filled`) and as ids (`input_ids`, `filled_ids`), and the positions that
+      were masked again (`remasked`, `list[int]`).
 
     Args of a call:
         seed (`int`, *optional*): The same results for the same inputs, whatever the batch size.
         batch_size (`int`, *optional*, defaults to 1): Prompts a batch.
         max_new_tokens (`int`, *optional*): Length of what is generated, for prompts without `[MASK]`. By default that
             of the model's generation configuration, else 256 or as many as fit.
+        seed_placement (`str`, *optional*): `"prefix"`, or `"random"`: a prompt without `[MASK]` stands as one block
+            at a random offset of what is generated. By default that of the generation configuration.
+        remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are masked again,
+            before the critic; a folder or hub name is loaded once. Higher output = better token.
+        judge_model (`str`, callable or sequence scorer, *optional*): Judges the finished sequences.
         kwargs: Every field of the model's generation configuration (`num_steps`, `remasking`, `temperature`, ...).
     """
 
@@ -75,6 +91,7 @@ class CriticDiffusionPipeline(Pipeline):
     _pipeline_calls_generate = False
 
     def __init__(self, *args, **kwargs):
+        self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
         config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
         if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
@@ -105,7 +122,15 @@ class CriticDiffusionPipeline(Pipeline):
             ) from error
         return super().__call__(({"prompt": p, "index": i} for i, p in enumerate(prompts)), **kwargs)
 
-    def _sanitize_parameters(self, seed: int | None = None, max_new_tokens: int | None = None, **kwargs):
+    def _sanitize_parameters(
+        self,
+        seed: int | None = None,
+        max_new_tokens: int | None = None,
+        seed_placement: str | None = None,
+        remasking_model: str | Callable | None = None,
+        judge_model: str | Callable | None = None,
+        **kwargs,
+    ):
         forward = dict(kwargs)
         if forward.get("return_dict_in_generate") is False:
             raise ValueError("`return_dict_in_generate` must be True in a pipeline, got False: leave it out.")
@@ -114,18 +139,55 @@ class CriticDiffusionPipeline(Pipeline):
                 forward["seed"] = operator.index(seed)
             except TypeError as error:
                 raise ValueError(f"`seed` must be a whole number, got {seed!r}: pass one, or none.") from error
+        # What shapes the canvas stays here: `generate` gets it complete.
+        preprocess = {"max_new_tokens": max_new_tokens, "seed_placement": seed_placement}
         config = forward.get("generation_config")
-        if getattr(config, "max_new_tokens", None) is not None:
-            # It shapes the canvas, which `generate` gets complete.
-            max_new_tokens = config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        if config is not None:
             forward["generation_config"] = config = copy.deepcopy(config)
-            config.max_new_tokens = None
-        return {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}, forward, {}
+            for name in preprocess:
+                if preprocess[name] is None:
+                    preprocess[name] = getattr(config, name, None)
+                setattr(config, name, None)
+            # It takes the place of the model's own, which would place them otherwise perhaps.
+            preprocess["seed_placement"] = preprocess["seed_placement"] or "prefix"
+        if seed_placement is not None:
+            type(self.model.generation_config)(seed_placement=seed_placement)  # its class knows what may stand here
+        for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
+            if judge is not None:
+                forward[name] = self._load_judge(name, judge) if isinstance(judge, (str, os.PathLike)) else judge
+        return {name: value for name, value in preprocess.items() if value is not None}, forward, {}
 
-    def preprocess(self, inputs: dict[str, Any], max_new_tokens: int | None = None) -> dict[str, torch.Tensor]:
+    def _load_judge(self, name: str, path: str | os.PathLike):
+        """The model of a path or hub name, loaded once."""
+        key = (name, os.fspath(path))
+        if key not in self._loaded_judges:
+            kinds = {
+                "remasking_model": (AutoModelForTokenClassification, "token classifier"),
+                "judge_model": (AutoModelForSequenceClassification, "sequence scorer"),
+            }
+            auto_class, words = kinds[name]
+            try:
+                model, info = auto_class.from_pretrained(path, output_loading_info=True)
+            except (OSError, ValueError, SafetensorError) as error:  # missing, of an unknown kind, or damaged
+                raise ValueError(
+                    f"`{name}` must be the folder or hub name of a {words}, got {key[1]!r}, which did not load "
+                    f"({' '.join(str(error).split()).rstrip('.')}): train one, or name another folder."
+                ) from error
+            if info["missing_keys"]:
+                raise ValueError(
+                    f"`{name}` must be a trained {words}, got {key[1]!r}, which has no weights for "
+                    f"{', '.join(sorted(info['missing_keys']))}: train one, or name another folder."
+                )
+            self._loaded_judges[key] = model.to(self.device).eval()
+        return self._loaded_judges[key]
+
+    def preprocess(
+        self, inputs: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
+    ) -> dict[str, torch.Tensor]:
         prompt = self._text_of(inputs["prompt"])
         ids = self._encode(prompt)
         positions = self.model.config.max_position_embeddings
+        num_new = 0
         if self.tokenizer.mask_token_id not in ids:
             if max_new_tokens is None:
                 max_new_tokens = self.model.generation_config.max_new_tokens
@@ -138,6 +200,12 @@ class CriticDiffusionPipeline(Pipeline):
                     f"{max_new_tokens!r} after a prompt of {len(ids)} tokens: shorten the prompt or generate fewer."
                 )
             ids = ids + [self.tokenizer.mask_token_id] * max_new_tokens
+            if (seed_placement or self.model.generation_config.seed_placement) == "random":
+                num_new = max_new_tokens
+        elif seed_placement == "random":
+            raise ValueError(
+                f"`seed_placement` is for prompts without [MASK], got 'random' for {prompt!r:.60}: leave it out."
+            )
         elif max_new_tokens is not None:
             raise ValueError(
                 f"`max_new_tokens` is for prompts without [MASK], got {max_new_tokens} for {prompt!r:.60}: leave it "
@@ -151,6 +219,8 @@ class CriticDiffusionPipeline(Pipeline):
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones((1, len(ids)), dtype=torch.long),
             "index": torch.tensor([inputs["index"]]),
+            # Among how many masks the prompt is to be placed at random; 0 = it stays where it is.
+            "num_new": torch.tensor([num_new]),
         }
 
     def _text_of(self, prompt: Any) -> str:
@@ -213,6 +283,8 @@ class CriticDiffusionPipeline(Pipeline):
         order = attention_mask.argsort(dim=-1, descending=True, stable=True)
         input_ids, attention_mask = model_inputs["input_ids"].gather(-1, order), attention_mask.gather(-1, order)
         seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
+        if bool(model_inputs["num_new"].any()):
+            input_ids = self.model.place_seed_text(input_ids, attention_mask, model_inputs["num_new"], seed=seeds)
         output = self.model.generate(
             input_ids, attention_mask, **{**generate_kwargs, "seed": seeds, "return_dict_in_generate": True}
         )
@@ -223,7 +295,9 @@ class CriticDiffusionPipeline(Pipeline):
             "attention_mask": self._real_tokens(input_ids, output.sequences) & attention_mask.bool(),
             "forward_passes": torch.full((batch_size,), output.forward_passes),
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
+            "judge_passes": torch.full((batch_size,), output.judge_passes),
         }
+        result |= {name: output[name] for name in QUALITY if output.get(name) is not None}
         if output.error_probabilities is not None:
             result["error_probabilities"] = output.error_probabilities
         if output.history is not None:
@@ -252,16 +326,23 @@ class CriticDiffusionPipeline(Pipeline):
             "token_ids": ids,
             "error_probabilities": probabilities,
             "expected_errors": None if probabilities is None else sum(probabilities),
-            "forward_passes": int(rows["forward_passes"]),
-            "scoring_passes": int(rows["scoring_passes"]),
+            **{name: self._plain(rows.get(name)) for name in QUALITY},
+            **{name: int(rows[name]) for name in ("forward_passes", "scoring_passes", "judge_passes")},
         }
         if history is not None:
             result["history"] = [
                 {
                     "input": self.tokenizer.decode(before[real]),
                     "filled": self.tokenizer.decode(filled[real]),
+                    "input_ids": before[real].tolist(),
+                    "filled_ids": filled[real].tolist(),
                     "remasked": remasked[real].nonzero().flatten().tolist(),
                 }
                 for before, filled, remasked in history.reshape(-1, 3, len(real))
             ]
         return result
+
+    @staticmethod
+    def _plain(value: torch.Tensor | None) -> float | None:
+        """A number as JSON knows it: `None` where there is none."""
+        return None if value is None or math.isnan(value) else float(value)

@@ -4,34 +4,87 @@ Generates text, and says of every token how likely it is wrong.
 
     python scripts/generate.py --model runs/model --num_samples 4 --num_steps 36 --seed 0
     python scripts/generate.py --model runs/model --prompt "12[MASK]456" --num_steps 8
+    python scripts/generate.py --model runs/model --remasking critic_full --schedule 0.9,0.5,0.1 --num_steps 3
 
-Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. The least certain
-tokens are printed with their error probability.
+Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. Printed are the text,
+its numbers (by the model itself, by its critic, by a judge where one is given) and the least certain tokens with their
+error probability. Without --seed one is drawn.
+
+--save writes a JSON document, `null` where there is no such number:
+
+    settings
+        model, fingerprint      folder or hub name, and a hash of the weights
+        remasking_model, judge_model
+        prompts                 as given; null = from nothing
+        num_samples, batch_size, seed
+        generation_config       every field as it was used; `remasking` is the strategy that "auto" came down to
+        versions                of critic_gpt, transformers, torch and python
+    results                     `num_samples` a prompt, in the order of the prompts
+        generated_text, tokens, token_ids
+        error_probabilities     P(wrong) of each token, 0 for given ones
+        expected_errors, error_mean, error_p10, error_p50, error_p90
+        self_log_probability    mean natural logarithm, of each generated token when it was last drawn
+        judge_wrongness         in [0, 1]
+        forward_passes, scoring_passes, judge_passes
+        history                 one entry a step:
+            input, input_ids    what went in, masks included
+            filled, filled_ids  what stood there once masks were filled
+            remasked            positions that were masked again, counted from 0
 """
 
 import argparse
 import os
+import platform
+import secrets
 from typing import Any
 
+import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import pipeline
 
-from critic_gpt.generation_configuration_critic_gpt import REMASKING, UNMASKING
+from critic_gpt import __version__
+from critic_gpt.generation_configuration_critic_gpt import REMASKING, SCHEDULES, SEED_PLACEMENT, UNMASKING
+from critic_gpt.remasking_critic_gpt import REMASK_SELECTION
 from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
+
+
+def schedule(text: str) -> str | list[float]:
+    """The name of a schedule, or its ratios separated by commas."""
+    if text in SCHEDULES:
+        return text
+    try:
+        return [float(ratio) for ratio in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be {', '.join(SCHEDULES)} or one ratio a step, as in 0.9,0.5,0.1, got {text!r}"
+        ) from None
 
 
 # Flags handed to `generate` where given.
 GENERATION_FLAGS: dict[str, dict[str, Any]] = {
     "num_steps": {"type": int, "help": "denoising steps"},
     "max_new_tokens": {"type": int, "help": "length of what is generated, for prompts without [MASK]"},
+    "seed_placement": {"choices": SEED_PLACEMENT, "help": "where a prompt without [MASK] stands in it"},
     "unmasking": {"choices": UNMASKING, "help": "order of revealing"},
     "remasking": {"choices": REMASKING, "help": "who decides what is masked again"},
+    "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, or one ratio a step, as in 0.9,0.5,0.1"},
+    "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},
+    "end_ratio": {"type": float, "help": "share masked again at last"},
     "remask_per_step": {"type": int, "help": "tokens masked again at each step"},
     "error_threshold": {"type": float, "help": "mask again what is wrong with a higher probability"},
     "randomness_strength": {"type": float, "help": "share of chance in the choice, in [0, 1]"},
+    "remask_selection": {"choices": REMASK_SELECTION, "help": "the worst tokens, or a weighted draw among them"},
+    "selection_temperature": {"type": float, "help": "of that draw, above 0"},
     "temperature": {"type": float, "help": "0 takes the likeliest token"},
     "top_k": {"type": int, "help": "draw among so many likeliest tokens"},
     "top_p": {"type": float, "help": "draw among the likeliest tokens of this total probability"},
+    "return_error_probabilities": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "judge the finished text by the critic, in one more pass",
+    },
+    "remasking_model": {"help": "folder or hub name of a token classifier that decides what is masked again"},
+    "judge_model": {"help": "folder or hub name of a sequence scorer that judges the finished text"},
 }
 LEAST_CERTAIN = 5
 
@@ -43,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", nargs="*", default=None, help="one or more prompts")
     parser.add_argument("--num_samples", type=int, default=1, help="samples a prompt")
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
+    parser.add_argument("--history", action="store_true", help="print every step as well")
     parser.add_argument("--save", help="write settings, results and every step to this JSON file")
     for name, options in GENERATION_FLAGS.items():
         parser.add_argument(f"--{name}", default=None, **options)
@@ -52,14 +106,36 @@ def build_parser() -> argparse.ArgumentParser:
 
 def describe(result: dict[str, Any]) -> str:
     """One result as text for the terminal."""
-    lines = [result["generated_text"]]
-    passes = f"{result['forward_passes']} forward passes"
-    if result["error_probabilities"] is None:
-        return "\n".join([*lines, f"  [{passes}; no trained critic]"])
-    lines.append(f"  [{passes}; {result['expected_errors']:.2f} wrong tokens expected]")
-    worst = sorted(enumerate(result["error_probabilities"]), key=lambda pair: -pair[1])[:LEAST_CERTAIN]
-    named = ", ".join(f"{result['tokens'][i]!r} at {i} ({p:.1%})" for i, p in worst if p > 0)
-    return "\n".join([*lines, f"  least certain: {named or 'none'}"])
+    lines = [f"  {number}: {describe_step(step)}" for number, step in enumerate(result.get("history", []), start=1)]
+    lines.append(result["generated_text"])
+    judged = result["error_probabilities"] is not None
+    verdict = f"{result['expected_errors']:.2f} wrong tokens expected" if judged else "no verdict of a critic"
+    lines.append(f"  [{result['forward_passes']} forward passes; {verdict}]")
+    lines += [f"  {line}" for line in describe_quality(result)]
+    if judged:
+        worst = sorted(enumerate(result["error_probabilities"]), key=lambda pair: -pair[1])[:LEAST_CERTAIN]
+        named = ", ".join(f"{result['tokens'][i]!r} at {i} ({p:.1%})" for i, p in worst if p > 0)
+        lines.append(f"  least certain: {named or 'none'}")
+    return "\n".join(lines)
+
+
+def describe_quality(result: dict[str, Any]) -> list[str]:
+    """The numbers of a result, as far as there are any."""
+    lines = []
+    if result["self_log_probability"] is not None:
+        lines.append(f"self: mean log-probability {result['self_log_probability']:.3f}")
+    if result["error_mean"] is not None:
+        quantiles = ", ".join(f"p{q} {result[f'error_p{q}']:.1%}" for q in (10, 50, 90))
+        lines.append(f"critic: P(wrong) mean {result['error_mean']:.1%}, {quantiles}")
+    if result["judge_wrongness"] is not None:
+        lines.append(f"judge: wrongness {result['judge_wrongness']:.3f}")
+    return lines
+
+
+def describe_step(step: dict[str, Any]) -> str:
+    """One step of a history on one line."""
+    again = ", ".join(map(str, step["remasked"]))
+    return f"{step['input']!r} -> {step['filled']!r}" + (f", masked again at {again}" if again else "")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
@@ -67,9 +143,11 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     args = build_parser().parse_args(argv)
     check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
     options = {name: getattr(args, name) for name in GENERATION_FLAGS if getattr(args, name) is not None}
-    prompts = [prompt for prompt in (args.prompt or [None]) for _ in range(args.num_samples)]
-    if args.save:
+    prompts = args.prompt or [None]
+    seed = secrets.randbits(30) if args.seed is None else args.seed
+    if args.save or args.history:
         options["return_history"] = True
+    if args.save:
         os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
     try:
         generate = pipeline("critic-diffusion", model=args.model)
@@ -78,12 +156,37 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
-    results = generate(prompts, batch_size=args.batch_size, seed=args.seed, **options)
+    repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
+    results = generate(repeated, batch_size=args.batch_size, seed=seed, **options)
     for result in results:
-        print(describe(result))
+        print(describe(result if args.history else {**result, "history": []}))
     if args.save:
-        write_json(args.save, {"settings": vars(args), "results": results})
+        settings = {
+            "model": args.model,
+            "fingerprint": generate.model.fingerprint(),
+            "remasking_model": args.remasking_model,
+            "judge_model": args.judge_model,
+            "prompts": prompts,
+            "num_samples": args.num_samples,
+            "batch_size": args.batch_size,
+            "seed": seed,
+            "generation_config": resolved(generate.model, options),
+            "versions": {
+                "critic_gpt": __version__,
+                "transformers": transformers.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        write_json(args.save, {"settings": settings, "results": results})
     return results
+
+
+def resolved(model, options: dict[str, Any]) -> dict[str, Any]:
+    """Every field of the generation configuration as the call used it."""
+    given = {name: value for name, value in options.items() if name != "judge_model"}
+    config = model.resolve_generation_config(**given)
+    return {name: getattr(config, name) for name in sorted(config._FIELDS)}
 
 
 if __name__ == "__main__":

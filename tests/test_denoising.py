@@ -15,6 +15,7 @@ from critic_gpt.denoising_critic_gpt import (
     one_pass_step,
     predict_tokens,
     prepare_canvas,
+    shift_seed_text,
 )
 from critic_gpt.generation_configuration_critic_gpt import UNMASKING, CriticGPTGenerationConfig
 
@@ -200,6 +201,29 @@ def test_a_draft_with_a_protected_mask_may_change_where_it_is_not_protected():
     protected = torch.tensor([[1, 0, 0, 0], [1, 1, 1, 0]])
     canvas = prepare_canvas(ids, None, protected, config(), 8)
     assert canvas.editable.int().tolist() == [[0, 1, 1, 0], [0, 0, 0, 1]]
+
+
+def test_a_block_is_shifted_among_its_masks_and_padding_stays():
+    ids = torch.tensor([[5, 6, M, M, M, PAD], [7, M, M, M, M, M], [8, 9, 5, 6, PAD, PAD], [PAD] * 6])
+    attention_mask = (ids != PAD).long()
+    num_new = torch.tensor([3, 5, 0, 0])
+    for draw, expected in (
+        (0.001, [[5, 6, M, M, M, PAD], [7, M, M, M, M, M]]),
+        (0.3, [[M, 5, 6, M, M, PAD], [M, 7, M, M, M, M]]),
+        (0.999, [[M, M, M, 5, 6, PAD], [M, M, M, M, M, 7]]),
+    ):
+        shifted = shift_seed_text(ids, attention_mask, num_new, torch.full((4,), draw))
+        assert shifted.tolist() == [*expected, *ids[2:].tolist()]
+
+
+@given(seeds, st.integers(0, 4), st.integers(0, 6))
+@few
+def test_a_shifted_block_is_whole_wherever_it_stands(seed, given_tokens, num_new):
+    ids = torch.tensor([[5 + i for i in range(given_tokens)] + [M] * num_new + [PAD, PAD]])
+    draw = torch.rand(1, generator=torch.Generator().manual_seed(seed))
+    (row,) = shift_seed_text(ids, (ids != PAD).long(), torch.tensor([num_new]), draw).tolist()
+    offset = min(int(draw * (num_new + 1)), num_new)
+    assert row == [M] * offset + list(range(5, 5 + given_tokens)) + [M] * (num_new - offset) + [PAD, PAD]
 
 
 class RecordingLogger:

@@ -12,19 +12,21 @@ from critic_gpt import (
     CriticCalibration,
     CriticGPTConfig,
     CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
     CriticGPTForTokenClassification,
     CriticGPTGenerationConfig,
 )
 from critic_gpt import denoising_critic_gpt as denoising
 from critic_gpt import generation_configuration_critic_gpt as generation_configuration
-from critic_gpt import generation_critic_gpt as generation
+from critic_gpt import generation_settings_critic_gpt as generation_settings
 from critic_gpt.remasking_critic_gpt import resolve_remasking
 
 
 PAD, MASK, EOS, VOCAB, POSITIONS = 0, 1, 2, 12, 24
 M, P = MASK, PAD
 ONE_PASS, FILL_ALL = ["critic", "none"], ["external", "critic_full", "confidence", "random"]
-STRATEGIES = ONE_PASS + FILL_ALL
+QUALITY = ["expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability"]
+STRATEGIES = [*ONE_PASS, *FILL_ALL, "multinomial"]
 
 
 def config(**fields):
@@ -55,7 +57,7 @@ def warnings(monkeypatch):
     """What the modules of generation warn about in this test."""
     messages = []
     recorder = SimpleNamespace(warning_once=messages.append, warning=messages.append, info=lambda message: None)
-    for module in (generation, denoising, generation_configuration):
+    for module in (generation_settings, denoising, generation_configuration):
         monkeypatch.setattr(module, "logger", recorder)
     return messages
 
@@ -123,6 +125,8 @@ batch_cases = [{"remasking": name} for name in STRATEGIES] + [
     {"remasking": "critic_full", "error_threshold": 0.6},
     {"remasking": "confidence", "randomness_strength": 0.3, "top_p": 0.9, "temperature": 0.7},
     {"remasking": "none", "unmasking": "left_to_right", "top_k": 3, "schedule": "cosine"},
+    {"remasking": "critic", "remask_selection": "gumbel"},
+    {"remasking": "confidence", "remask_selection": "gumbel", "selection_temperature": 0.5},
 ]
 
 
@@ -144,6 +148,8 @@ def test_a_batch_equals_its_rows_one_by_one(model, case, side):
         alone = model.generate(ids, seed=[numbers[i]], protected_mask=ids != MASK, **case)
         assert torch.equal(alone.sequences[0], batch.sequences[i, : len(row)])
         assert torch.equal(alone.error_probabilities[0], batch.error_probabilities[i, : len(row)])
+        for name in QUALITY:
+            torch.testing.assert_close(alone[name][0], batch[name][i], equal_nan=True)
         assert (batch.sequences[i, len(row) :] == PAD).all()
         assert not batch.error_probabilities[i, len(row) :].any()
 
@@ -201,7 +207,8 @@ def test_protected_positions_never_change_and_drafts_are_revised_elsewhere(model
         assert torch.equal(step.input_ids[protected], draft[protected])
         assert not (step.remasked & protected).any()
     touched = torch.stack([step.remasked for step in output.history]).any(dim=0)
-    assert bool(touched[0].any()) == (strategy != "none"), "a draft without a [MASK] is revised as well"
+    revises = strategy not in ("none", "multinomial")
+    assert bool(touched[0].any()) == revises, "a draft without a [MASK] is revised as well"
 
 
 @every_strategy
@@ -399,7 +406,7 @@ def strategy_of(model, monkeypatch, **given_arguments):
         names.append(resolve_remasking(*args, **kwargs))
         return names[-1]
 
-    monkeypatch.setattr(generation, "resolve_remasking", record)
+    monkeypatch.setattr(generation_settings, "resolve_remasking", record)
     output = model.generate(canvas, num_steps=2, seed=0, **given_arguments)
     return names[0], output
 
@@ -466,6 +473,89 @@ def test_error_probabilities_come_from_the_models_table_and_add_up(strategy):
     torch.testing.assert_close(output.expected_errors, output.error_probabilities.sum(-1))
 
 
+# ---- how good a row is ----
+
+
+@every_strategy
+def test_the_self_number_is_the_mean_logarithm_of_each_token_when_it_was_last_drawn(model, strategy):
+    draft = torch.tensor([[5, M, M, 9, 10, M, 11, M], [M] * 8])
+    protected = torch.zeros_like(draft, dtype=torch.bool)
+    protected[0, 0] = True
+    output = model.generate(
+        draft, protected_mask=protected, num_steps=5, seed=2, return_history=True, **arguments(strategy)
+    )
+    last = torch.full(draft.shape, float("nan"), dtype=torch.float64)
+    for now in output.history:
+        logits = model(input_ids=now.input_ids).logits
+        logits[..., [PAD, MASK]] = float("-inf")
+        probability = logits.softmax(-1).gather(-1, now.filled[..., None]).squeeze(-1).log()
+        drawn = (now.input_ids == MASK) & (now.filled != MASK)
+        last = torch.where(~protected if strategy == "multinomial" else drawn, probability, last)
+    torch.testing.assert_close(output.self_log_probability, last.nanmean(-1))
+
+
+def test_the_self_number_is_that_of_the_model_before_temperature_and_truncation(model):
+    ids = torch.tensor([[5, M, 6]])
+    output = model.generate(ids, num_steps=1, temperature=0.3, top_k=1, seed=0)
+    logits = model(input_ids=ids).logits[0, 1]
+    logits[[PAD, MASK]] = float("-inf")
+    assert output.self_log_probability.item() == pytest.approx(logits.log_softmax(-1).max().item())
+
+
+@every_strategy
+def test_the_critics_numbers_are_those_of_the_generated_tokens_alone(model, strategy):
+    output = model.generate(canvas, num_steps=4, seed=0, **arguments(strategy))
+    for row in range(2):
+        generated = output.error_probabilities[row][canvas[row] == MASK]
+        assert output.error_mean[row].item() == pytest.approx(generated.mean().item())
+        assert output.expected_errors[row].item() == pytest.approx(generated.sum().item())
+        for name, quantile in (("error_p10", 0.1), ("error_p50", 0.5), ("error_p90", 0.9)):
+            assert output[name][row].item() == pytest.approx(generated.quantile(quantile).item())
+    assert all(output[name].shape == (2,) for name in QUALITY)
+
+
+def test_without_a_critic_or_a_judge_there_are_none_of_their_numbers():
+    for model in (build(critic=False), build(trained=False)):
+        output = model.generate(canvas, num_steps=2, seed=0)
+        assert all(getattr(output, name) is None for name in QUALITY[:-1]) and output.judge_wrongness is None
+        assert output.self_log_probability.shape == (2,) and output.judge_passes == 0
+
+
+def test_a_row_without_generated_tokens_has_sums_of_zero_and_no_means(model):
+    ids = torch.tensor([[5, M, M], [6, 7, 8]])
+    output = model.generate(ids, num_steps=2, seed=0)
+    assert output.expected_errors[1] == 0
+    assert all(output[name].isnan().tolist() == [False, True] for name in QUALITY[1:])
+
+
+def test_a_judge_sees_the_finished_sequences_once_and_its_pass_is_counted_apart(model):
+    seen = []
+
+    def judge_rows(input_ids, attention_mask):
+        seen.append((input_ids, attention_mask))
+        return (input_ids * attention_mask).sum(-1) / 1000
+
+    ids = padded([[5, 6], [7]])
+    output = model.generate(ids, max_new_tokens=3, num_steps=2, seed=0, judge_model=judge_rows)
+    assert len(seen) == output.judge_passes == 1 and output.forward_passes == 2
+    assert torch.equal(seen[0][0], output.sequences) and seen[0][1].tolist() == [[1] * 5, [1] * 4 + [0]]
+    assert output.judge_wrongness.tolist() == pytest.approx((output.sequences.sum(-1) / 1000).tolist())
+
+
+def test_a_sequence_scorer_judges(model):
+    torch.manual_seed(2)
+    scorer = CriticGPTForSequenceClassification(config(num_labels=1)).eval()
+    output = model.generate(canvas, num_steps=2, seed=0, judge_model=scorer)
+    expected = scorer(input_ids=output.sequences, attention_mask=torch.ones_like(canvas)).logits.squeeze(-1)
+    assert torch.equal(output.judge_wrongness, expected) and (expected > 0).all() and (expected < 1).all()
+
+
+def test_a_judge_changes_nothing_of_what_is_generated(model):
+    plain = model.generate(canvas, num_steps=3, seed=0)
+    judged = model.generate(canvas, num_steps=3, seed=0, judge_model=lambda input_ids, attention_mask: torch.ones(2))
+    assert torch.equal(plain.sequences, judged.sequences) and judged.judge_wrongness.tolist() == [1, 1]
+
+
 def test_without_a_dictionary_the_sequences_alone_come_back_and_nothing_is_judged(model):
     calls = []
     hook = model.model.register_forward_hook(lambda *_: calls.append(1))
@@ -473,6 +563,84 @@ def test_without_a_dictionary_the_sequences_alone_come_back_and_nothing_is_judge
     hook.remove()
     assert isinstance(sequences, torch.Tensor) and len(calls) == 3
     assert torch.equal(sequences, model.generate(canvas, num_steps=3, seed=0).sequences)
+
+
+# ---- where given text stands ----
+
+
+@every_strategy
+def test_a_block_at_a_random_place_stays_whole_and_is_neither_changed_nor_counted(model, strategy):
+    rows, num_new = [[5, 6, 7], [8, 9]], 9
+    case = {"max_new_tokens": num_new, "seed_placement": "random", "num_steps": 5, "return_history": True}
+    output = model.generate(padded(rows), seed=[3, 4], **case, **arguments(strategy))
+    for i, row in enumerate(rows):
+        length = len(row) + num_new
+        first = output.history[0].input_ids[i].tolist()
+        places = [j for j, token in enumerate(first[:length]) if token != MASK]
+        offset = places[0]
+        assert places == list(range(offset, offset + len(row))) and [first[j] for j in places] == row
+        assert first[length:] == [PAD] * (len(first) - length)
+        for step in output.history:
+            assert step.input_ids[i, places].tolist() == step.filled[i, places].tolist() == row
+            assert not step.remasked[i, places].any()
+        if strategy in FILL_ALL:
+            # The schedule falls from 0.95 to 0.05 of what may change, the block not among it.
+            expected = [int(num_new * ratio + 1e-9) for ratio in (0.725, 0.5, 0.275, 0.05)]
+            assert [int(step.remasked[i].sum()) for step in output.history[:-1]] == expected
+        assert output.sequences[i, places].tolist() == row
+        assert not output.error_probabilities[i, places].any()
+
+
+@every_strategy
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_blocks_at_random_places_do_not_depend_on_the_batch(model, strategy, side):
+    rows = [[5, 6, 7, 8], [9, 4]]
+    ids = padded(rows) if side == "right" else torch.tensor([rows[0], [PAD, PAD, *rows[1]]])
+    case = {"max_new_tokens": 5, "num_steps": 4, "seed_placement": "random", **arguments(strategy)}
+    batch = model.generate(ids, seed=[1, 2], **case).sequences
+    for i, row in enumerate(rows):
+        alone = model.generate(torch.tensor([row]), seed=[i + 1], **case).sequences[0]
+        assert torch.equal(alone, batch[i, : len(alone)]) and (batch[i, len(alone) :] == PAD).all()
+
+
+def test_every_offset_is_equally_likely_and_placing_a_canvas_gives_the_same(model):
+    num_rows, num_new = 3000, 4
+    ids, seeds = torch.full((num_rows, 2), 7), list(range(num_rows))
+    placed = model.generate(
+        ids,
+        max_new_tokens=num_new,
+        seed_placement="random",
+        num_steps=1,
+        seed=seeds,
+        return_history=True,
+        return_error_probabilities=False,
+    )
+    first = placed.history[0].input_ids
+    counts = (first == 7).long().argmax(-1).bincount(minlength=num_new + 1)
+    deviation = (num_rows * 0.2 * 0.8) ** 0.5
+    # z = 5: one false alarm in 300 000 runs.
+    assert len(counts) == 5 and ((counts - num_rows / 5).abs() <= 5 * deviation).all()
+    complete = torch.cat([ids, torch.full((num_rows, num_new), MASK)], dim=-1)
+    number = torch.full((num_rows,), num_new)
+    assert torch.equal(model.place_seed_text(complete, torch.ones_like(complete), number, seeds), first)
+
+
+def test_a_prefix_is_where_text_stands_by_default_and_a_placement_of_the_models_own_is_meant_for_prefixes():
+    model = build()
+    case = {"max_new_tokens": 8, "num_steps": 2, "seed": 1}
+    ids = torch.tensor([[5, 6, 7]])
+    plain = model.generate(ids, **case).sequences
+    assert torch.equal(plain, model.generate(ids, seed_placement="prefix", **case).sequences)
+    assert plain[0, :3].tolist() == [5, 6, 7]
+    holes = model.generate(canvas, num_steps=2, seed=1).sequences
+    model.generation_config.seed_placement = "random"
+    assert torch.equal(model.generate(canvas, num_steps=2, seed=1).sequences, holes)
+    assert not torch.equal(model.generate(ids, **case).sequences, plain)
+
+
+def test_from_nothing_a_placement_changes_nothing(model):
+    case = {"max_new_tokens": 8, "num_steps": 3, "seed": 1}
+    assert torch.equal(model.generate(**case).sequences, model.generate(seed_placement="random", **case).sequences)
 
 
 # ---- prediction ----
@@ -566,6 +734,15 @@ def test_the_pieces_a_streamer_gets_make_up_the_sequences(model, prompt):
     output = model.generate(torch.tensor(prompt), max_new_tokens=4, num_steps=2, seed=0, streamer=streamer)
     assert len(streamer.pieces) == 2 and streamer.ended == 1
     assert torch.equal(torch.cat(streamer.pieces, dim=-1), output.sequences)
+
+
+def test_a_streamer_gets_no_piece_ahead_of_a_block_at_a_random_place(model):
+    streamer = DraftStreamer()
+    output = model.generate(
+        torch.tensor([[5, 6]]), max_new_tokens=4, num_steps=2, seed=0, streamer=streamer, seed_placement="random"
+    )
+    assert len(streamer.pieces) == 1 and torch.equal(streamer.pieces[0], output.sequences)
+    assert len(streamer.drafts) == 2 and streamer.ended == 1
 
 
 # ---- settings ----
@@ -694,7 +871,7 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
         (
             canvas,
             {"error_threshold": 0.5, "remasking": "random"},
-            "`error_threshold` has no meaning for `remasking='random'`, got 0.5: ",
+            "`error_threshold` has no meaning for `remasking='random'`, a fill-all strategy, got 0.5: ",
         ),
         (canvas, {"remasking": "external"}, '`remasking_model` must be given for `remasking="external"`, got None: '),
         (
@@ -737,6 +914,22 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
             canvas,
             {"generation_config": GenerationConfig(do_sample=True)},
             "`generation_config` must be a CriticGPTGenerationConfig, got a GenerationConfig: ",
+        ),
+        (
+            canvas,
+            {"seed_placement": "random"},
+            "`seed_placement` is for inputs without [MASK], got 'random' for an input that says itself ",
+        ),
+        (canvas, {"seed_placement": "suffix"}, "`seed_placement` must be one of prefix, random, got 'suffix': "),
+        (
+            canvas,
+            {"remask_selection": "gumbel", "randomness_strength": 0.5},
+            '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance',
+        ),
+        (
+            canvas,
+            {"judge_model": judge, "return_dict_in_generate": False},
+            "`judge_model` needs `return_dict_in_generate=True` for its verdict, got False: ",
         ),
         (canvas, {"seed": [1, 2, 3]}, "`seed` must be one number or one for each of 2 rows, got 3: "),
     ],

@@ -3,6 +3,7 @@
 
 import ast
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import datasets
@@ -18,7 +19,8 @@ from critic_gpt.pipelines import critic_diffusion
 
 KEYS = {
     *("generated_text", "tokens", "token_ids", "error_probabilities", "expected_errors"),
-    *("forward_passes", "scoring_passes"),
+    *("error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability", "judge_wrongness"),
+    *("forward_passes", "scoring_passes", "judge_passes"),
 }
 HOLES = "ab[MASK]de[MASK][MASK]h"
 # Of different lengths, so that batches are padded.
@@ -92,14 +94,17 @@ def test_the_keys_of_a_result_are_frozen_and_its_values_plain(generate):
     assert set(result) == KEYS
     assert json.loads(json.dumps(result)) == result
     plain = {name: type(value) for name, value in result.items()}
+    lists, counts = (
+        ("tokens", "token_ids", "error_probabilities"),
+        ("forward_passes", "scoring_passes", "judge_passes"),
+    )
+    numbers = ("expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability")
     assert plain == {
         "generated_text": str,
-        "tokens": list,
-        "token_ids": list,
-        "error_probabilities": list,
-        "expected_errors": float,
-        "forward_passes": int,
-        "scoring_passes": int,
+        **dict.fromkeys(lists, list),
+        **dict.fromkeys(numbers, float),
+        **dict.fromkeys(counts, int),
+        "judge_wrongness": type(None),
     }
     assert {type(i) for i in result["token_ids"]} == {int}
     assert {type(p) for p in result["error_probabilities"]} == {float}
@@ -157,6 +162,8 @@ def test_without_a_trained_critic_there_is_no_verdict(tiny_model, tokenizer, tra
     result = CriticDiffusionPipeline(model=model, tokenizer=tokenizer)(HOLES, num_steps=3)
     assert set(result) == KEYS
     assert result["error_probabilities"] is None and result["expected_errors"] is None
+    assert result["error_mean"] is None and result["error_p90"] is None
+    assert result["self_log_probability"] < 0
     assert (result["forward_passes"], result["scoring_passes"]) == (3, 0)
 
 
@@ -168,7 +175,14 @@ def test_the_history_tells_every_step(generate):
         assert json.loads(json.dumps(history)) == history and len(history) == 5
         assert result == plain
         assert history[-1]["filled"] == result["generated_text"]
-        assert all(set(step) == {"input", "filled", "remasked"} for step in history)
+        assert all(set(step) == {"input", "filled", "input_ids", "filled_ids", "remasked"} for step in history)
+        for step in history:
+            assert generate.tokenizer.decode(step["input_ids"]) == step["input"]
+            assert generate.tokenizer.decode(step["filled_ids"]) == step["filled"]
+            assert len(step["input_ids"]) == len(result["token_ids"])
+        for now, after in pairwise(history):
+            masked = [1 if i in now["remasked"] else token for i, token in enumerate(now["filled_ids"])]
+            assert after["input_ids"] == masked
         assert "[PAD]" not in json.dumps(history)
     result = generate("[MASK]" * 12, return_history=True, **kwargs)
     assert result["history"][0]["input"] == "[MASK]" * 12
@@ -186,6 +200,157 @@ def test_what_follows_a_generated_end_is_in_neither_text_nor_tokens(tiny_model, 
         assert "[PAD]" not in result["generated_text"]
         assert len(result["tokens"]) == len(result["error_probabilities"])
         assert len(result["tokens"]) == 30 or result["tokens"].index(".") == len(result["tokens"]) - 1
+
+
+def test_the_numbers_of_a_row_are_those_of_its_generated_tokens(generate):
+    result = generate(HOLES, seed=0)
+    generated = torch.tensor([result["error_probabilities"][i] for i in (2, 5, 6)])
+    assert result["error_mean"] == pytest.approx(generated.mean().item())
+    for name, quantile in (("error_p10", 0.1), ("error_p50", 0.5), ("error_p90", 0.9)):
+        assert result[name] == pytest.approx(generated.quantile(quantile).item())
+    again = generate.model.generate(torch.tensor([generate._encode(HOLES)]), seed=[0], num_steps=4)
+    assert result["self_log_probability"] == pytest.approx(again.self_log_probability.item())
+
+
+def test_where_nothing_is_generated_there_are_no_means(generate):
+    model_inputs = generate.preprocess({"prompt": HOLES, "index": 0})
+    model_inputs["input_ids"] = model_inputs["input_ids"].masked_fill(model_inputs["input_ids"] == 1, 5)
+    protected = torch.ones_like(model_inputs["input_ids"])
+    outputs = generate._forward(model_inputs, num_steps=2, protected_mask=protected)
+    result = generate.postprocess(outputs)
+    assert result["expected_errors"] == 0
+    assert result["error_mean"] is result["error_p50"] is result["self_log_probability"] is None
+
+
+# ---- where a prompt stands ----
+
+
+def test_a_prompt_at_a_random_place_is_whole_and_the_same_whatever_the_batch_size(generate):
+    prompts = ["abcde", "the ", None, "x", "well", "abcde"]
+    case = {"seed": 7, "seed_placement": "random", "max_new_tokens": 20}
+    expected = generate(prompts, **case)
+    for prompt, result in zip(prompts, expected, strict=True):
+        assert len(result["token_ids"]) == len(prompt or "") + 20 and (prompt or "") in result["generated_text"]
+        zeros = [i for i, p in enumerate(result["error_probabilities"]) if p == 0]
+        assert "".join(result["tokens"][i] for i in zeros) == (prompt or "")
+    assert any(not r["generated_text"].startswith(p) for p, r in zip(prompts, expected, strict=True) if p)
+    for batch_size in (2, 6):
+        found = generate(prompts, batch_size=batch_size, **case)
+        assert [r["generated_text"] for r in found] == [r["generated_text"] for r in expected]
+
+
+def test_a_pipeline_places_a_prompt_where_generate_does(generate):
+    ids = torch.tensor([generate._encode("abcde")])
+    case = {"max_new_tokens": 20, "seed_placement": "random"}
+    direct = generate.model.generate(ids, seed=[7 << 32], num_steps=4, **case)
+    assert generate("abcde", seed=7, **case)["token_ids"] == direct.sequences[0].tolist()
+
+
+def test_a_placement_comes_from_the_call_the_passed_configuration_or_the_models_own(folder):
+    generate = pipeline("critic-diffusion", model=str(folder), num_steps=2, max_new_tokens=30)
+
+    def text(**kwargs):
+        return generate("abc", seed=3, **kwargs)["generated_text"]
+
+    plain, placed = text(), text(seed_placement="random")
+    assert plain.startswith("abc") and not placed.startswith("abc") and "abc" in placed
+    settings = CriticGPTGenerationConfig(seed_placement="random", num_steps=2)
+    assert text(generation_config=settings) == placed and settings.seed_placement == "random"
+    assert text(generation_config=settings, seed_placement="prefix") == plain
+    generate.model.generation_config.seed_placement = "random"
+    assert text() == placed and text(seed_placement="prefix") == plain
+    assert text(generation_config=CriticGPTGenerationConfig(num_steps=2)) == plain
+    assert pipeline("critic-diffusion", model=generate.model, tokenizer=generate.tokenizer)(HOLES, num_steps=2)
+
+
+# ---- other judges ----
+
+
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory):
+    """Folders of a token classifier and of a sequence scorer of the same vocabulary."""
+    torch.manual_seed(1)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
+    special = {"vocab_size": 32, "max_position_embeddings": 48, "pad_token_id": 0, "mask_token_id": 1}
+    path = tmp_path_factory.mktemp("judges")
+    token_judge = critic_gpt.CriticGPTForTokenClassification(
+        critic_gpt.CriticGPTConfig(**shape, **special, num_labels=2)
+    )
+    token_judge.save_pretrained(path / "tokens")
+    row_judge = critic_gpt.CriticGPTForSequenceClassification(
+        critic_gpt.CriticGPTConfig(**shape, **special, num_labels=1)
+    )
+    row_judge.save_pretrained(path / "rows")
+    return path
+
+
+def test_judges_are_given_as_folder_as_model_or_as_function(generate, judges):
+    token_judge = critic_gpt.CriticGPTForTokenClassification.from_pretrained(judges / "tokens").eval()
+    row_judge = critic_gpt.CriticGPTForSequenceClassification.from_pretrained(judges / "rows").eval()
+    case = {"seed": 5, "batch_size": 3}
+    by_folder = generate(PROMPTS, remasking_model=str(judges / "tokens"), judge_model=judges / "rows", **case)
+    by_model = generate(PROMPTS, remasking_model=token_judge, judge_model=row_judge, **case)
+    by_function = generate(
+        PROMPTS,
+        remasking_model=lambda input_ids, attention_mask: token_judge(input_ids, attention_mask).logits,
+        judge_model=lambda input_ids, attention_mask: row_judge(input_ids, attention_mask).logits,
+        **case,
+    )
+    assert by_folder == by_model == by_function
+    assert [r["generated_text"] for r in by_folder] != [r["generated_text"] for r in generate(PROMPTS, **case)]
+    for result in by_folder:
+        assert (result["forward_passes"], result["judge_passes"]) == (4, 1)
+        ids = torch.tensor([result["token_ids"]])
+        expected = row_judge(ids).logits.item()
+        assert result["judge_wrongness"] == pytest.approx(expected, abs=1e-5) and 0 < expected < 1
+
+
+def test_an_external_model_comes_before_the_critic_whatever_its_output_looks_like(generate, judges):
+    token_judge = critic_gpt.CriticGPTForTokenClassification.from_pretrained(judges / "tokens").eval()
+
+    def one_logit(input_ids, attention_mask):
+        logits = token_judge(input_ids, attention_mask).logits
+        return logits[..., 1:] - logits[..., :1]
+
+    case = {"seed": 5, "num_steps": 6}
+    two_classes = generate("[MASK]" * 20, remasking_model=token_judge, **case)
+    assert generate("[MASK]" * 20, remasking_model=one_logit, **case)["token_ids"] == two_classes["token_ids"]
+    named = generate("[MASK]" * 20, remasking_model=token_judge, remasking="external", **case)
+    assert named["token_ids"] == two_classes["token_ids"]
+
+
+def test_a_folder_is_loaded_once(generate, judges, monkeypatch):
+    folder, loaded = str(judges / "rows"), []
+    original = critic_diffusion.AutoModelForSequenceClassification.from_pretrained
+    monkeypatch.setattr(
+        critic_diffusion.AutoModelForSequenceClassification,
+        "from_pretrained",
+        lambda path, **kwargs: loaded.append(path) or original(path, **kwargs),
+    )
+    generate._loaded_judges.clear()
+    for _ in range(2):
+        generate(HOLES, judge_model=folder)
+    assert loaded == [folder]
+
+
+def test_judges_that_cannot_serve_are_refused_in_one_sentence(generate, judges, folder, tiny_config, tmp_path):
+    cases = [
+        (
+            {"remasking_model": "no/such/model"},
+            ("`remasking_model`", "token classifier", "'no/such/model'", "did not"),
+        ),
+        ({"judge_model": str(tmp_path)}, ("`judge_model`", "sequence scorer", "did not load")),
+        ({"remasking_model": str(folder)}, ("`remasking_model`", "trained token classifier", "classifier.weight")),
+        ({"remasking_model": judges / "rows"}, ("`remasking_model`", "classifier.weight")),
+        ({"judge_model": judges / "tokens"}, ("`judge_model`", "score.weight")),
+    ]
+    torch.manual_seed(0)
+    other = critic_gpt.CriticGPTForTokenClassification(tiny_config(vocab_size=33, num_labels=2))
+    cases.append(({"remasking_model": other}, ("`remasking_model`", "vocabulary", "32 tokens", "got 33")))
+    for kwargs, parts in cases:
+        with pytest.raises(ValueError) as error:
+            generate(HOLES, **kwargs)
+        one_sentence(error, *parts)
 
 
 # ---- what goes in ----
@@ -284,6 +449,8 @@ def test_a_model_that_returns_sequences_alone_serves_a_pipeline_too(tiny_model, 
         (HOLES, {"num_steps": 0}, ("`num_steps`", "at least 1")),
         (HOLES, {"return_dict_in_generate": False}, ("`return_dict_in_generate`", "False")),
         (HOLES, {"max_new_tokens": 3}, ("`max_new_tokens`", "without [MASK]", "3")),
+        (HOLES, {"seed_placement": "random"}, ("`seed_placement`", "without [MASK]", "'random'")),
+        ("abc", {"seed_placement": "suffix"}, ("`seed_placement`", "prefix, random", "'suffix'")),
         (HOLES, {"seed": 1.5}, ("`seed`", "1.5")),
         ("aBc[MASK]\tD", {}, ("`inputs`", "'B'", "'D'", r"'\t'")),
         ("a" * 50 + "[MASK]", {}, ("`inputs`", "48 positions", "51 tokens")),

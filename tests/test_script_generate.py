@@ -8,8 +8,14 @@ import sys
 
 import pytest
 import torch
+from transformers import pipeline
 
-from critic_gpt import CriticGPTConfig
+from critic_gpt import (
+    CriticGPTConfig,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+    CriticGPTGenerationConfig,
+)
 from critic_gpt.scripts import generate, run_as_program
 
 
@@ -27,8 +33,11 @@ def run(model_dir, *more):
 def test_it_prints_text_expected_errors_and_the_least_certain_tokens(model_dir, capsys):
     (result,) = run(model_dir, "--prompt", "ab[MASK][MASK]e", "--seed", 0)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-3] == result["generated_text"] and lines[-3][:2] == "ab" and len(lines[-3]) == 5
-    assert lines[-2] == f"  [3 forward passes; {result['expected_errors']:.2f} wrong tokens expected]"
+    assert lines[-5] == result["generated_text"] and lines[-5][:2] == "ab" and len(lines[-5]) == 5
+    assert lines[-4] == f"  [3 forward passes; {result['expected_errors']:.2f} wrong tokens expected]"
+    assert lines[-3] == f"  self: mean log-probability {result['self_log_probability']:.3f}"
+    quantiles = f"p10 {result['error_p10']:.1%}, p50 {result['error_p50']:.1%}, p90 {result['error_p90']:.1%}"
+    assert lines[-2] == f"  critic: P(wrong) mean {result['error_mean']:.1%}, {quantiles}"
     worst = max(range(5), key=lambda i: result["error_probabilities"][i])
     assert lines[-1].startswith(f"  least certain: {result['tokens'][worst]!r} at {worst} (")
 
@@ -45,7 +54,9 @@ def test_without_a_trained_critic_it_says_so(model_dir, tiny_model, tmp_path, ca
     model.save_pretrained(model_dir)
     (result,) = run(model_dir, "--prompt", "ab[MASK]")
     assert result["expected_errors"] is None
-    assert capsys.readouterr().out.splitlines()[-1] == "  [3 forward passes; no trained critic]"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "  [3 forward passes; no verdict of a critic]"
+    assert lines[-1] == f"  self: mean log-probability {result['self_log_probability']:.3f}"
 
 
 def test_samples_of_a_prompt_differ_and_a_seed_repeats_them(model_dir):
@@ -72,11 +83,65 @@ def test_every_flag_reaches_generate(model_dir):
     assert run(model_dir, "--error_threshold", 0.5, "--prompt", "[MASK]a")[0]["forward_passes"] == 3
 
 
-def test_the_generation_flags_are_fields_of_the_configuration():
-    assert set(generate.GENERATION_FLAGS) == {
-        *("num_steps", "max_new_tokens", "unmasking", "remasking", "remask_per_step", "error_threshold"),
-        *("randomness_strength", "temperature", "top_k", "top_p"),
-    }
+def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
+    case = ("--prompt", "[MASK]" * 10, "--remasking", "critic_full", "--seed", 0, "--history")
+    run(model_dir, *case, "--schedule", "1.0,0.5,0.2")
+    steps = [line for line in capsys.readouterr().out.splitlines() if " -> " in line]
+    assert [line.count(",") for line in steps] == [5, 2, 0], "so many are masked again"
+    named = run(model_dir, *case, "--schedule", "cosine", "--start_ratio", 0.9, "--end_ratio", 0.1)
+    listed = run(model_dir, *case, "--schedule", f"0.9,{0.1 + 0.8 * 0.5**0.5},0.1")
+    assert named == listed != run(model_dir, *case, "--schedule", "linear")
+    with pytest.raises(SystemExit):
+        run(model_dir, "--schedule", "steep")
+    assert "--schedule: must be linear, quadratic, cosine or one ratio a step" in capsys.readouterr().err
+
+
+def test_a_prompt_is_placed_and_tokens_are_drawn_for_masking_as_the_flags_say(model_dir):
+    case = ("--prompt", "hello", "--max_new_tokens", 30, "--num_samples", 4, "--seed", 0)
+    placed = [result["generated_text"] for result in run(model_dir, *case, "--seed_placement", "random")]
+    assert all("hello" in text for text in placed) and not all(text.startswith("hello") for text in placed)
+    assert all(result["generated_text"].startswith("hello") for result in run(model_dir, *case))
+    fill = (*case, "--remasking", "critic_full")
+    drawn = run(model_dir, *fill, "--remask_selection", "gumbel", "--selection_temperature", 5)
+    assert drawn != run(model_dir, *fill)
+    plain = run(model_dir, *case, "--no-return_error_probabilities")
+    assert plain[0]["error_probabilities"] is None and plain[0]["scoring_passes"] == 0
+    assert len(run(model_dir, *case, "--remasking", "multinomial")[0]["tokens"]) == 35
+
+
+@pytest.fixture
+def judges(tiny_config, tmp_path):
+    torch.manual_seed(0)
+    CriticGPTForTokenClassification(tiny_config(num_labels=2)).save_pretrained(tmp_path / "tokens")
+    CriticGPTForSequenceClassification(tiny_config(num_labels=1)).save_pretrained(tmp_path / "rows")
+    return "--remasking_model", tmp_path / "tokens", "--judge_model", tmp_path / "rows"
+
+
+def test_judges_are_loaded_from_folders_and_their_verdict_is_printed(model_dir, judges, capsys):
+    case = ("--prompt", "[MASK]" * 12, "--seed", 0)
+    (result,) = run(model_dir, *case, *judges)
+    assert f"  judge: wrongness {result['judge_wrongness']:.3f}" in capsys.readouterr().out.splitlines()
+    assert result["judge_passes"] == 1
+    assert result["token_ids"] != run(model_dir, *case)[0]["token_ids"]
+    with pytest.raises(ValueError, match=r"`remasking_model` must be a trained token classifier, got .*model'"):
+        run(model_dir, *case, "--remasking_model", model_dir)
+
+
+def test_the_generation_flags_are_fields_of_the_configuration_and_the_judges():
+    fields = set(CriticGPTGenerationConfig._FIELDS) - {"return_history", "return_dict_in_generate"}
+    fields = {name for name in fields if not name.endswith("_token_id")}
+    assert set(generate.GENERATION_FLAGS) == fields | {"remasking_model", "judge_model"}
+
+
+RESULT = {
+    *("generated_text", "tokens", "token_ids", "error_probabilities", "expected_errors", "error_mean", "error_p10"),
+    *("error_p50", "error_p90", "self_log_probability", "judge_wrongness", "forward_passes", "scoring_passes"),
+    *("judge_passes", "history"),
+}
+SETTINGS = {
+    *("model", "fingerprint", "remasking_model", "judge_model", "prompts", "num_samples", "batch_size", "seed"),
+    *("generation_config", "versions"),
+}
 
 
 def test_save_writes_settings_results_and_every_step(model_dir, tmp_path):
@@ -84,13 +149,60 @@ def test_save_writes_settings_results_and_every_step(model_dir, tmp_path):
     results = run(model_dir, "--prompt", "[MASK]" * 8, "a[MASK]", "--seed", 0, "--save", path)
     document = json.loads(path.read_text(encoding="utf-8"))
     assert set(document) == {"settings", "results"} and document["results"] == results
-    assert document["settings"]["seed"] == 0 and document["settings"]["num_steps"] == 3
+    settings = document["settings"]
+    assert set(settings) == SETTINGS
+    assert (settings["seed"], settings["prompts"], settings["model"]) == (0, ["[MASK]" * 8, "a[MASK]"], str(model_dir))
+    assert set(settings["versions"]) == {"critic_gpt", "transformers", "torch", "python"}
+    assert set(settings["generation_config"]) == set(CriticGPTGenerationConfig._FIELDS)
+    used = {"num_steps": 3, "remasking": "critic", "schedule": "quadratic", "remask_per_step": 2, "temperature": 1.0}
+    assert used.items() <= settings["generation_config"].items()
     for result in results:
-        assert len(result["history"]) == 3
-        assert all(set(step) == {"input", "filled", "remasked"} for step in result["history"])
+        assert set(result) == RESULT and len(result["history"]) == 3
+        steps = {"input", "filled", "input_ids", "filled_ids", "remasked"}
+        assert all(set(step) == steps for step in result["history"])
+        assert result["history"][0]["input"].endswith("[MASK]")
         assert result["history"][-1]["filled"] == result["generated_text"]
     assert [file.name for file in path.parent.iterdir()] == ["results.json"]
     assert "history" not in run(model_dir, "--prompt", "a[MASK]")[0]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--remasking", "critic_full", "--schedule", "0.9,0.5,0.1", "--remask_selection", "gumbel"),
+        ("--prompt", "abc", "--seed_placement", "random", "--max_new_tokens", 12),
+        ("--prompt", "abc", "[MASK][MASK]", "--num_samples", 2, "--temperature", 0.5),
+    ],
+)
+def test_what_is_saved_is_enough_to_generate_the_same_again(model_dir, tmp_path, flags):
+    results = run(model_dir, *flags, "--save", tmp_path / "results.json")
+    document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    settings = document["settings"]
+    again = pipeline("critic-diffusion", model=settings["model"])
+    assert again.model.fingerprint() == settings["fingerprint"]
+    prompts = [prompt for prompt in settings["prompts"] for _ in range(settings["num_samples"])]
+    config = CriticGPTGenerationConfig(**settings["generation_config"])
+    repeated = again(prompts, generation_config=config, seed=settings["seed"], batch_size=settings["batch_size"])
+    assert repeated == results == document["results"]
+
+
+def test_without_a_seed_one_is_drawn_and_saved(model_dir, tmp_path):
+    seeds = set()
+    for _ in range(2):
+        run(model_dir, "--prompt", "a[MASK]", "--save", tmp_path / "results.json")
+        seeds.add(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["settings"]["seed"])
+    assert len(seeds) == 2
+
+
+def test_the_steps_are_printed_where_asked_for(model_dir, capsys):
+    (result,) = run(model_dir, "--prompt", "[MASK]" * 9, "--remasking", "critic_full", "--seed", 0, "--history")
+    lines = capsys.readouterr().out.splitlines()
+    first = result["history"][0]
+    again = ", ".join(map(str, first["remasked"]))
+    assert lines[0] == f"  1: {'[MASK]' * 9!r} -> {first['filled']!r}, masked again at {again}"
+    assert lines[2] == f"  3: {result['history'][2]['input']!r} -> {result['generated_text']!r}"
+    run(model_dir, "--prompt", "[MASK]" * 9, "--seed", 0)
+    assert " -> " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the configuration of generation as such."""
+
+import json
+import math
+
+import pytest
+
+from critic_gpt import CriticGPTGenerationConfig
+from critic_gpt.generation_configuration_critic_gpt import REMASKING
+from critic_gpt.strategies_critic_gpt import STRATEGIES, STRATEGY_ARGUMENTS
+
+
+def test_the_fields_are_frozen():
+    assert set(CriticGPTGenerationConfig._FIELDS) == {
+        *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule", "remask_per_step"),
+        *("error_threshold", "start_ratio", "end_ratio", "randomness_strength", "remask_selection"),
+        *("selection_temperature", "temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
+        *("return_dict_in_generate", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
+    }
+
+
+def test_every_strategy_has_its_name_and_declares_known_fields():
+    assert list(REMASKING) == ["auto", *STRATEGIES]
+    for name, strategy in STRATEGIES.items():
+        assert strategy.name == name and strategy.family
+        declared = {*strategy.accepts, *strategy.defaults, *strategy.harmless, *strategy.unused_beside_threshold}
+        assert declared <= set(STRATEGY_ARGUMENTS) <= set(CriticGPTGenerationConfig._FIELDS)
+        assert set(strategy.defaults) | {"error_threshold"} >= set(strategy.accepts), "an accepted field has a default"
+
+
+def test_settings_survive_saving_and_loading(tmp_path):
+    fields = {
+        "seed_placement": "random",
+        "remasking": "critic_full",
+        "remask_selection": "gumbel",
+        "selection_temperature": 0.5,
+        "schedule": [0.9, 0.5, 0.1],
+        "num_steps": 3,
+        "start_ratio": 0.9,
+    }
+    CriticGPTGenerationConfig(**fields).save_pretrained(tmp_path)
+    loaded = CriticGPTGenerationConfig.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in fields} == fields
+    stored = json.loads((tmp_path / "generation_config.json").read_text(encoding="utf-8"))
+    assert {name for name, value in stored.items() if value is not None} - {"transformers_version"} == set(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"remask_selection": "best"}, "`remask_selection` must be one of worst, gumbel, got 'best': "),
+        ({"seed_placement": "suffix"}, "`seed_placement` must be one of prefix, random, got 'suffix': "),
+        ({"selection_temperature": 0}, "`selection_temperature` must be above 0 and finite, got 0: "),
+        ({"selection_temperature": math.inf}, "`selection_temperature` must be above 0 and finite, got inf: "),
+        ({"selection_temperature": True}, "`selection_temperature` must be above 0 and finite, got True: "),
+        (
+            {"remask_selection": "gumbel", "randomness_strength": 0.1},
+            '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance',
+        ),
+        (
+            {"remask_slection": "worst"},
+            "`remask_slection` is not an argument of generation, got 'worst': did you mean ",
+        ),
+    ],
+)
+def test_a_wrong_field_is_refused_in_one_sentence(fields, message):
+    with pytest.raises(ValueError) as error:
+        CriticGPTGenerationConfig(**fields)
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_draw_without_randomness_is_allowed():
+    CriticGPTGenerationConfig(remask_selection="gumbel", randomness_strength=0.0)
+    CriticGPTGenerationConfig(remask_selection="worst", randomness_strength=0.5)

@@ -1,0 +1,248 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the strategies: what they declare, what they keep to, and that they do what they always did."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticGPTGenerationConfig
+from critic_gpt.strategies_critic_gpt import STRATEGIES, STRATEGY_ARGUMENTS
+
+
+PAD, MASK, VOCAB = 0, 1, 12
+FILL_ALL = ["external", "critic_full", "confidence", "random"]
+SCORED = ["critic", *FILL_ALL]
+
+
+@pytest.fixture(scope="module")
+def model():
+    """In float64, so that recorded tokens are the same on every machine."""
+    torch.manual_seed(0)
+    size = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    more = {"mask_token_id": MASK, "pad_token_id": PAD, "max_position_embeddings": 24, "initializer_range": 0.4}
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**size, **more, add_critic_head=True)).double().eval()
+    torch.nn.init.normal_(model.critic_head.weight, std=1.0)
+    return model
+
+
+def judge(input_ids, attention_mask):
+    """An external re-masking model: some tokens are better than others."""
+    return torch.sin(3.0 * input_ids.double()) + 0.01 * torch.arange(input_ids.shape[1])
+
+
+def arguments(strategy):
+    return {"remasking": strategy, **({"remasking_model": judge} if strategy == "external" else {})}
+
+
+M = MASK
+canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, M, M], [M] * 12])
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+
+# Tokens as hexadecimal digits, and how many were masked again at each step; written down before strategies were
+# classes.
+RECORDED = [
+    ("critic", {}, "5776b777778b b9b4a67466bb", "022110 022210"),
+    ("none", {"unmasking": "margin", "schedule": "cosine"}, "5b364bb779b6 7338b797bb73", "000000 000000"),
+    ("external", {"randomness_strength": 0.4}, "5a36b5777bb7 9997bb76b3b7", "653200 974200"),
+    ("critic_full", {"schedule": [1.0, 0.6, 0.5, 0.3, 0.2, 0.1]}, "566676674b56 774477786487", "542100 763210"),
+    ("confidence", {"temperature": 0.7, "top_p": 0.9}, "5776bb777bbb 877784477777", "653200 974200"),
+    ("random", {"start_ratio": 0.7, "end_ratio": 0.2}, "5836b4774b97 9aa7644abb57", "543210 764320"),
+]
+
+
+@pytest.mark.parametrize(("strategy", "fields", "tokens", "remasked"), RECORDED, ids=lambda value: str(value)[:11])
+def test_a_strategy_gives_what_was_recorded(model, strategy, fields, tokens, remasked):
+    output = model.generate(canvas, num_steps=6, seed=5, return_history=True, **arguments(strategy), **fields)
+    assert " ".join("".join(f"{i:x}" for i in row) for row in output.sequences.tolist()) == tokens
+    counts = torch.stack([step.remasked.sum(-1) for step in output.history], dim=-1)
+    assert " ".join("".join(map(str, row)) for row in counts.tolist()) == remasked
+
+
+# ---- what every strategy keeps to ----
+
+
+@st.composite
+def canvases(draw):
+    """Tokens, masks and padding, with some of the positions protected, masks among them."""
+    batch_size, length = draw(st.integers(1, 2)), draw(st.integers(1, 8))
+    rows = [[draw(st.sampled_from([MASK, MASK, 5, 6, 9])) for _ in range(length)] for _ in range(batch_size)]
+    for row in rows:
+        real = draw(st.integers(0, length))
+        row[real:] = [PAD] * (length - real)
+    protected = [[draw(st.booleans()) for _ in range(length)] for _ in range(batch_size)]
+    return torch.tensor(rows), torch.tensor(protected)
+
+
+selections = st.sampled_from([{}, {"remask_selection": "gumbel"}, {"randomness_strength": 0.5}])
+
+
+@every_strategy
+@given(canvases(), selections, st.integers(2, 4), st.integers(0, 2**20))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_protected_positions_are_never_touched_nor_counted(model, strategy, drawn_canvas, selection, num_steps, seed):
+    ids, protected = drawn_canvas
+    if strategy not in SCORED:
+        selection = {}
+    output = model.generate(
+        ids,
+        protected_mask=protected,
+        num_steps=num_steps,
+        seed=seed,
+        return_history=True,
+        return_error_probabilities=False,
+        **selection,
+        **arguments(strategy),
+    )
+    fixed = protected | (ids == PAD)
+    assert torch.equal(output.sequences[fixed], ids[fixed])
+    assert not torch.isin(output.sequences[~fixed], torch.tensor([MASK, PAD])).any()
+    for number, step in enumerate(output.history):
+        assert torch.equal(step.input_ids[fixed], ids[fixed]) and torch.equal(step.filled[fixed], ids[fixed])
+        assert not (step.remasked & fixed).any()
+        if strategy in FILL_ALL and number < num_steps - 1:
+            ratio = 0.95 - (number + 1) / (num_steps - 1) * 0.9
+            expected = [int(count * ratio + 1e-9) for count in (~fixed).sum(-1).tolist()]
+            assert step.remasked.sum(-1).tolist() == expected, "exactly k of those that may change"
+
+
+@pytest.mark.parametrize("strategy", SCORED)
+def test_a_weighted_draw_masks_as_many_again_as_the_worst_would_and_others(model, strategy):
+    ids = torch.full((4, 20), MASK)
+    case = {"num_steps": 6, "seed": 0, "return_history": True, **arguments(strategy)}
+    worst = model.generate(ids, **case).history
+    drawn = model.generate(ids, remask_selection="gumbel", **case).history
+    for one, other in zip(worst, drawn, strict=True):
+        assert torch.equal(one.remasked.sum(-1), other.remasked.sum(-1))
+    assert any(not torch.equal(one.remasked, other.remasked) for one, other in zip(worst, drawn, strict=True))
+
+
+def test_a_cold_draw_is_the_choice_of_the_worst(model):
+    """Of scores among which none are equal: ties are for chance to break."""
+    case = {"num_steps": 5, "seed": 0, **arguments("external")}
+    cold = model.generate(canvas, remask_selection="gumbel", selection_temperature=1e-6, **case).sequences
+    assert torch.equal(cold, model.generate(canvas, **case).sequences)
+
+
+def test_a_draw_is_made_anew_at_each_step(model):
+    """Of the same scores: a judge that finds all tokens equally bad leaves the choice to the draw."""
+    history = model.generate(
+        torch.full((1, 20), MASK),
+        remasking_model=lambda input_ids, attention_mask: torch.zeros(input_ids.shape),
+        remask_selection="gumbel",
+        schedule=[0.5] * 6,
+        num_steps=6,
+        seed=0,
+        return_history=True,
+    ).history
+    assert len({tuple(step.remasked[0].tolist()) for step in history[:-1]}) == 5
+
+
+# ---- drawing all anew ----
+
+
+def test_multinomial_draws_everything_that_may_change_anew_at_each_step(model):
+    ids = torch.tensor([[5, M, 6, 8, M, M, 9, PAD]])
+    protected = torch.tensor([[1, 0, 0, 0, 0, 1, 0, 0]])
+    output = model.generate(
+        ids, protected_mask=protected, remasking="multinomial", num_steps=4, seed=3, return_history=True
+    )
+    assert output.forward_passes == 4
+    changed = torch.zeros_like(ids, dtype=torch.bool)
+    for step, now in enumerate(output.history):
+        prediction = model(input_ids=now.input_ids, attention_mask=(ids != PAD).long()).logits
+        prediction[..., [PAD, MASK]] = float("-inf")
+        greedy = model.generate(
+            now.input_ids, protected_mask=protected, remasking="multinomial", num_steps=1, temperature=0
+        ).sequences
+        free = (protected == 0) & (ids != PAD)
+        assert torch.equal(greedy[free], prediction.argmax(-1)[free]), "also at visible positions"
+        assert torch.equal(now.filled[~free], ids[~free]) and not now.remasked.any()
+        if step:
+            changed |= now.filled != now.input_ids
+    assert changed.any(), "visible tokens are drawn again"
+
+
+def test_multinomial_draws_from_the_models_own_distribution(model):
+    ids = torch.tensor([[5, 6, M, 9]])
+    protected = torch.tensor([[1, 0, 1, 1]])
+    logits = model(input_ids=ids).logits[0, 1]
+    logits[[PAD, MASK]] = float("-inf")
+    num_rows, expected = 4000, logits.softmax(-1)
+    output = model.generate(
+        ids.expand(num_rows, -1),
+        protected_mask=protected.expand(num_rows, -1),
+        remasking="multinomial",
+        num_steps=1,
+        seed=0,
+        return_error_probabilities=False,
+    )
+    counts = output.sequences[:, 1].bincount(minlength=VOCAB)
+    deviation = (num_rows * expected * (1 - expected)).sqrt()
+    # z = 5: one false alarm in 150 000 runs.
+    assert ((counts - num_rows * expected).abs() <= 5 * deviation + 1e-9).all()
+
+
+# ---- what strategies declare ----
+
+
+@every_strategy
+def test_the_declared_passes_are_those_that_run(model, strategy):
+    for num_steps in (1, 2, 5):
+        output = model.generate(canvas, num_steps=num_steps, seed=0, **arguments(strategy))
+        assert output.forward_passes == STRATEGIES[strategy].forward_passes(num_steps)
+
+
+VALUES = {
+    "unmasking": "margin",
+    "schedule": "cosine",
+    "remask_per_step": 3,
+    "error_threshold": 0.5,
+    "start_ratio": 0.9,
+    "end_ratio": 0.1,
+    "randomness_strength": 0.5,
+    "remask_selection": "gumbel",
+    "selection_temperature": 2.0,
+}
+
+
+@every_strategy
+@pytest.mark.parametrize("name", STRATEGY_ARGUMENTS)
+def test_an_argument_is_accepted_exactly_where_it_means_something(model, strategy, name):
+    given_arguments = {name: VALUES[name], **arguments(strategy)}
+    if name == "selection_temperature" and strategy in SCORED:
+        given_arguments["remask_selection"] = "gumbel"
+
+    def generate(**more):
+        return model.generate(canvas, num_steps=6, seed=5, return_error_probabilities=False, **more).sequences
+
+    if name in STRATEGIES[strategy].accepts:
+        assert not (generate(**given_arguments) == MASK).any()
+    else:
+        family = STRATEGIES[strategy].family
+        with pytest.raises(ValueError) as error:
+            generate(**given_arguments)
+        start = f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got {VALUES[name]!r}: "
+        assert str(error.value).startswith(start) and "\n" not in str(error.value)
+
+
+def test_what_is_the_case_anyway_may_be_said():
+    said = {"randomness_strength": 0.0, "remask_selection": "worst", "selection_temperature": 1.0}
+    for name, more in (("none", {"remask_per_step": 0}), ("multinomial", {"remask_per_step": 0}), ("critic", {})):
+        config = CriticGPTGenerationConfig(**said, **more)
+        STRATEGIES[name].check(config, {*said, *more}, critic=True, external=False)
+
+
+@pytest.mark.parametrize("strategy", SCORED)
+def test_a_temperature_of_a_draw_that_is_not_made_is_refused(model, strategy):
+    with pytest.raises(ValueError, match=r"`selection_temperature` has no meaning where the worst .*, got 2\.0: "):
+        model.generate(canvas, selection_temperature=2.0, **arguments(strategy))
+
+
+@pytest.mark.parametrize("strategy", ["critic_full", "external", "confidence"])
+def test_a_draw_beside_a_threshold_that_takes_all_is_refused(model, strategy):
+    fields = {"error_threshold": 0.5, "remask_selection": "gumbel"}
+    with pytest.raises(ValueError, match=r"`remask_selection` has no meaning beside `error_threshold=0\.5`"):
+        model.generate(canvas, **fields, **arguments(strategy))
+    # One pass a step leaves a choice: no more than the schedule leaves masked.
+    assert not (model.generate(canvas, num_steps=4, remasking="critic", **fields).sequences == MASK).any()
