@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.training.head_metrics import ranked_auroc
 
 
 def _flat(values) -> np.ndarray:
@@ -93,8 +94,7 @@ def brier_score(probability, target) -> float:
 def auroc(scores, target) -> float | None:
     """P(a wrong token scores above a right one) + P(they tie) / 2: the area under the ROC curve, 0.5 is chance.
 
-    By ranks (Mann and Whitney, 1947): (R_1 - n_1 (n_1 + 1) / 2) / (n_0 n_1), where R_1 is the sum of the wrong tokens'
-    ranks and tied scores share their average rank. A table of 100 values ties most tokens, so this matters here.
+    Tied scores share their average rank. A table of 100 values ties most tokens, so this matters here.
 
     Args:
         scores (array of any shape): logits or probabilities, higher = more likely wrong.
@@ -104,13 +104,7 @@ def auroc(scores, target) -> float | None:
         `float` in [0, 1], or `None` if all tokens are right or all are wrong.
     """
     scores, target = _scores_and_target(scores, target, "scores", probability=False)
-    wrong = target == 1
-    num_wrong, num_right = int(wrong.sum()), int((~wrong).sum())
-    if num_wrong == 0 or num_right == 0:
-        return None
-    _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = np.cumsum(size) - (size - 1) / 2  # average rank of each group of equal scores, counted from 1
-    return float((rank[group][wrong].sum() - num_wrong * (num_wrong + 1) / 2) / num_wrong / num_right)
+    return ranked_auroc(torch.from_numpy(scores), torch.from_numpy(target == 1))
 
 
 def summary_by_target(scores, target) -> dict[str, dict[str, float | int | None]]:

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Lets a model fill held-out sequences and its critic judge them: the raw material of calibration and evaluation."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
 
@@ -18,7 +20,8 @@ class JudgedFillings(NamedTuple):
     What the critic said of the model's own fillings. The same on any number of processes.
 
     `critic_logits`, `critic_target` (1.0 = wrong) and `sequence_index` are arrays with one entry for each judged
-    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats a token.
+    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats a token
+    (the mean cross-entropy of the labels, if the collator gives no `loss_weights`).
     """
 
     critic_logits: np.ndarray
@@ -28,7 +31,7 @@ class JudgedFillings(NamedTuple):
     lm_loss: float
 
 
-def _batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterator[tuple[int, range]]:
+def shared_batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterator[tuple[int, range]]:
     """For each step the number of sequences all processes have then done, and this process's own, which may be none.
 
     Every process takes as many steps, so they may meet in each; no sequence is seen twice to even out the last step.
@@ -50,21 +53,30 @@ def _check(num_sequences: int, size: int, batch_size: int) -> None:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}: give 1 or more.")
 
 
-def _gather(columns: tuple[list, list, list], sums: torch.Tensor, histogram: CriticHistogram) -> JudgedFillings:
+def _gather(columns: tuple[list, list, list], losses: list, histogram: CriticHistogram) -> JudgedFillings:
     """Puts together what all processes have judged, in the order of the sequences."""
     own = [np.concatenate(column) if column else np.empty(0) for column in columns]
-    parts = gather_object([(own, sums)])
+    parts = gather_object([(own, losses)])
     merged = [np.concatenate([part[0][k] for part in parts]) for k in range(3)]
     order = np.argsort(merged[2], kind="stable")
-    total = torch.stack([part[1] for part in parts]).sum(dim=0)
-    return JudgedFillings(*(column[order] for column in merged), histogram, float(total[0] / total[1].clamp(min=1)))
+    # Exact sums over the sequences: neither batches nor processes change the last digit.
+    _, loss, count = zip(*(row for part in parts for row in part[1]), strict=True)
+    lm_loss = math.fsum(loss) / max(sum(count), 1)
+    return JudgedFillings(*(column[order] for column in merged), histogram, lm_loss)
+
+
+def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int]]:
+    """Number, summed loss and count of tokens of each sequence, the count as `forward` divides by it."""
+    real = batch["attention_mask"] if "loss_weights" in batch else batch["labels"] != -100
+    sums = token_loss.cpu().double().sum(dim=-1)  # on the CPU: not every device has float64
+    return list(zip(own, sums.tolist(), real.sum(dim=-1).tolist(), strict=True))
 
 
 @torch.no_grad()
 def judge_fillings(
     model,
     dataset,
-    collator: DataCollatorForMaskedDiffusion,
+    collator: DataCollatorForMaskedDiffusion | CollatorForCorruptedRows,
     num_sequences: int,
     batch_size: int = 64,
     accelerator: Accelerator | None = None,
@@ -77,8 +89,8 @@ def judge_fillings(
 
     Args:
         model ([`CriticGPTForMaskedLM`]): Put into eval mode. Without a critic head only `lm_loss` has content.
-        dataset: Map-style, with clean `input_ids`.
-        collator ([`DataCollatorForMaskedDiffusion`]): Its evaluation form is used.
+        dataset: Map-style, with the columns that the collator knows.
+        collator ([`DataCollatorForMaskedDiffusion`] or [`CollatorForCorruptedRows`]): Its evaluation form is used.
         num_sequences (`int`): Exactly so many sequences in total, over all processes.
         batch_size (`int`, *optional*, defaults to 64): Sequences a step, over all processes.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
@@ -95,10 +107,9 @@ def judge_fillings(
     accelerator = accelerator or Accelerator()
     collator = collator.for_evaluation()
     model.eval()
-    logits, targets, indices = [], [], []
+    logits, targets, indices, losses = [], [], [], []
     histogram = CriticHistogram()
-    sums = torch.zeros(2, dtype=torch.float64)
-    for done, own in _batches(num_sequences, batch_size, accelerator):
+    for done, own in shared_batches(num_sequences, batch_size, accelerator):
         part = CriticHistogram()
         if len(own):
             batch = collator([{**dataset[i], "example_id": i} for i in own])
@@ -110,11 +121,10 @@ def judge_fillings(
                 logits.append(output.critic_input_logits[valid].float().cpu().numpy())
                 targets.append(output.critic_target[valid].cpu().numpy())
                 indices.append(torch.tensor(list(own))[:, None].expand(valid.shape)[valid.cpu()].numpy())
-            # Summed on the CPU: not every device has float64.
-            sums += torch.stack([output.lm_token_loss.cpu().double().sum(), batch["attention_mask"].sum().cpu()])
+            losses += _losses(own, batch, output.lm_token_loss)
         counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
         counts = accelerator.reduce(counts, reduction="sum").cpu()
         histogram.merge(CriticHistogram(counts[0], counts[1]))
         if on_step is not None:
             on_step(done, histogram)
-    return _gather((logits, targets, indices), sums, histogram)
+    return _gather((logits, targets, indices), losses, histogram)

@@ -5,6 +5,7 @@ What they share stands here: how an error reaches somebody at a terminal, and ho
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassError
 from safetensors import SafetensorError
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt import CriticGPTForMaskedLM
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 
 
 def one_line(error: BaseException) -> str:
@@ -66,30 +69,74 @@ def check_split(name: str, dataset) -> None:
         raise ValueError(f"`split` must hold at least one sequence, got {name!r} with none: choose another one.")
 
 
+def check_judged(field: str, count: int, sequence_index, least: int) -> None:
+    """Refuses a measurement in which fewer than `least` of the `count` sequences of a flag had anything to judge."""
+    found = len(set(sequence_index.tolist()))
+    if found < least:
+        raise ValueError(
+            f"`{field}` must give at least {least} sequences with tokens for the critic to judge, got {count} of "
+            f"which {found} have any: ask for more, and check that [MASK] stands in them where there is a truth."
+        )
+
+
+def start_accelerator() -> Accelerator:
+    """Meets the other processes, if any. What there is to warn of is said once, by the main one."""
+    accelerator = Accelerator()
+    if not accelerator.is_main_process:
+        logging.getLogger("critic_gpt").setLevel(logging.ERROR)
+    return accelerator
+
+
+def progress_bar(total: int, unit: str, accelerator: Accelerator) -> tqdm:
+    """A bar on stderr where that is a terminal, on the main process; nothing elsewhere."""
+    return tqdm(total=total, unit=unit, disable=None if accelerator.is_main_process else True)
+
+
 def load_model(
-    field: str, path: str, tokenizer: PreTrainedTokenizerBase, sequence_length: int
+    field: str,
+    path: str,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    sequence_length: int | None = None,
+    variant: str | None = None,
 ) -> CriticGPTForMaskedLM:
     """
-    Loads the model of a path or hub name for prepared data, whose tokens and sequences it must know.
+    Loads the masked language model of a path or hub name.
 
     Args:
         field (`str`): Name of the argument that holds the path, for errors.
         path (`str`): Folder or hub name.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of the data.
-        sequence_length (`int`): That of the data.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): That of prepared data, whose tokens the
+            model must then know.
+        sequence_length (`int`, *optional*): That of the data; goes with `tokenizer`.
+        variant (`str`, *optional*): Of the weights' file, `model.VARIANT.safetensors`.
 
     Raises:
-        `ValueError`: No model there, or one of other data.
+        `ValueError`: No model there, one with another head, or one of other data.
     """
     try:
-        model = CriticGPTForMaskedLM.from_pretrained(path)
+        check_class(field, path, CriticGPTConfig.get_config_dict(path)[0])
+        model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant)
     except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
-    check_fits(field, model, tokenizer, sequence_length)
+    if tokenizer is not None:
+        check_fits(field, model, tokenizer, sequence_length)
     return model
+
+
+def check_class(field: str, path: str, config: dict[str, Any]) -> None:
+    """Refuses what is no masked language model of ours, which would load with heads that nobody trained."""
+    kind = config.get("model_type", CriticGPTConfig.model_type)
+    if kind != CriticGPTConfig.model_type:
+        raise ValueError(f"`{field}` must be a critic_gpt model, got {path!r} of type {kind!r}: choose another one.")
+    for name in config.get("architectures") or []:
+        if name in ("CriticGPTForTokenClassification", "CriticGPTForSequenceClassification"):
+            raise ValueError(
+                f"`{field}` must be a masked language model, got {path!r}, a {name}: scripts/train.py measures such "
+                "models itself, with the same --task that trained them."
+            )
 
 
 def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_length: int) -> None:

@@ -3,8 +3,20 @@
 Measures a model: the language model bound, the critic's calibration on held-out data, and samples at equal cost.
 
     python scripts/evaluate.py --model runs/model --data_dir runs/data --output_dir runs/report
+    accelerate launch scripts/evaluate.py --model runs/model --data_dir runs/data --output_dir runs/report
 
-Prints a table and writes metrics.json, a reliability diagram and a plot of quality by forward passes.
+Prints a table and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
+is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
+
+    language_model.nats_per_token, .bits_per_token       the diffusion bound
+    calibration.auroc, .ece, .brier                      of P(wrong) by the model's table (the ramp where it has none)
+    calibration.before.auroc, .ece, .brier               of plain sigmoid(critic logit)
+    calibration.calibrated, .positions, .positive_rate   table or ramp; judged tokens; the share of wrong ones
+    calibration.error_probability_by_target.right, .wrong    each count, mean, p10, p90 of P(wrong)
+    FIGURE.STRATEGY.PASSES                               of samples: the figures of the task, and `seconds`
+    settings                                             what was asked for
+
+`calibration` is there where the model has a trained critic.
 """
 
 import argparse
@@ -21,7 +33,16 @@ from critic_gpt.evaluation.comparison import STRATEGIES, compare_strategies
 from critic_gpt.evaluation.metrics import calibration_report, summary_by_target
 from critic_gpt.evaluation.plots import check_picture, plot_calibration, plot_quality_by_forward_passes
 from critic_gpt.evaluation.scoring import judge_fillings
-from critic_gpt.scripts import check_at_least, check_split, load_model, run_as_program, write_json
+from critic_gpt.scripts import (
+    check_at_least,
+    check_judged,
+    check_split,
+    load_model,
+    progress_bar,
+    run_as_program,
+    start_accelerator,
+    write_json,
+)
 from critic_gpt.tasks import load_prepared
 
 
@@ -47,16 +68,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def judge_held_out(model, tokenizer, dataset, args, report_dir: Path) -> dict[str, Any]:
+def judge_held_out(model, tokenizer, dataset, args, accelerator: Accelerator, report_dir: Path) -> dict[str, Any]:
     """The language model bound and, with a trained critic, its figures and the reliability diagram."""
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=model.config.critic_regime, seed=args.seed)
-    judged = judge_fillings(model, dataset, collator, min(args.num_judged, len(dataset)), args.batch_size)
+    count = min(args.num_judged, len(dataset))
+    with progress_bar(count, "sequences", accelerator) as bar:
+        judged = judge_fillings(
+            model,
+            dataset,
+            collator,
+            count,
+            args.batch_size,
+            accelerator,
+            on_step=lambda done, _: bar.update(done - bar.n),
+        )
     metrics = {"language_model": {"nats_per_token": judged.lm_loss, "bits_per_token": judged.lm_loss / math.log(2)}}
     if not model.has_trained_critic:
         return metrics
+    check_judged("num_judged", count, judged.sequence_index, least=1)
     calibration = model.calibration or critic_gpt.CriticCalibration.ramp()
     report = calibration_report(judged.critic_logits, judged.critic_target, calibration)
-    plot_calibration(report_dir / "reliability.png", judged.critic_logits, judged.critic_target, calibration)
+    if accelerator.is_main_process:
+        plot_calibration(report_dir / "reliability.png", judged.critic_logits, judged.critic_target, calibration)
     probability = calibration.error_probability(torch.as_tensor(judged.critic_logits))
     metrics["calibration"] = {
         **report["after"],
@@ -91,11 +124,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     split = {"val": "validation"}.get(args.split, args.split)
     dataset, tokenizer, task = load_prepared(args.data_dir)
     check_split(split, dataset[split])
-    model = load_model("model", args.model, tokenizer, task.sequence_length).to(Accelerator().device).eval()
+    accelerator = start_accelerator()
+    model = load_model("model", args.model, tokenizer, task.sequence_length).to(accelerator.device).eval()
     report_dir = Path(args.output_dir)
     check_picture(report_dir / "reliability.png")
-    report_dir.mkdir(parents=True, exist_ok=True)
-    metrics = judge_held_out(model, tokenizer, dataset[split], args, report_dir)
+    if accelerator.is_main_process:
+        report_dir.mkdir(parents=True, exist_ok=True)
+    metrics = judge_held_out(model, tokenizer, dataset[split], args, accelerator, report_dir)
     has_critic = "calibration" in metrics
     strategies = {name: arguments for name, arguments in STRATEGIES.items() if has_critic or name != "critic"}
     table = compare_strategies(
@@ -107,8 +142,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         num_samples=args.num_samples,
         batch_size=args.batch_size,
         seed=args.seed,
+        accelerator=accelerator,
     )
-    figure, words = HEADLINES[task.name]
     for key in next(iter(next(iter(table.values())).values())):
         metrics[key] = {name: {passes: cell[key] for passes, cell in row.items()} for name, row in table.items()}
     metrics["settings"] = {
@@ -122,16 +157,23 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "num_parameters": model.num_parameters(),
         "critic_gpt_version": critic_gpt.__version__,
     }
+    if accelerator.is_main_process:
+        write_report(report_dir, metrics, table, task)
+    return metrics
+
+
+def write_report(report_dir: Path, metrics: dict[str, Any], table: dict, task) -> None:
+    """Writes metrics.json and the plot of quality, and prints what is in them."""
+    figure, words = HEADLINES[task.name]
     plot_quality_by_forward_passes(report_dir / f"{figure}.png", metrics[figure], words, f"{task.name}: {words}")
     write_json(report_dir / "metrics.json", metrics)
     print_table(table, figure, words)
-    if has_critic:
+    if "calibration" in metrics:
         critic = metrics["calibration"]
         print(f"Critic on held-out data: ECE {critic['before']['ece']:.4f} -> {critic['ece']:.4f}, ", end="")
         auroc = "none" if critic["auroc"] is None else f"{critic['auroc']:.4f}"
         print(f"AUROC {auroc} over {critic['positions']:,} tokens.")
     print(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
-    return metrics
 
 
 if __name__ == "__main__":

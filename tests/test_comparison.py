@@ -1,10 +1,12 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the comparison of ways of generating at equal forward passes."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from critic_gpt.evaluation import STRATEGIES, compare_strategies
+from critic_gpt.evaluation import STRATEGIES, compare_strategies, comparison
 from critic_gpt.evaluation.comparison import ForwardCounter, sample_texts
 
 
@@ -74,6 +76,21 @@ def test_the_batch_size_changes_no_sample(tiny_model, tokenizer, remasking):
     assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
     assert len(set(drawn[0])) == 7
     assert drawn[0] != sample_texts(model, tokenizer, 9, 7, 7, seed=4, num_steps=4, remasking=remasking)[0]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_shared_samples_are_those_of_one_process_in_their_order(tiny_model, tokenizer, monkeypatch, world):
+    model = tiny_model(position_embedding_type="absolute").double()
+    flags = {"num_steps": 4, "remasking": "critic"}
+    alone = sample_texts(model, tokenizer, 9, 7, 5, seed=3, **flags)
+    parts = []
+    monkeypatch.setattr(comparison, "gather_object", lambda own: parts.extend(own) or own)
+    for rank in reversed(range(world)):
+        sample_texts(model, tokenizer, 9, 7, 5, 3, SimpleNamespace(num_processes=world, process_index=rank), **flags)
+    assert all(len(texts) < 7 for texts, _ in parts)
+    monkeypatch.setattr(comparison, "gather_object", lambda own: parts)
+    nobody = SimpleNamespace(num_processes=world, process_index=world)
+    assert sample_texts(model, tokenizer, 9, 7, 5, 3, nobody, **flags) == alone
 
 
 def test_the_temperature_is_one_unless_a_strategy_says_otherwise(tiny_model, tokenizer, monkeypatch):

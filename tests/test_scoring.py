@@ -1,13 +1,18 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about how a model fills held-out sequences and its critic judges them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments, DataCollatorForMaskedDiffusion
 from critic_gpt.calibration_critic_gpt import CriticHistogram
 from critic_gpt.evaluation import judge_fillings
+from critic_gpt.evaluation.scoring import shared_batches
 
 
 NUM = 23
@@ -86,7 +91,24 @@ def test_the_batch_size_changes_nothing(tiny_model, rows, collator, batch_size):
     np.testing.assert_array_equal(found.critic_target, expected.critic_target)
     np.testing.assert_array_equal(found.sequence_index, expected.sequence_index)
     assert torch.equal(found.histogram.counts, expected.histogram.counts)
-    assert found.lm_loss == pytest.approx(expected.lm_loss, rel=1e-6)
+    assert found.lm_loss == pytest.approx(expected.lm_loss, rel=1e-12)
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 7))
+@settings(max_examples=60, deadline=None)
+def test_processes_share_every_step_and_see_every_sequence_once(num, size, world):
+    steps = [
+        list(shared_batches(num, size, SimpleNamespace(num_processes=world, process_index=rank)))
+        for rank in range(world)
+    ]
+    assert len({len(own) for own in steps}) == 1  # all meet in each step
+    done = 0
+    for parts in zip(*steps, strict=True):
+        assert {end for end, _ in parts} == {min(done + size, num)}
+        assert [row for _, rows in parts for row in rows] == list(range(done, min(done + size, num)))
+        assert max(len(rows) for _, rows in parts) <= -(-size // world)
+        done = parts[0][0]
+    assert done == num
 
 
 def test_a_sequence_gets_the_same_masks_whatever_comes_before_it(tiny_model, rows, collator):

@@ -8,16 +8,24 @@ import socket
 import subprocess
 import sys
 
+import datasets
 import pytest
 import torch
 
-from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt import (
+    CriticCalibration,
+    CriticGPTConfig,
+    CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+)
+from critic_gpt.calibration_critic_gpt import CriticHistogram
 from critic_gpt.scripts import calibrate, prepare_data
 
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
-    *("fill", "regime", "fingerprint", "critic_gpt_version", "quality"),
+    *("fill", "regime", "fingerprint", "critic_gpt_version", "quality", "dataset", "corrupted_by"),
 }
 
 
@@ -130,6 +138,121 @@ def test_a_plot_is_a_picture(data_dir, model_dir, tmp_path):
     assert (tmp_path / "plots" / "reliability.png").read_bytes().startswith(b"\x89PNG")
 
 
+# ---- which data ----
+
+
+def test_the_data_may_be_named_and_a_config_may_name_them(data_dir, model_dir, tmp_path, monkeypatch):
+    expected = run(data_dir, model_dir, 12)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "sudoku").symlink_to(data_dir)
+    (tmp_path / "train.py").write_text('raise SystemExit("was run")\ndataset = "sudoku"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run("sudoku", model_dir, 12) == run("train.py", model_dir, 12) == expected
+
+
+def corrupted_rows(num=40):
+    """Rows of 16 tokens of which some are masked, in the form of data sets that come corrupted."""
+    generator = torch.Generator().manual_seed(3)
+    clean = torch.randint(2, 6, (num, 16), generator=generator)
+    masked = torch.rand((num, 16), generator=generator) < 0.5
+    return clean.masked_fill(masked, 1).tolist(), clean.masked_fill(~masked, -100).tolist()
+
+
+@pytest.mark.parametrize("names", [("input_ids", "labels"), ("input", "target"), ("x", "y")])
+def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_path, names):
+    tokens, truth = corrupted_rows()
+    folder = tmp_path / "letters"
+    datasets.Dataset.from_dict({names[0]: tokens, names[1]: truth}).save_to_disk(str(folder))
+    metadata = run(folder, model_dir, 30, "--regime", "full").metadata
+    assert metadata["corrupted_by"] == "dataset" and (metadata["dataset"], metadata["task"]) == ("letters", None)
+    assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
+    # What is visible and unsupervised counts as right.
+    everywhere = run(folder, model_dir, 30, "--regime", "full", "--scope", "masked_and_ignore").metadata
+    assert sum(everywhere["counts"]) == 30 * 16 and everywhere["positives"] != everywhere["counts"]
+    assert sum(everywhere["positives"]) == sum(metadata["positives"])
+
+
+def test_data_with_nothing_to_judge_are_refused(model_dir, tmp_path):
+    tokens, truth = corrupted_rows(4)
+    truth[1:] = [[-100] * 16] * 3
+    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "letters"))
+    refused(tmp_path / "letters", model_dir, 4, parts=("`num_sequences`", "got 4 of which 1 have any"))
+
+
+def test_a_misleading_attention_mask_of_the_data_changes_no_number(model_dir, tmp_path):
+    tokens, truth = corrupted_rows()
+    hiding = [[int(token != 1) for token in row] for row in tokens]
+    tables = []
+    for name, more in (("plain", {}), ("hiding", {"attention_mask": hiding})):
+        folder = tmp_path / name / "letters"
+        datasets.Dataset.from_dict({"x": tokens, "y": truth, **more}).save_to_disk(str(folder))
+        tables.append(run(folder, model_dir, 40))
+    assert tables[0] == tables[1]
+
+
+def test_clean_rows_without_a_tokenizer_are_masked_as_prepared_ones_are(data_dir, model_dir, tmp_path):
+    prepared = run(data_dir, model_dir, 20, "--split", "val")
+    rows = datasets.load_from_disk(str(data_dir))["validation"]
+    datasets.DatasetDict({"val": rows}).save_to_disk(str(tmp_path / "letters"))
+    plain = run(tmp_path / "letters", model_dir, 20, "--split", "val")
+    assert plain.probabilities == prepared.probabilities and plain.metadata["counts"] == prepared.metadata["counts"]
+    assert (plain.metadata["corrupted_by"], plain.metadata["task"]) == ("collator", None)
+
+
+# ---- which weights ----
+
+
+def test_the_file_of_weights_means_its_folder_and_its_name_is_the_key(data_dir, model_dir):
+    expected = run(data_dir, model_dir, 12)
+    assert run(data_dir, model_dir / "model.safetensors", 12) == expected
+    assert entry(model_dir)[0] == list(expected.probabilities)
+
+
+def test_a_variant_has_a_table_of_its_own_and_loads_it(data_dir, model_dir):
+    CriticGPTForMaskedLM.from_pretrained(model_dir).save_pretrained(model_dir, variant="fp16")
+    calibration = run(data_dir, model_dir / "model.fp16.safetensors", 12)
+    assert CriticCalibration.load(model_dir) is None
+    assert CriticCalibration.load(model_dir, key="model.fp16.safetensors") == calibration
+    assert CriticGPTForMaskedLM.from_pretrained(model_dir, variant="fp16").calibration == calibration
+
+
+def test_the_index_of_shards_or_a_shard_means_all_of_them(data_dir, model_dir, tmp_path):
+    expected = run(data_dir, model_dir, 12)
+    folder = tmp_path / "sharded"
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    model.calibration = None
+    model.save_pretrained(folder, max_shard_size="10KB")
+    (shard, *others) = sorted(folder.glob("model-*.safetensors"))
+    for path in (folder / "model.safetensors.index.json", shard):
+        (folder / "calibration.json").unlink(missing_ok=True)
+        assert others and run(data_dir, path, 12) == expected
+        assert CriticGPTForMaskedLM.from_pretrained(folder).calibration == expected
+    (folder / "model.safetensors").write_bytes((model_dir / "model.safetensors").read_bytes())
+    refused(data_dir, shard, 12, parts=("`checkpoint`", "beside model.safetensors", "remove"))
+
+
+def test_the_table_is_found_again_when_the_folder_moves(data_dir, tmp_path):
+    calibration = run(data_dir, save_model(tmp_path / "here" / "checkpoint-20"), 12)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = tmp_path / "there" / "checkpoint-20"
+    assert CriticGPTForMaskedLM.from_pretrained(moved).calibration == calibration
+    assert str(tmp_path) not in (moved / "calibration.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["ckpt.pt", "latest.pth", "pytorch_model.bin"])
+def test_formats_that_can_carry_code_are_refused_unopened(data_dir, tmp_path, name):
+    (tmp_path / name).write_bytes(b"anything")
+    for path in (tmp_path / name, tmp_path / "missing" / name):
+        refused(data_dir, path, 12, parts=("`checkpoint`", name, "scripts/convert_nanogpt_checkpoint.py"))
+
+
+def test_the_folder_of_a_training_points_to_its_checkpoints(data_dir, tmp_path):
+    for step in (20, 40):
+        save_model(tmp_path / "run" / f"checkpoint-{step}")
+    refused(data_dir, tmp_path / "run", 12, parts=("`checkpoint`", "checkpoint-20, checkpoint-40", "one of these"))
+    assert run(data_dir, tmp_path / "run" / "checkpoint-40", 12).metadata["num_sequences"] == 12
+
+
 # ---- what it prints ----
 
 
@@ -160,6 +283,32 @@ def test_verbose_prints_a_hundred_lines_every_hundred_sequences_and_the_saved_ta
     assert all(row[3] == row[4] for row in rows if row[1] != "0")
 
 
+def test_closing_rates_that_differ_stop_it_before_anything_is_saved(data_dir, model_dir, monkeypatch):
+    inner = calibrate.judge_fillings
+
+    def miscounted(*args, **kwargs):
+        judged = inner(*args, **kwargs)
+        counts, positives = judged.histogram.counts, judged.histogram.positives
+        positives[positives.argmax()] -= 1
+        return judged._replace(histogram=CriticHistogram(counts, positives))
+
+    monkeypatch.setattr(calibrate, "judge_fillings", miscounted)
+    with pytest.raises(RuntimeError, match=r"by positions and .* by the buckets.* no table is saved"):
+        run(data_dir, model_dir, 20)
+    assert "calibration.json" not in contents(model_dir)
+
+
+def test_a_bar_is_shown_at_a_terminal_only(data_dir, model_dir, capsys, monkeypatch):
+    run(data_dir, model_dir, 20, "--verbose")
+    captured = capsys.readouterr()
+    assert "sequences" not in captured.err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run(data_dir, model_dir, 20, "--verbose")
+    at_terminal = capsys.readouterr()
+    assert "20/20" in at_terminal.err and "sequences" in at_terminal.err
+    assert at_terminal.out == captured.out
+
+
 def test_quiet_it_prints_four_lines(data_dir, model_dir, capsys):
     run(data_dir, model_dir, 20)
     assert len(capsys.readouterr().out.splitlines()) == 4
@@ -173,7 +322,7 @@ def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_table_all_the_sa
     def all_wrong(*args, **kwargs):
         judged = inner(*args, **kwargs)
         judged.critic_target[:] = 1.0
-        return judged
+        return judged._replace(histogram=CriticHistogram(judged.histogram.counts, judged.histogram.counts))
 
     monkeypatch.setattr(calibrate, "judge_fillings", all_wrong)
     assert run(data_dir, model_dir, 20).metadata["quality"]["after"]["auroc"] is None
@@ -221,6 +370,36 @@ def test_an_untrained_critic_is_refused(data_dir, tmp_path):
     assert "calibration.json" not in contents(folder)
 
 
+def test_a_model_without_a_mask_token_is_refused(data_dir, tmp_path):
+    folder = save_model(tmp_path / "unmasked", mask_token_id=None)
+    refused(data_dir, folder, 20, parts=("`checkpoint`", "mask token", "`mask_token_id`"))
+
+
+@pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
+def test_a_model_with_another_head_is_refused(data_dir, model_dir, tmp_path, kind):
+    config = CriticGPTConfig.from_pretrained(model_dir, num_labels=1)
+    kind(config).save_pretrained(tmp_path / "other")
+    refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
+
+
+def test_a_model_of_somebody_else_is_refused(data_dir, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}))
+    refused(data_dir, tmp_path, 20, parts=("`checkpoint`", "'gpt2'"))
+
+
+def test_data_for_scorers_and_classifiers_are_refused(data_dir, model_dir, tmp_path):
+    tokens = [[2, 3, 4]] * 4
+    columns = {
+        "score": {"input_ids": tokens, "score": [0.5] * 4},
+        "label": {"input_ids": tokens, "label": [1] * 4},
+        "classes": {"input_ids": tokens, "labels": [[0, 1, 1]] * 4},
+    }
+    for name, rows in columns.items():
+        datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
+        refused(tmp_path / name, model_dir, 4, parts=("`dataset`", "the language model"))
+    assert "calibration.json" not in contents(model_dir)
+
+
 def test_a_model_of_other_data_is_refused(data_dir, tmp_path):
     for name, fields in (("small", {"vocab_size": 5}), ("mask", {"mask_token_id": 2})):
         refused(data_dir, save_model(tmp_path / name, **fields), 20, parts=("`checkpoint`", "6 tokens", "[MASK] 1"))
@@ -232,8 +411,9 @@ def test_missing_folders_are_named(data_dir, model_dir, tmp_path):
     refused(data_dir, tmp_path / "nowhere", 20, parts=("`checkpoint`", "nowhere"))
     (tmp_path / "empty").mkdir()
     refused(data_dir, tmp_path / "empty", 20, parts=("`checkpoint`", "empty", "did not load"))
-    with pytest.raises(FileNotFoundError, match=r"`folder` must be a folder of prepared data, got .*nowhere"):
-        run(tmp_path / "nowhere", model_dir, 20)
+    refused(data_dir, tmp_path / "empty" / "model.safetensors", 20, parts=("`checkpoint`", "model.safetensors"))
+    refused(tmp_path / "nowhere", model_dir, 20, parts=("`dataset`", "nowhere", "no data", "prepare_data.py"))
+    refused("nobody/nothing", model_dir, 20, parts=("`dataset`", "nobody/nothing", "did not load"))
     assert contents(tmp_path / "empty") == []
 
 

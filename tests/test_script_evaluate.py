@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 
@@ -11,9 +12,18 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt import (
+    CriticCalibration,
+    CriticGPTConfig,
+    CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+    CriticTrainer,
+    CriticTrainingArguments,
+)
 from critic_gpt.evaluation import plots
 from critic_gpt.scripts import evaluate, prepare_data
+from critic_gpt.tasks import load_prepared
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,10 @@ def test_the_keys_of_the_figures_are_frozen(report):
         "error_probability_by_target",
     }
     assert set(metrics["calibration"]["before"]) == {"ece", "brier", "auroc"}
-    assert set(metrics["calibration"]["error_probability_by_target"]) == {"right", "wrong"}
+    by_target = metrics["calibration"]["error_probability_by_target"]
+    assert {name: set(row) for name, row in by_target.items()} == {
+        name: {"count", "mean", "p10", "p90"} for name in ("right", "wrong")
+    }
     assert set(metrics["settings"]) == {
         *("task", "split", "num_judged", "num_samples", "seed", "temperature", "strategies", "num_parameters"),
         "critic_gpt_version",
@@ -121,6 +134,49 @@ def test_the_same_command_measures_the_same_and_another_seed_something_else(repo
     other = run(model_dir, sudoku_dir, tmp_path, "--seed", 2)
     assert other["language_model"] != again["language_model"]
     assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
+
+
+def figures(metrics):
+    """All but times, flat, so that numbers can be compared one by one."""
+
+    def flat(value, name):
+        if isinstance(value, dict):
+            return {key: leaf for part in value for key, leaf in flat(value[part], f"{name}.{part}").items()}
+        return {name: value}
+
+    return flat({name: value for name, value in metrics.items() if name not in ("seconds", "settings")}, "")
+
+
+def test_no_figure_depends_on_the_batch_size(model_dir, sudoku_dir, tmp_path):
+    folder = in_double(model_dir, tmp_path / "model")
+    few, all_of_them = (
+        figures(run(folder, sudoku_dir, tmp_path / str(size), "--batch_size", size)) for size in (3, 50)
+    )
+    assert few == pytest.approx(all_of_them, rel=1e-9)
+    assert {".calibration.before.brier", ".calibration.error_probability_by_target.wrong.p90"} <= set(few)
+
+
+def in_double(model_dir, folder):
+    """A copy of the model in float64 and with absolute positions, so that rounding decides nothing."""
+    config = CriticGPTConfig.from_pretrained(model_dir, position_embedding_type="absolute")
+    torch.manual_seed(1)
+    model = CriticGPTForMaskedLM(config)
+    torch.nn.init.normal_(model.critic_head.weight)
+    model.double().save_pretrained(folder)
+    return folder
+
+
+def test_the_bound_is_that_of_the_trainer_with_the_same_seed(report, model_dir, sudoku_dir, tmp_path):
+    dataset, tokenizer, _ = load_prepared(sudoku_dir)
+    arguments = CriticTrainingArguments(
+        output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, report_to="none", seed=1
+    )
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    trainer = CriticTrainer(model=model, args=arguments, processing_class=tokenizer, eval_dataset=dataset["test"])
+    metrics, measured = trainer.evaluate(), report[1]
+    assert metrics["eval_lm_loss"] == pytest.approx(measured["language_model"]["nats_per_token"], rel=1e-5)
+    assert metrics["eval_bits_per_token"] == pytest.approx(measured["language_model"]["bits_per_token"], rel=1e-5)
+    assert metrics["eval_error_rate"] == pytest.approx(measured["calibration"]["positive_rate"], rel=1e-5)
 
 
 def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
@@ -203,6 +259,14 @@ def test_a_model_of_other_data_is_refused(model_dir, text_dir, tmp_path):
     assert contents(tmp_path) == []
 
 
+@pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
+def test_models_of_other_tasks_are_sent_to_their_own_evaluation(model_dir, sudoku_dir, tmp_path, kind):
+    kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match=rf"`model` must be .* got .* a {kind.__name__}: scripts/train.py .*\.$"):
+        run(tmp_path / "other", sudoku_dir, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
 def test_without_matplotlib_it_stops_before_the_work(model_dir, sudoku_dir, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"critic_gpt\[viz\]"):
@@ -223,3 +287,26 @@ def test_as_a_program_an_error_is_one_line(model_dir, sudoku_dir, tmp_path):
     failed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("evaluate: `num_samples`") and "Traceback" not in failed.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_measure_the_same_as_one_and_the_main_one_reports(model_dir, sudoku_dir, tmp_path):
+    folder = in_double(model_dir, tmp_path / "model")
+    flags = ("--num_judged", 9, "--num_samples", 7, "--batch_size", 4)
+    alone = run(folder, sudoku_dir, tmp_path / "alone", *flags)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    command += ["--main_process_port", port, "-m", "critic_gpt.scripts.evaluate"]
+    command += ["--model", str(folder), "--data_dir", str(sudoku_dir), "--output_dir", str(tmp_path / "together")]
+    command += ["--forward_passes", "2", "4", *map(str, flags)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    together = json.loads((tmp_path / "together" / "metrics.json").read_text())
+    assert figures(together) == pytest.approx(figures(alone), rel=1e-9)
+    assert together["settings"] == alone["settings"]
+    assert done.stdout.count("Report in") == done.stdout.count("by forward passes (") == 1
+    assert contents(tmp_path / "together") == contents(tmp_path / "alone")
