@@ -6,19 +6,35 @@ On a laptop, seconds each:
 
     python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --output_dir data/sudoku-6x6
     python scripts/prepare_data.py --task text --sequence_length 256 --output_dir data/reference
+    python scripts/prepare_data.py --task fillings --model runs/lm --data_dir data/reference --output_dir data/fillings
 
-The folder holds a `datasets.DatasetDict` (splits train, validation and test with the one column `input_ids`), the
-files of the tokenizer, `task.json`, and for text the words of the training split. It appears complete or not at all.
+The folder holds a `datasets.DatasetDict` (splits train, validation and test with the column `input_ids`), the files of
+the tokenizer, `task.json`, and for text the words of the training split. Text is read in pieces and may be larger than
+memory. `fillings` has two columns more: `labels`, 1 where the model filled a mask rightly, 0 where wrongly and -100
+elsewhere, and `score`, the share of wrong tokens; train.py learns from them. A folder appears complete or not at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from transformers import HfArgumentParser
 
-from critic_gpt.scripts import run_as_program
-from critic_gpt.tasks import SPLITS, SudokuTask, TextTask, check_output_dir, save_prepared, words_of
+from critic_gpt.evaluation.fillings import labelled_fillings
+from critic_gpt.scripts import load_model, run_as_program
+from critic_gpt.tasks import (
+    SPLITS,
+    SudokuTask,
+    TextTask,
+    check_output_dir,
+    load_prepared,
+    read_metadata,
+    save_prepared,
+)
+from critic_gpt.tasks.text import iterate_words
 
 
 FLAGS = {
@@ -27,6 +43,7 @@ FLAGS = {
         *("source", "text_column", "dataset_config", "dataset_split"),
         *("tokenizer", "sequence_length", "window", "validation_share", "test_share"),
     ),
+    "fillings": ("model", "data_dir", "num_sequences", "batch_size"),
 }
 OWNERS = {flag: task for task, flags in FLAGS.items() for flag in flags}
 
@@ -35,10 +52,10 @@ OWNERS = {flag: task for task, flags in FLAGS.items() for flag in flags}
 class PrepareDataArguments:
     """The flags of this script; those of one task are refused with the other."""
 
-    task: Literal["sudoku", "text"] = field(metadata={"help": "What to prepare."})
+    task: Literal["sudoku", "text", "fillings"] = field(metadata={"help": "What to prepare."})
     output_dir: str = field(metadata={"help": "New or empty folder to write."})
     overwrite: bool = field(default=False, metadata={"help": "Replace data prepared earlier in output_dir."})
-    seed: int = field(default=0, metadata={"help": "Seed of the sudoku grids, at least 0; text draws nothing."})
+    seed: int = field(default=0, metadata={"help": "Seed of grids and fillings, at least 0; text draws nothing."})
 
     size: int = field(default=6, metadata={"help": "Side of the grid: 4, 6 or 9."})
     num_train: int = field(default=90_000, metadata={"help": "Grids to train on."})
@@ -64,9 +81,23 @@ class PrepareDataArguments:
     validation_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
     test_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
 
+    model: str | None = field(default=None, metadata={"help": "Folder or hub name of the model that fills."})
+    data_dir: str | None = field(default=None, metadata={"help": "Prepared folder whose sequences it fills."})
+    num_sequences: int | None = field(default=None, metadata={"help": "Sequences of each split; default: all."})
+    batch_size: int = field(default=64, metadata={"help": "Sequences that are filled at once."})
+
     def __post_init__(self):
         if self.seed < 0:
             raise ValueError(f"`seed` must be at least 0, got {self.seed}; pass 0 or more.")
+        if self.task == "fillings" and (self.model is None or self.data_dir is None):
+            raise ValueError(
+                f"`model` and `data_dir` must be given with --task fillings, got {self.model!r} and "
+                f"{self.data_dir!r}; name a trained model and the prepared folder it was trained on."
+            )
+        for name in ("num_sequences", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}; ask for one sequence or more.")
         for flag in fields(self):
             value, owner = getattr(self, flag.name), OWNERS.get(flag.name, self.task)
             if owner != self.task and value != flag.default:
@@ -93,15 +124,15 @@ def prepare_sudoku(args: PrepareDataArguments) -> dict[str, Any]:
         "source": f"sudoku {task.size}x{task.size}",
         **({"grids_per_base": args.grids_per_base} if task.size == 9 else {}),
         "vocab_size": len(tokenizer),
-        "num_examples": sizes,
-        "num_tokens": {split: num * task.sequence_length for split, num in sizes.items()},
     }
     windows = {split: task.to_input_ids(part, tokenizer) for split, part in grids.items()}
     return {"windows": windows, "tokenizer": tokenizer, "metadata": metadata}
 
 
 def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
-    """Reads, splits and encodes the corpus; returns arguments of `save_prepared`, the training words among them."""
+    """
+    Surveys the corpus; returns arguments of `save_prepared`, which reads, encodes and writes it piece by piece.
+    """
     task = TextTask(
         source=args.source,
         text_column=args.text_column,
@@ -113,10 +144,17 @@ def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
         validation_share=args.validation_share,
         test_share=args.test_share,
     )
-    corpus = task.read()
-    splits = task.split(corpus.text)
-    tokenizer = task.tokenizer(corpus.text)
-    windows = {split: task.windows(text, tokenizer, split) for split, text in splits.items()}
+    survey = task.survey()
+    bounds = task.bounds(survey.num_characters)
+    tokenizer = task.tokenizer(survey.alphabet)
+    words: set[str] = set()
+
+    def windows_of(split: str) -> Iterator[np.ndarray]:
+        if split == "train":
+            for some in iterate_words(task.pieces(bounds[split])):
+                words.update(some)
+        yield from task.iterate_windows(task.pieces(bounds[split]), tokenizer, split)
+
     metadata = {
         "task": task.name,
         "sequence_length": task.sequence_length,
@@ -124,16 +162,37 @@ def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
         "validation_share": task.validation_share,
         "test_share": task.test_share,
         "seed": args.seed,
-        "source": corpus.title,
-        "source_sha256": corpus.sha256,
+        "source": survey.title,
+        "source_sha256": survey.sha256,
         "tokenizer": args.tokenizer.rstrip("/").rpartition("/")[2],  # no folder of this machine in a file to publish
         "vocab_size": len(tokenizer),
-        "num_characters": {split: len(text) for split, text in splits.items()},
-        "num_examples": {split: len(part) for split, part in windows.items()},
-        "num_tokens": {split: sum(map(len, part)) for split, part in windows.items()},
+        "num_characters": {split: end - begin for split, (begin, end) in bounds.items()},
     }
-    words = set(words_of(splits["train"]))
+    windows = {split: windows_of(split) for split in SPLITS}
     return {"windows": windows, "tokenizer": tokenizer, "metadata": metadata, "train_words": words}
+
+
+def prepare_fillings(args: PrepareDataArguments) -> dict[str, Any]:
+    """Loads the model and its data; returns arguments of `save_prepared`, which lets the model fill row by row."""
+    splits, tokenizer, task = load_prepared(args.data_dir)
+    source = read_metadata(args.data_dir)
+    if "fillings" in source:
+        raise ValueError(
+            f"`data_dir` must hold true sequences, got {args.data_dir!r}, which holds fillings; give the folder that "
+            "they were made from."
+        )
+    model = load_model("model", args.model, tokenizer, task.sequence_length)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    windows = {
+        split: labelled_fillings(model, rows, tokenizer, args.num_sequences, args.batch_size, args.seed)
+        for split, rows in splits.items()
+    }
+    made = {"model": Path(args.model).name, "seed": args.seed, "num_sequences": args.num_sequences}
+    words = task.train_words if isinstance(task, TextTask) else None
+    return {"windows": windows, "tokenizer": tokenizer, "metadata": {**source, "fillings": made}, "train_words": words}
+
+
+PREPARE = {"sudoku": prepare_sudoku, "text": prepare_text, "fillings": prepare_fillings}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -152,10 +211,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         args=argv
     )
     check_output_dir(args.output_dir, args.overwrite)  # before the work, not only after it
-    prepared = prepare_sudoku(args) if args.task == "sudoku" else prepare_text(args)
-    save_prepared(args.output_dir, **prepared, overwrite=args.overwrite)
-    counts = ", ".join(f"{split} {num}" for split, num in prepared["metadata"]["num_examples"].items())
-    print(f"Prepared {prepared['metadata']['source']} in {args.output_dir}: {counts} examples.")
+    prepared = PREPARE[args.task](args)
+    metadata = save_prepared(args.output_dir, **prepared, overwrite=args.overwrite)
+    counts = ", ".join(f"{split} {num}" for split, num in metadata["num_examples"].items())
+    print(f"Prepared {metadata['source']} in {args.output_dir}: {counts} examples.")
 
 
 if __name__ == "__main__":

@@ -4,20 +4,22 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from critic_gpt.tasks.corpus import Corpus
+from critic_gpt.tasks.rows import write_rows
 from critic_gpt.tasks.sudoku import SudokuTask
-from critic_gpt.tasks.text import Corpus, TextTask, words_of
+from critic_gpt.tasks.text import TextTask, words_of
 from critic_gpt.tasks.tokenizers import build_character_tokenizer, encode_strict
 
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict  # slow to import: the functions below do it when they need it
+    from datasets import DatasetDict, IterableDataset  # slow to import: the functions below do it when they need it
 
 
 __all__ = [
@@ -30,7 +32,9 @@ __all__ = [
     "SPLITS",
     "load_prepared",
     "load_task",
+    "read_metadata",
     "save_prepared",
+    "stream_prepared",
     "words_of",
 ]
 
@@ -56,7 +60,7 @@ def load_task(folder: str | os.PathLike) -> SudokuTask | TextTask:
         `ValueError`: If `task.json` is corrupt or names an unknown task.
     """
     folder = Path(folder)
-    metadata = _read_metadata(folder)
+    metadata = read_metadata(folder)
     try:
         if metadata["task"] == SudokuTask.name:
             return SudokuTask(size=metadata["size"])
@@ -80,8 +84,8 @@ def load_prepared(
             A folder written by `scripts/prepare_data.py`.
 
     Returns:
-        `tuple`: The `DatasetDict` (splits train, validation and test, memory-mapped, one column `input_ids`), the
-        tokenizer, and the task as [`load_task`] gives it.
+        `tuple`: The `DatasetDict` (splits train, validation and test, memory-mapped, the column `input_ids` and
+        those of labelled data), the tokenizer, and the task as [`load_task`] gives it.
 
     Raises:
         `FileNotFoundError`: If the folder or a file in it is missing.
@@ -106,28 +110,33 @@ def load_prepared(
 
 def save_prepared(
     folder: str | os.PathLike,
-    windows: Mapping[str, Sequence[np.ndarray]],
+    windows: Mapping[str, Iterable[np.ndarray | Mapping[str, Any]]],
     tokenizer: PreTrainedTokenizerBase,
     metadata: Mapping[str, Any],
-    train_words: Sequence[str] | None = None,
+    train_words: Collection[str] | None = None,
     overwrite: bool = False,
-) -> None:
+) -> dict[str, Any]:
     """
     Writes a prepared folder as a whole or not at all: it is built beside its place and renamed at the end.
 
     Args:
         folder (`str` or `os.PathLike`):
             Where to; parent folders are made.
-        windows (`Mapping[str, Sequence[np.ndarray]]`):
-            For each split the token ids of its examples, each of shape `(length,)`.
+        windows (`Mapping[str, Iterable]`):
+            For each split its examples, read once, in order, and written as they come, so that they need not fit into
+            memory. An example is its token ids of shape `(length,)`, or its columns by name: arrays and numbers.
         tokenizer (`PreTrainedTokenizerBase`):
             The tokenizer.
         metadata (`Mapping[str, Any]`):
-            Contents of `task.json`; `"task"` is `"sudoku"` or `"text"`.
-        train_words (`Sequence[str]`, *optional*):
-            Text only: the words of the training split.
+            Contents of `task.json`, to which `num_examples` and `num_tokens` of each split are added; `"task"` is
+            `"sudoku"` or `"text"`.
+        train_words (`Collection[str]`, *optional*):
+            Text only: the words of the training split. Looked at after `windows`, so it may grow with them.
         overwrite (`bool`, *optional*, defaults to `False`):
             Replace an earlier prepared folder.
+
+    Returns:
+        `dict`: What `task.json` holds.
 
     Raises:
         `ValueError`: See [`check_output_dir`].
@@ -141,12 +150,20 @@ def save_prepared(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         building, replaced = Path(temporary) / "new", Path(temporary) / "old"
         building.mkdir()  # a folder of its own: the temporary one is closed to other users
-        splits = datasets.DatasetDict({split: _to_dataset(examples) for split, examples in windows.items()})
+        parts = {split: Path(temporary) / f"{split}.arrow" for split in windows}
+        counts = {split: write_rows(parts[split], rows) for split, rows in windows.items()}
+        splits = datasets.DatasetDict({split: datasets.Dataset.from_file(str(part)) for split, part in parts.items()})
         splits.save_to_disk(str(building))
+        del splits  # it holds the files of `parts` open
         tokenizer.save_pretrained(str(building))
         if train_words is not None:
             (building / WORDS_FILE).write_text("\n".join(sorted(train_words)), encoding="utf-8")
-        text = json.dumps(dict(metadata), indent=2, ensure_ascii=False) + "\n"
+        metadata = {
+            **metadata,
+            "num_examples": {split: examples for split, (examples, _) in counts.items()},
+            "num_tokens": {split: tokens for split, (_, tokens) in counts.items()},
+        }
+        text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
         (building / TASK_FILE).write_text(text, encoding="utf-8")
         if folder.exists():
             folder.rename(replaced)
@@ -156,6 +173,42 @@ def save_prepared(
             if replaced.exists():
                 replaced.rename(folder)  # or the old data would go with the temporary folder
             raise
+    return metadata
+
+
+def stream_prepared(
+    folder: str | os.PathLike, split: str = "train", seed: int = 0, buffer_size: int = 10_000
+) -> "IterableDataset":
+    """
+    Reads a split of a prepared folder as a stream, shuffled anew in each epoch, with no more in memory than a buffer.
+
+    The order depends on the folder, `seed`, `buffer_size` and the epoch (`set_epoch`) alone.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder written by `scripts/prepare_data.py`.
+        split (`str`, *optional*, defaults to `"train"`):
+            Which split.
+        seed (`int`, *optional*, defaults to 0):
+            Seed of the shuffling, at least 0.
+        buffer_size (`int`, *optional*, defaults to 10000):
+            Rows among which the next one is drawn, at least 1; 1 keeps the order of the folder.
+
+    Returns:
+        `datasets.IterableDataset`: Rows with the columns of the folder.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: As [`load_prepared`], and if there is no such split.
+    """
+    if buffer_size < 1:
+        raise ValueError(f"`buffer_size` must be at least 1, got {buffer_size}; 10000 is usual.")
+    if seed < 0:
+        raise ValueError(f"`seed` must be at least 0, got {seed}; pass 0 or more.")
+    splits, _, _ = load_prepared(folder)
+    if split not in splits:
+        raise ValueError(f"`split` must be one of {', '.join(splits)}, got {split!r}; choose one of these.")
+    stream = splits[split].to_iterable_dataset()
+    return stream if buffer_size == 1 else stream.shuffle(seed=seed, buffer_size=buffer_size)
 
 
 def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None:
@@ -191,18 +244,9 @@ def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None
         )
 
 
-def _to_dataset(examples: Sequence[np.ndarray]):
-    """One column `input_ids` of int32 lists, from arrays, without a Python object per token."""
-    import datasets
-    import pyarrow
-
-    offsets = np.cumsum([0, *map(len, examples)])
-    values = np.concatenate([np.empty(0, dtype=np.int32), *examples]).astype(np.int32)
-    lists = pyarrow.ListArray.from_arrays(pyarrow.array(offsets, pyarrow.int32()), pyarrow.array(values))
-    return datasets.Dataset(pyarrow.table({"input_ids": lists}))
-
-
-def _read_metadata(folder: Path) -> dict[str, Any]:
+def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
+    """Reads the `task.json` of a prepared folder; errors are those of [`load_task`]."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"`folder` must be a folder of prepared data, got {str(folder)!r}, which does not exist; make it by "

@@ -1,55 +1,27 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The text task: any corpus, cut into windows of tokens, and a judge of generated text."""
 
-import hashlib
 import math
-import pydoc_data.topics
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from critic_gpt.tasks.tokenizers import (
-    MASK_TOKEN,
-    PAD_TOKEN,
-    build_character_tokenizer,
-    encode_strict,
-    is_character_tokenizer,
-)
+from critic_gpt.tasks.corpus import Corpus, CorpusSurvey, corpus_pieces, first_line, read_corpus, survey_corpus
+from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN, build_character_tokenizer
+from critic_gpt.tasks.windows import encode_lines, encode_pieces, iterate_fixed_windows, iterate_packed_lines
 
 
 logger = logging.get_logger(__name__)
 
-EMBEDDED_TITLE = "pydoc_data.topics"
 CHARACTER = "character"
 WINDOWS = ("fixed", "lines")
 NGRAM = 6
-LINES_PER_BATCH = 2048
-HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-TEXT_SUFFIXES = {".txt", ".md", ".rst", ".text", ".py", ".tex", ".csv", ".json", ".jsonl", ".html"}
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """
-    A text and where it came from.
-
-    Args:
-        text (`str`): The text.
-        title (`str`): Name of the source, without any folder.
-        sha256 (`str`): Hash of the file's bytes; for a source that is no file, of the text in UTF-8.
-    """
-
-    text: str = field(repr=False)
-    title: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +86,15 @@ class TextTask:
 
     def read(self) -> Corpus:
         """Reads the whole source into memory; errors are those of [`read_corpus`]."""
-        return read_corpus(self.source, self.text_column, self.dataset_config, self.dataset_split)
+        return read_corpus(*self._origin)
+
+    def survey(self) -> CorpusSurvey:
+        """Reads the source once, piece by piece: its length, alphabet and hash; errors are those of `read`."""
+        return survey_corpus(*self._origin)
+
+    @property
+    def _origin(self) -> tuple[str | None, str, str | None, str]:
+        return self.source, self.text_column, self.dataset_config, self.dataset_split
 
     def tokenizer(self, text: str) -> PreTrainedTokenizerBase:
         """
@@ -132,7 +112,7 @@ class TextTask:
         except Exception as error:  # whatever the loader, the network or the files raise
             raise ValueError(
                 f"`tokenizer` must be 'character' or the name or folder of a tokenizer, got {self.tokenizer_name!r}, "
-                f"which did not load ({_first_line(error)}); check the name or pass 'character'."
+                f"which did not load ({first_line(error)}); check the name or pass 'character'."
             ) from error
         for kind, token in (("mask_token", MASK_TOKEN), ("pad_token", PAD_TOKEN)):
             if getattr(tokenizer, kind) is None:
@@ -143,55 +123,95 @@ class TextTask:
 
     def split(self, text: str) -> dict[str, str]:
         """
-        Cuts a text by position into `train`, `validation` and `test`, which together are the text.
-
-        A cut moves to the next beginning of a line, if there is one before the following cut.
+        Cuts a text by position into train, validation and test, at the beginnings of lines where there are any.
 
         Raises:
             `ValueError`: If a split would be empty.
         """
-        first = round(len(text) * (1 - self.validation_share - self.test_share))
-        second = round(len(text) * (1 - self.test_share))
-        first, second = _next_line(text, first, second), _next_line(text, second, len(text))
-        splits = {"train": text[:first], "validation": text[first:second], "test": text[second:]}
-        for split, part in splits.items():
-            if not part:
-                raise ValueError(
-                    f"`source` must be long enough for three splits, got {len(text)} characters, which leave {split} "
-                    "empty; take a longer text or larger shares."
-                )
-        return splits
+        return {split: text[first:end] for split, (first, end) in self.bounds(len(text), [text]).items()}
 
-    def windows(self, text: str, tokenizer: PreTrainedTokenizerBase, split: str = "text") -> list[np.ndarray]:
+    def bounds(self, num_characters: int, pieces: Iterable[str] | None = None) -> dict[str, tuple[int, int]]:
         """
-        Encodes one split and cuts it into windows.
+        Where the splits begin and end, in characters.
 
         Args:
-            text (`str`):
-                The text of the split; a literal `[MASK]` in it stays text.
+            num_characters (`int`):
+                Length of the text.
+            pieces (`Iterable[str]`, *optional*):
+                The text; by default the source, which is read once more up to the last cut.
+
+        Raises:
+            `ValueError`: If a split would be empty.
+        """
+        first = round(num_characters * (1 - self.validation_share - self.test_share))
+        second = round(num_characters * (1 - self.test_share))
+        pieces = corpus_pieces(*self._origin) if pieces is None else pieces
+        first, second = _line_beginnings(pieces, ((first, second), (second, num_characters)))
+        bounds = {"train": (0, first), "validation": (first, second), "test": (second, num_characters)}
+        for split, (begin, end) in bounds.items():
+            if begin >= end:
+                raise ValueError(
+                    f"`source` must be long enough for three splits, got {num_characters} characters, which leave "
+                    f"{split} empty; take a longer text or larger shares."
+                )
+        return bounds
+
+    def pieces(self, bounds: tuple[int, int]) -> Iterator[str]:
+        """Reads the part of the source between two positions, piece by piece."""
+        position, (begin, end) = 0, bounds
+        for piece in corpus_pieces(*self._origin):
+            part = piece[max(begin - position, 0) : max(end - position, 0)]
+            if part:
+                yield part
+            position += len(piece)
+            if position >= end:
+                return
+
+    def windows(self, text: str, tokenizer: PreTrainedTokenizerBase, split: str = "text") -> list[np.ndarray]:
+        """As [`~TextTask.iterate_windows`], of a text in memory and all at once."""
+        return list(self.iterate_windows([text], tokenizer, split))
+
+    def iterate_windows(
+        self, pieces: Iterable[str], tokenizer: PreTrainedTokenizerBase, split: str = "text"
+    ) -> Iterator[np.ndarray]:
+        """
+        Encodes one split and cuts it into windows, with no more than some pieces, lines or windows in memory.
+
+        Args:
+            pieces (`Iterable[str]`):
+                The text of the split, in pieces; a literal `[MASK]` in it stays text.
             tokenizer (`PreTrainedTokenizerBase`):
                 The tokenizer.
             split (`str`, *optional*, defaults to `"text"`):
                 Name of the split, for messages.
 
         Returns:
-            `list[np.ndarray]`: Token ids (`int32`), at most `sequence_length` in each window, in order of the text.
+            `Iterator[np.ndarray]`: Token ids (`int32`), at most `sequence_length` in each window, in order of the
+            text.
 
         Raises:
             `ValueError`: If the split gives no window, or holds characters that a character tokenizer does not know.
         """
-        lines = list(_encode_lines(tokenizer, text, split))
+        num_tokens = num_windows = 0
+
+        def counted(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+            nonlocal num_tokens
+            for part in parts:
+                num_tokens += len(part)
+                yield part
+
         if self.window == "lines":
-            windows = pack_lines(lines, self.sequence_length)
+            windows = iterate_packed_lines(counted(encode_lines(tokenizer, pieces, split)), self.sequence_length)
         else:
-            windows = list(fixed_windows(np.concatenate(lines), self.sequence_length))
-        if not windows:
-            num_tokens = sum(map(len, lines))
+            windows = iterate_fixed_windows(counted(encode_pieces(tokenizer, pieces, split)), self.sequence_length)
+        for window in windows:
+            num_windows += 1
+            yield window
+        if not num_windows:
             raise ValueError(
                 f"`sequence_length` must be at most the {num_tokens} tokens of the {split} split, got "
                 f"{self.sequence_length}; shorten it, enlarge the split's share or take a longer text."
             )
-        return windows
 
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """
@@ -247,163 +267,40 @@ def words_of(text: str, whole_only: bool = False) -> list[str]:
     return re.findall(r"(?<=\W)\w+(?=\W)" if whole_only else r"\w+", text.casefold())
 
 
-def fixed_windows(ids: np.ndarray, sequence_length: int) -> np.ndarray:
-    """Cuts ids of shape `(num_tokens,)` into `(num_windows, sequence_length)`; the remainder is dropped."""
-    num_windows = len(ids) // sequence_length
-    return ids[: num_windows * sequence_length].reshape(num_windows, sequence_length)
-
-
-def pack_lines(lines: Sequence[np.ndarray], sequence_length: int) -> list[np.ndarray]:
-    """
-    Packs whole lines into windows while they fit; nothing is lost or reordered.
-
-    A line longer than `sequence_length` begins a window of its own and is cut; what is left of it begins the next one.
-
-    Args:
-        lines (`Sequence[np.ndarray]`):
-            Token ids of the lines, each of shape `(line_length,)`.
-        sequence_length (`int`):
-            Most tokens in a window.
-
-    Returns:
-        `list[np.ndarray]`: Windows of 1 to `sequence_length` tokens; joined they are the joined lines.
-    """
-    windows, parts, room = [], [], sequence_length
-    for line in lines:
-        if len(line) > room and parts:
-            windows.append(np.concatenate(parts))
-            parts, room = [], sequence_length
-        while len(line) > sequence_length:
-            windows.append(line[:sequence_length])
-            line = line[sequence_length:]
-        if len(line):
-            parts.append(line)
-            room -= len(line)
-    if parts:
-        windows.append(np.concatenate(parts))
-    return windows
-
-
-def read_corpus(
-    source: str | None = None,
-    text_column: str = "text",
-    dataset_config: str | None = None,
-    dataset_split: str = "train",
-) -> Corpus:
-    """
-    Reads the embedded text, a file, a dataset folder or a named dataset, in this order of attempts.
-
-    The rows of a dataset are joined in order; each ends with a newline, which is added where it is missing.
-
-    Args:
-        source, text_column, dataset_config, dataset_split:
-            See [`TextTask`].
-
-    Returns:
-        `Corpus`: The text and its origin.
-
-    Raises:
-        `FileNotFoundError`: If `source` looks like a path and nothing is there.
-        `ValueError`: If the file is empty or not UTF-8, or the dataset does not load or lacks the column.
-    """
-    if source is None:
-        topics = pydoc_data.topics.topics
-        title = f"{EMBEDDED_TITLE} (Python {sys.version_info.major}.{sys.version_info.minor})"
-        text = "\n\n".join(topics[name] for name in sorted(topics))
-    elif Path(source).expanduser().is_file():
-        return _read_file(Path(source).expanduser())
-    else:
-        title = Path(source).name
-        rows = _read_rows(source, text_column, dataset_config, dataset_split)
-        text = "".join(row if row.endswith("\n") else row + "\n" for row in rows)
-    if not text.strip():
-        raise ValueError(f"`source` must hold text, got {source!r}, which is empty; choose another source or column.")
-    return Corpus(text, title, hashlib.sha256(text.encode("utf-8")).hexdigest())
-
-
-def _read_file(path: Path) -> Corpus:
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8")  # not opened as text, which would turn \r\n into \n
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"`source` must be a text file in UTF-8, got {path.name!r}, whose byte {error.start} is none; convert the "
-            "file to UTF-8."
-        ) from error
-    if not text.strip():
-        raise ValueError(f"`source` must hold text, got {path.name!r}, which is empty; choose another file.")
-    return Corpus(text, path.name, hashlib.sha256(content).hexdigest())
-
-
-def _read_rows(source: str, text_column: str, dataset_config: str | None, dataset_split: str) -> Iterator[str]:
-    import datasets  # slow to import, and only this source needs it
-
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and (not HUB_NAME.fullmatch(source) or folder.suffix in TEXT_SUFFIXES):
-        raise FileNotFoundError(
-            f"`source` must be a text file, a folder of a dataset or the name of a dataset, got {source!r}, which "
-            "does not exist; check the path or leave the argument out for the embedded text."
-        )
-    try:
-        if (folder / "dataset_dict.json").is_file():
-            dataset = datasets.load_from_disk(str(folder))[dataset_split]
-        elif (folder / "dataset_info.json").is_file():
-            dataset = datasets.load_from_disk(str(folder))
-        else:
-            dataset = datasets.load_dataset(source, dataset_config, split=dataset_split)
-    except Exception as error:  # loaders raise whatever their format or the network raises
-        raise ValueError(
-            f"`source` must be a text file or a dataset with the split {dataset_split!r}, got {source!r}, which did "
-            f"not load ({_first_line(error)}); check the name, the split and the connection."
-        ) from error
-    if text_column not in dataset.column_names:
-        raise ValueError(
-            f"`text_column` must be a column of {Path(source).name!r}, got {text_column!r}; choose one of "
-            f"{', '.join(dataset.column_names)}."
-        )
-    for row in dataset.select_columns([text_column]):
-        if not isinstance(row[text_column], str):
-            raise ValueError(
-                f"`text_column` must hold text in every row, got {type(row[text_column]).__name__} in "
-                f"{text_column!r}; choose another column or drop such rows."
-            )
-        yield row[text_column]
-
-
-def _encode_lines(tokenizer: PreTrainedTokenizerBase, text: str, split: str) -> Iterator[np.ndarray]:
-    """Yields the token ids of each line, its newline included; unknown characters are an error or a warning."""
-    strict = is_character_tokenizer(tokenizer)
-    unknown = total = 0
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # splitlines would also split at form feeds
-    for start in range(0, len(lines), LINES_PER_BATCH):
-        batch = lines[start : start + LINES_PER_BATCH]
-        if strict:
-            ids = np.array(encode_strict(tokenizer, "".join(batch)), dtype=np.int32)
-            yield from np.split(ids, np.cumsum([len(line) for line in batch])[:-1])
+def iterate_words(pieces: Iterable[str]) -> Iterator[list[str]]:
+    """The words of a text in pieces, as [`words_of`] gives those of the whole; a word may stand on several pieces."""
+    tail: list[str] = []
+    for piece in pieces:
+        piece = piece.casefold()
+        end = len(piece)
+        while end and _WORD_CHARACTER.match(piece, end - 1):
+            end -= 1
+        if end == 0:
+            tail.append(piece)
             continue
-        encoding = tokenizer(batch, add_special_tokens=False, split_special_tokens=True, verbose=False)
-        for ids in encoding["input_ids"]:
-            unknown += ids.count(tokenizer.unk_token_id)
-            total += len(ids)
-            yield np.array(ids, dtype=np.int32)
-    if unknown:
-        logger.warning(
-            f"{unknown} of {total} tokens in {split} are {tokenizer.unk_token}: the tokenizer does not cover the text."
-        )
+        yield words_of("".join([*tail, piece[:end]]))
+        tail = [piece[end:]]
+    yield words_of("".join(tail))
 
 
-def _next_line(text: str, position: int, end: int) -> int:
-    """The first beginning of a line at or after `position` and before `end`, else `position`."""
-    if position == 0:
-        return 0
-    newline = text.find("\n", position - 1, end - 1)
-    return position if newline < 0 else newline + 1
+_WORD_CHARACTER = re.compile(r"\w")
+
+
+def _line_beginnings(pieces: Iterable[str], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """For each range: the first beginning of a line at or after its begin and before its end, else its begin."""
+    found: list[int | None] = [0 if begin == 0 else None for begin, _ in ranges]
+    position = 0
+    for piece in pieces:
+        for i, (begin, end) in enumerate(ranges):
+            if found[i] is None:
+                newline = piece.find("\n", max(begin - 1 - position, 0), max(end - 1 - position, 0))
+                found[i] = None if newline < 0 else position + newline + 1
+        position += len(piece)
+        if None not in found:
+            break
+    return [begin if place is None else place for place, (begin, _) in zip(found, ranges, strict=True)]
 
 
 def _entropy_bits(counts: Mapping[str, int]) -> float:
     total = sum(counts.values())
     return sum(count / total * math.log2(total / count) for count in counts.values())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

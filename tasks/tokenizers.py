@@ -1,6 +1,9 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Tokenizers for the tasks: one token per character, and strict encoding which never loses a character silently."""
 
+from collections.abc import Callable
+
+import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -52,6 +55,35 @@ def is_character_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether every token of `tokenizer`, special ones aside, is one character and none stands for unknown ones."""
     special = set(tokenizer.all_special_tokens)
     return tokenizer.unk_token is None and all(len(t) == 1 for t in tokenizer.get_vocab() if t not in special)
+
+
+def character_encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], np.ndarray]:
+    """
+    Makes a function that does what [`encode_strict`] does for corpora, some hundred times faster.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`):
+            A character tokenizer.
+
+    Returns:
+        `Callable[[str], np.ndarray]`: From a text to its token ids (`int32`); its errors are those of
+        [`encode_strict`].
+    """
+    special = set(tokenizer.all_special_tokens)
+    vocabulary = {token: i for token, i in tokenizer.get_vocab().items() if token not in special}
+    alphabet = "".join(sorted(vocabulary))
+    # A tokenizer of somebody else may normalise: then it encodes by itself.
+    plain = encode_strict(tokenizer, alphabet) == [vocabulary[character] for character in alphabet]
+    table = np.full(0x110000, -1, dtype=np.int32)  # by code point
+    table[[ord(character) for character in alphabet]] = [vocabulary[character] for character in alphabet]
+
+    def encode(text: str) -> np.ndarray:
+        ids = table[np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)] if plain else np.array([-1])
+        if (ids < 0).any():
+            return np.array(encode_strict(tokenizer, text), dtype=np.int32)
+        return ids
+
+    return encode
 
 
 def encode_strict(

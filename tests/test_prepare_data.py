@@ -2,15 +2,20 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import datasets
 import pytest
+import torch
 from transformers import AutoTokenizer
 
 import critic_gpt.tasks as tasks
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.scripts import prepare_data
 from critic_gpt.scripts.prepare_data import PrepareDataArguments, main
-from critic_gpt.tasks import SudokuTask, TextTask, load_prepared, load_task
+from critic_gpt.tasks import SudokuTask, TextTask, corpus, load_prepared, load_task, rows, stream_prepared, words_of
 
 
 TEXT = "".join(f"line {i} of the corpus with a [MASK] in it\n" for i in range(60))
@@ -49,6 +54,7 @@ def test_flags_are_frozen():
         *("size", "num_train", "num_validation", "num_test", "grids_per_base"),
         *("source", "text_column", "dataset_config", "dataset_split", "tokenizer", "sequence_length", "window"),
         *("validation_share", "test_share"),
+        *("model", "data_dir", "num_sequences", "batch_size"),
     }
     assert set(prepare_data.OWNERS) < {field.name for field in dataclasses.fields(PrepareDataArguments)}
 
@@ -218,3 +224,155 @@ def test_prepared_data_reads_as_a_plain_dataset_and_tokenizer(tmp_path):
     folder = prepare_sudoku(tmp_path / "data")
     assert set(datasets.load_from_disk(str(folder))) == {"train", "validation", "test"}
     assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
+
+
+# ---- pieces ----
+
+
+@pytest.mark.parametrize("window", ["fixed", "lines"])
+@pytest.mark.parametrize("block", [1, 7, 50])
+def test_text_read_in_pieces_is_prepared_as_in_one(tmp_path, monkeypatch, window, block):
+    text = TEXT + "Ä long wörd\r\n" + "x" * 90 + "\n" + TEXT.replace("line", "Straße")
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(text.encode())
+    task = TextTask(source=str(path), sequence_length=32, window=window)
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", block)
+    monkeypatch.setattr(rows, "ROWS_PER_CHUNK", 3)
+    splits, tokenizer, loaded = load_prepared(prepare_text(tmp_path / "data", path, window=window))
+    assert task.survey().num_characters == len(text)
+    for split, part in task.split(text).items():
+        assert splits[split]["input_ids"][:] == [ids.tolist() for ids in task.windows(part, tokenizer, split)]
+    assert loaded.train_words == set(words_of(task.split(text)["train"]))
+
+
+def test_a_broken_byte_is_named_by_its_place_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2)
+    for content, place in ((b"abcd\xff", 4), ("aä".encode() + b"b\xc3", 4), (b"abc\xc3d", 3)):
+        (tmp_path / "bad.txt").write_bytes(content)
+        with pytest.raises(ValueError, match=f"whose byte {place} is none"):
+            corpus.read_corpus(str(tmp_path / "bad.txt"))
+
+
+# ---- streams ----
+
+
+def test_a_stream_of_prepared_data_is_shuffled_in_each_epoch_and_alike_each_time(tmp_path):
+    folder = prepare_sudoku(tmp_path / "data")
+    stored = load_prepared(folder)[0]["train"]["input_ids"][:]
+    stream = stream_prepared(folder, "train", seed=1, buffer_size=16)
+    first = [row["input_ids"] for row in stream]
+    assert first == [row["input_ids"] for row in stream_prepared(folder, "train", seed=1, buffer_size=16)]
+    assert first != stored and sorted(first) == sorted(stored)
+    stream.set_epoch(1)
+    assert [row["input_ids"] for row in stream] != first
+    assert [row["input_ids"] for row in stream_prepared(folder, buffer_size=1)] == stored
+    with pytest.raises(ValueError, match="`split` must be one of train, validation, test, got 'dev'"):
+        stream_prepared(folder, "dev")
+    with pytest.raises(ValueError, match="`buffer_size` must be at least 1"):
+        stream_prepared(folder, buffer_size=0)
+
+
+MEMORY = """
+import sys, threading
+from critic_gpt.scripts.prepare_data import main
+from critic_gpt.tasks import stream_prepared
+from critic_gpt.training.data import IdentifiedStream
+
+peak, done = 0, threading.Event()
+
+def watch():
+    global peak
+    while not done.wait(0.01):
+        with open("/proc/self/status") as status:
+            peak = max(peak, next(int(line.split()[1]) for line in status if line.startswith("RssAnon")))
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+main(["--task", "text", "--source", sys.argv[1], "--output_dir", sys.argv[2], "--sequence_length", "128"])
+count = sum(1 for _ in IdentifiedStream(stream_prepared(sys.argv[2], buffer_size=100), batch_size=4))
+done.set()
+watcher.join()
+print("peak", peak, count)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory figures of Linux")
+def test_a_corpus_ten_times_larger_takes_no_more_memory(tmp_path):
+    peaks = []
+    for num_megabytes in (5, 50):
+        source, line = tmp_path / "corpus.txt", "the same words stand in every line of this corpus again\n"
+        source.write_text(line * (num_megabytes * 2**20 // len(line)))
+        command = [sys.executable, "-c", MEMORY, str(source), str(tmp_path / str(num_megabytes))]
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        _, peak, count = run.stdout.strip().splitlines()[-1].split()
+        assert int(count) > 0.85 * num_megabytes * 2**20 / 128
+        peaks.append(int(peak) / 1024)
+    # In MiB: less than the text itself, of which tokens and objects would take several times as much.
+    assert peaks[1] - peaks[0] < 25
+
+
+# ---- fillings ----
+
+
+@pytest.fixture
+def filled(tmp_path, source):
+    data = prepare_text(tmp_path / "data", source, window="lines", sequence_length=48)
+    tokenizer = load_prepared(data)[1]
+    torch.manual_seed(0)
+    config = CriticGPTConfig(
+        vocab_size=len(tokenizer), n_embd=16, n_head=2, n_layer=2, block_size=48, mask_token_id=1, pad_token_id=0
+    )
+    CriticGPTForMaskedLM(config).save_pretrained(tmp_path / "model")
+    common = ["--task", "fillings", "--model", str(tmp_path / "model"), "--data_dir", str(data)]
+    main([*common, "--num_sequences", "70", "--batch_size", "8", "--output_dir", str(tmp_path / "fillings")])
+    return data, tmp_path / "fillings", common
+
+
+def test_fillings_say_where_the_model_was_right(filled):
+    data, folder, _ = filled
+    truth, (splits, tokenizer, _) = load_prepared(data)[0], load_prepared(folder)
+    assert {split: len(part) for split, part in splits.items()} == dict.fromkeys(tasks.SPLITS, 70)
+    judged = 0
+    for split, part in splits.items():
+        for i, row in enumerate(part):
+            true = truth[split][i % len(truth[split])]["input_ids"]
+            assert len(row["input_ids"]) == len(row["labels"]) == len(true)
+            assert not {tokenizer.mask_token_id, tokenizer.pad_token_id} & set(row["input_ids"])
+            for token, label, right in zip(row["input_ids"], row["labels"], true, strict=True):
+                assert label in (-100, 0, 1) and (token == right) == (label != 0)
+            assert row["score"] == pytest.approx(row["labels"].count(0) / len(true))
+            judged += len(true) - row["labels"].count(-100)
+    assert judged > 0 and any(0 in labels for labels in splits["train"]["labels"])
+    assert any(1 in labels for labels in splits["train"]["labels"])
+
+
+def test_fillings_keep_the_task_and_say_what_made_them(filled):
+    data, folder, _ = filled
+    old, new = json.loads((data / "task.json").read_text()), json.loads((folder / "task.json").read_text())
+    assert new["fillings"] == {"model": "model", "seed": 0, "num_sequences": 70}
+    counted = ("num_examples", "num_tokens", "fillings")
+    assert {k: v for k, v in new.items() if k not in counted} == {k: v for k, v in old.items() if k not in counted}
+    assert load_task(folder) == load_task(data)
+
+
+def test_a_sequence_that_comes_again_is_masked_otherwise_and_the_whole_is_repeatable(filled, tmp_path):
+    data, folder, common = filled
+    rows_ = load_prepared(folder)[0]["test"]
+    num = len(load_prepared(data)[0]["test"])
+    assert rows_[0]["labels"] != rows_[num]["labels"] or rows_[1]["labels"] != rows_[num + 1]["labels"]
+    main([*common, "--num_sequences", "70", "--output_dir", str(tmp_path / "again")])
+    assert load_prepared(tmp_path / "again")[0]["test"][:10] == rows_[:10]
+
+
+def test_fillings_need_a_model_and_true_sequences(filled, tmp_path):
+    _, folder, common = filled
+    output = ["--output_dir", str(tmp_path / "other")]
+    with pytest.raises(ValueError, match="`model` and `data_dir` must be given with --task fillings"):
+        main(["--task", "fillings", *output])
+    with pytest.raises(ValueError, match="`data_dir` must hold true sequences"):
+        main([*common[:-1], str(folder), *output])
+    with pytest.raises(ValueError, match="`num_sequences` must be at least 1, got 0"):
+        main([*common, "--num_sequences", "0", *output])
+    with pytest.raises(ValueError, match="`model` belongs to the task 'fillings' only"):
+        main(["--task", "sudoku", "--model", "runs/lm", *output])

@@ -14,7 +14,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from critic_gpt.tasks import build_character_tokenizer, encode_strict, words_of
-from critic_gpt.tasks.text import TextTask, fixed_windows, pack_lines, read_corpus
+from critic_gpt.tasks.corpus import read_corpus
+from critic_gpt.tasks.text import TextTask
+from critic_gpt.tasks.windows import fixed_windows, pack_lines
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)

@@ -2,6 +2,7 @@
 """Corrupts clean sequences for masked diffusion, and decides what the critic will judge."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from critic_gpt.diffusion_critic_gpt import (
     padding_attention_mask,
     uniforms,
 )
+from critic_gpt.training.masking import Masking, load_masking
+from critic_gpt.training.masking_strategies import DiffusionMasking, RowDraws, row_weights
 
 
 logger = logging.get_logger(__name__)
@@ -49,6 +52,11 @@ class DataCollatorForMaskedDiffusion:
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1].
         evaluation (`bool`, *optional*, defaults to `False`): The same corruption at every call, times drawn by row.
         pad_to_multiple_of (`int`, *optional*): Rounds the length up.
+        masking ([`~training.masking.Masking`] or `str`, *optional*): How training masks: what [`load_masking`] gives
+            or takes; diffusion by default. Evaluation is always diffusion, so that runs can be compared. If diffusion
+            occurs nowhere in `masking`, training batches have no `loss_weights`, and the loss is the plain mean over
+            the supervised tokens. If it occurs among others, rows of these weigh maskable / supervised tokens at
+            each supervised one, so that every row counts as much as the bound of diffusion.
 
     Each example is a mapping with `input_ids` and optionally `protected_mask` (1 = never masked). A [MASK] that stands
     in the data already is a hole without a truth and stays unsupervised. An `attention_mask` that comes with the data
@@ -61,8 +69,11 @@ class DataCollatorForMaskedDiffusion:
     min_mask_rate: float = 1e-3
     evaluation: bool = False
     pad_to_multiple_of: int | None = None
+    masking: Masking | str | None = None
 
     def __post_init__(self):
+        if isinstance(self.masking, str):
+            self.masking = load_masking(self.masking)
         if self.tokenizer.mask_token_id is None:
             raise ValueError(
                 "`tokenizer` must have a mask token, got one without: add it with "
@@ -103,37 +114,63 @@ class DataCollatorForMaskedDiffusion:
             maskable &= self._pad(_protected_rows(examples, rows), 1) == 0
         seeds = self._row_seeds(examples, input_ids)
 
-        times = self._times(seeds)
-        noisy = corrupt(input_ids, times, self._draw(seeds, STREAM_MASK, rows, input_ids), mask_token_id, maskable)
+        length, shifts = input_ids.shape[1], None
+        if self.tokenizer.padding_side == "left":
+            shifts = torch.tensor([length - len(row) for row in rows])
+        draws = RowDraws(seeds, length, shifts)
+
+        noisy = corrupt(input_ids, self._times(seeds), draws.tokens(STREAM_MASK), mask_token_id, maskable)
         batch = {
             "input_ids": noisy.input_ids,
             "attention_mask": attention_mask,
             "labels": noisy.labels,
             "loss_weights": noisy.loss_weights,
         }
+        if self.masking is not None and not self.masking.is_diffusion and not self.evaluation:
+            self._mask_otherwise(batch, input_ids, maskable, draws, examples)
         if self.critic_regime is not None:
+            # Of the supervised positions only those behind a mask: a substituted token is seen, not filled.
             batch["fill_mask"] = fill_positions(
-                noisy.labels != -100,
+                (batch["labels"] != -100) & (batch["input_ids"] == mask_token_id),
                 self.critic_regime,
-                uniforms(seeds, STREAM_FILL_SHARE, 0, 2),
-                self._draw(seeds, STREAM_FILL_POSITION, rows, input_ids),
+                draws.rows(STREAM_FILL_SHARE, 2),
+                draws.tokens(STREAM_FILL_POSITION),
             )
-            batch["fill_uniforms"] = self._draw(seeds, STREAM_FILL_TOKEN, rows, input_ids)
+            batch["fill_uniforms"] = draws.tokens(STREAM_FILL_TOKEN)
         return batch
 
-    # ---- randomness ----
+    def _mask_otherwise(
+        self,
+        batch: dict[str, torch.Tensor],
+        clean: torch.Tensor,
+        maskable: torch.Tensor,
+        draws: RowDraws,
+        examples: list[dict[str, Any]],
+    ) -> None:
+        """Replaces, in a batch of diffusion, the rows that other strategies mask."""
+        epochs = torch.tensor([int(example.get("epoch", 0)) for example in examples])
+        chosen = self.masking.choose(draws, epochs)
+        for index, strategy in enumerate(self.masking.strategies):
+            rows = (chosen == index).nonzero().squeeze(-1)
+            if isinstance(strategy, DiffusionMasking) or len(rows) == 0:
+                continue
+            masks = strategy.mask(draws.select(rows), maskable[rows], self._replacements)
+            tokens = clean[rows]
+            if masks.replacements is not None:
+                tokens = torch.where(masks.replacements >= 0, masks.replacements, tokens)
+            batch["input_ids"][rows] = tokens.masked_fill(masks.masked, self.tokenizer.mask_token_id)
+            batch["labels"][rows] = clean[rows].masked_fill(~masks.supervised, -100)
+            batch["loss_weights"][rows] = row_weights(masks.supervised, maskable[rows])
+        if not self.masking.has_weights:
+            del batch["loss_weights"]
 
-    def _draw(
-        self, seeds: torch.Tensor, stream: int, rows: list[torch.Tensor], input_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """Uniform numbers (B, T) that belong to a row's tokens, wherever padding moves them."""
-        length = input_ids.shape[1]
-        drawn = uniforms(seeds, stream, 0, length)
-        if self.tokenizer.padding_side != "left":
-            return drawn
-        shift = torch.tensor([length - len(row) for row in rows])[:, None]
-        # Padding takes the numbers that are left over: it is never masked.
-        return drawn.gather(1, (torch.arange(length)[None, :] - shift) % length)
+    @cached_property
+    def _replacements(self) -> torch.Tensor:
+        """The ids that may take a token's place: all but the special ones."""
+        special = set(self.tokenizer.all_special_ids)
+        return torch.tensor([token for token in range(len(self.tokenizer)) if token not in special])
+
+    # ---- randomness ----
 
     def _times(self, seeds: torch.Tensor) -> torch.Tensor:
         if self.evaluation:
