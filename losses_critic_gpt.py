@@ -11,7 +11,19 @@ import torch
 from torch import nn
 
 from .configuration_critic_gpt import CriticGPTConfig
-from .diffusion_critic_gpt import build_critic_artifacts_from_logits, suppress_tokens
+from .diffusion_critic_gpt import build_critic_artifacts_from_logits, fill_positions, suppress_tokens
+
+
+def masked_positions(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
+    """Where [MASK] stands (B, T); without such a token, where something is to be predicted."""
+    return labels != -100 if mask_token_id is None else input_ids == mask_token_id
+
+
+def draw_fill_mask(input_ids: torch.Tensor, labels: torch.Tensor, config: CriticGPTConfig) -> torch.Tensor:
+    """The positions (B, T) to be filled for the critic, by `critic_regime`, drawn from torch's global generator."""
+    masked = masked_positions(input_ids, labels, config.mask_token_id)
+    share = torch.rand((len(masked), 2), device=masked.device)
+    return fill_positions(masked, config.critic_regime, share, torch.rand(masked.shape, device=masked.device))
 
 
 def token_cross_entropy(
@@ -38,11 +50,12 @@ def critic_second_pass(
     fill_mask: torch.Tensor | None,
     fill_uniforms: torch.Tensor | None,
     config: CriticGPTConfig,
+    correct: bool = True,
 ) -> dict[str, torch.Tensor]:
     """
-    Fills masks with the model's own predictions, encodes the result and judges it: the critic's loss and, if
-    `correction_alpha > 0`, the LM head's loss towards the truth at the filled positions. Knows no model class:
-    `encode` maps ids (B, T) to states (B, T, D).
+    Fills masks with the model's own predictions, encodes the result and judges it: the critic's loss and, with
+    `correct` and if `correction_alpha > 0`, the LM head's loss towards the truth at the filled positions. Knows no
+    model class: `encode` maps ids (B, T) to states (B, T, D).
     """
     artifacts = build_critic_artifacts_from_logits(
         input_ids,
@@ -69,7 +82,7 @@ def critic_second_pass(
         "critic_target": artifacts.critic_target,
         "critic_valid": artifacts.critic_valid,
     }
-    if config.correction_alpha > 0:
+    if correct and config.correction_alpha > 0:
         correction_labels = labels.masked_fill(~artifacts.filled, -100)
         correction = token_cross_entropy(lm_head(hidden_states), correction_labels, config.mask_token_id)
         output["correction_token_loss"] = correction
@@ -77,25 +90,59 @@ def critic_second_pass(
     return output
 
 
+def token_classes(labels: torch.Tensor) -> torch.Tensor:
+    """Classes (B, T) with -100 where ignored, of hard labels (B, T) or of soft ones (B, T, C) by their maximum."""
+    if labels.dim() == 3:
+        return labels.argmax(dim=-1).masked_fill(labels.sum(dim=-1) <= 0, -100)
+    return labels.masked_fill(labels == -1, -100)
+
+
+def class_counts(classes: torch.Tensor, num_labels: int) -> torch.Tensor:
+    """How often each class occurs in each row (B, C), of classes (B, T) with -100 where ignored."""
+    counts = torch.zeros((len(classes), num_labels), device=classes.device)
+    return counts.scatter_add(1, classes.clamp(min=0), (classes != -100).to(counts.dtype))
+
+
+def token_classification_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy a token (B, T) of logits (B, T, C) against labels as in [`token_classification_loss`]."""
+    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
+    classes = token_classes(labels)
+    if labels.dim() == logits.dim():
+        token_loss = -(labels.to(log_probabilities.dtype) * log_probabilities).sum(dim=-1)
+    else:
+        token_loss = -log_probabilities.gather(-1, classes.clamp(min=0)[..., None]).squeeze(-1)
+    return token_loss.masked_fill(classes == -100, 0.0)
+
+
+def mean_over_classes(
+    token_loss: torch.Tensor, classes: torch.Tensor, counts: torch.Tensor, balanced: bool
+) -> torch.Tensor:
+    """
+    Weighted mean of token losses (B, T), 0 where ignored, by counts (C,) that may be those of a larger batch, of which
+    these tokens are a part: the parts' means then add up to that of the whole.
+
+    `balanced` weighs class c by `n_valid / (C * count_c)`, an absent class by 0.
+    """
+    counts = counts.to(token_loss.dtype)
+    if not balanced:
+        return token_loss.sum() / counts.sum().clamp(min=1)
+    weights = torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp(min=1)), 0.0)
+    total = (weights * counts).sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    return (token_loss * weights[classes.clamp(min=0)]).sum() / total
+
+
 def token_classification_loss(logits: torch.Tensor, labels: torch.Tensor, balanced: bool) -> torch.Tensor:
     """
-    Cross-entropy over tokens (B, T, C) against hard labels (B, T), -100 and -1 ignored, or soft labels (B, T, C).
+    Cross-entropy over tokens (B, T, C) against hard labels (B, T), -100 and -1 ignored, or soft labels (B, T, C), all
+    zeros ignored.
 
-    `balanced` weighs class c by `n_valid / (C * count_c)` of this batch, an absent class by 0.
+    `balanced` weighs class c by `n_valid / (C * count_c)` of this batch, an absent class by 0; soft labels have no
+    classes to count and are refused with it.
     """
-    num_labels = logits.shape[-1]
-    log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
-    if labels.dim() == logits.dim():
-        valid = labels.sum(dim=-1) > 0
-        token_loss = -(labels.to(log_probabilities.dtype) * log_probabilities).sum(dim=-1)
-        return token_loss.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
-    valid = (labels != -100) & (labels != -1)
-    safe = labels.masked_fill(~valid, 0)
-    token_loss = -log_probabilities.gather(-1, safe[..., None]).squeeze(-1)
-    weights = valid.to(token_loss.dtype)
-    if balanced:
-        counts = torch.zeros(num_labels, dtype=token_loss.dtype, device=logits.device)
-        counts = counts.index_add(0, safe.reshape(-1), weights.reshape(-1))
-        class_weights = torch.where(counts > 0, weights.sum() / (num_labels * counts.clamp(min=1)), 0.0)
-        weights = weights * class_weights[safe]
-    return (token_loss * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+    if balanced and labels.dim() == logits.dim():
+        raise ValueError(
+            "`balanced_class_weights` must be False with soft labels, got True: there are no classes to count."
+        )
+    classes = token_classes(labels)
+    counts = class_counts(classes, logits.shape[-1]).sum(dim=0)
+    return mean_over_classes(token_classification_losses(logits, labels), classes, counts, balanced)

@@ -27,10 +27,14 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .calibrated_model_critic_gpt import CalibratedModelMixin
 from .configuration_critic_gpt import CriticGPTConfig
-from .diffusion_critic_gpt import fill_positions
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_critic_gpt import CriticGPTGenerationMixin
-from .losses_critic_gpt import critic_second_pass, token_classification_loss, token_cross_entropy
+from .losses_critic_gpt import (
+    critic_second_pass,
+    draw_fill_mask,
+    token_classification_loss,
+    token_cross_entropy,
+)
 
 
 logger = logging.get_logger(__name__)
@@ -476,14 +480,10 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
         """The second pass: the critic, and the LM at the filled positions."""
         if self.training:
             # Without a collator's draws: from torch's global generator.
-            shape, device = input_ids.shape, input_ids.device
             if fill_mask is None:
-                mask_id = self.config.mask_token_id
-                masked = labels != -100 if mask_id is None else input_ids == mask_id
-                share = torch.rand((shape[0], 2), device=device)
-                fill_mask = fill_positions(masked, self.config.critic_regime, share, torch.rand(shape, device=device))
+                fill_mask = draw_fill_mask(input_ids, labels, self.config)
             if fill_uniforms is None:
-                fill_uniforms = torch.rand(shape, device=device)
+                fill_uniforms = torch.rand(input_ids.shape, device=input_ids.device)
         return critic_second_pass(
             encode,
             self.lm_head,
@@ -494,6 +494,7 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             fill_mask,
             fill_uniforms,
             self.config,
+            correct=self.correction_trains or not self.training,
         )
 
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -533,6 +534,16 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             )
         outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
         return self.critic_head(outputs.last_hidden_state)
+
+    @property
+    def correction_trains(self) -> bool:
+        """
+        Whether the LM term of the second pass reaches a trainable weight. With a frozen trunk and a tied LM head it
+        does not, and is left out in training; evaluation reports it.
+        """
+        if self.config.correction_alpha == 0:
+            return False
+        return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
 
     @property
     def has_trained_critic(self) -> bool:

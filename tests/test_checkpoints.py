@@ -1,5 +1,7 @@
 """Checkpoints that are whole or not there."""
 
+from pathlib import Path
+
 import pytest
 
 from critic_gpt.training.checkpoints import last_complete_checkpoint, staged_folder
@@ -61,3 +63,29 @@ def test_an_interruption_leaves_the_old_files_and_the_next_save_cleans_up(tmp_pa
         file.write("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "weights"]
     assert (tmp_path / "weights").read_text() == "old"
+
+
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(["model.safetensors"], SHARDS), (SHARDS, ["model.safetensors"]), (["model-00001-of-00003.safetensors"], SHARDS)],
+)
+def test_new_weights_take_the_place_of_all_old_ones(tmp_path, old, new):
+    others = ["optimizer.pt", "model.fp16.safetensors", "mymodel.safetensors", "calibration.json"]
+    for name in (*old, *others):
+        (tmp_path / name).write_text("old")
+    with staged_folder(tmp_path) as staging:
+        for name in new:
+            Path(staging, name).write_text("new")
+        assert all((tmp_path / name).read_text() == "old" for name in old)
+    left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert left == {**dict.fromkeys(others, "old"), **dict.fromkeys(new, "new")}
+
+
+def test_a_save_without_weights_leaves_them(tmp_path):
+    (tmp_path / "model.safetensors").write_text("old")
+    with staged_folder(tmp_path) as staging:
+        Path(staging, "config.json").write_text("{}")
+    assert (tmp_path / "model.safetensors").read_text() == "old"

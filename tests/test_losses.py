@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from critic_gpt import build_critic_artifacts_from_logits
-from critic_gpt.losses_critic_gpt import critic_second_pass, token_classification_loss, token_cross_entropy
+from critic_gpt.losses_critic_gpt import (
+    class_counts,
+    critic_second_pass,
+    draw_fill_mask,
+    mean_over_classes,
+    token_classes,
+    token_classification_loss,
+    token_classification_losses,
+    token_cross_entropy,
+)
 
 
 MASK, PAD, VOCAB = 1, 0, 12
@@ -134,7 +143,8 @@ def test_without_uniforms_the_filling_is_argmax():
     assert torch.equal(output["critic_input_ids"], torch.where(input_ids == MASK, best, input_ids))
 
 
-def test_without_correction_the_lm_head_is_not_asked_a_second_time():
+@pytest.mark.parametrize(("alpha", "correct"), [(0, True), (0.5, False)])
+def test_without_correction_the_lm_head_is_not_asked_a_second_time(alpha, correct):
     trunk, lm_head, _, critic_head = plain_parts()
     input_ids, labels, fill_mask, fill_uniforms = plain_batch()
     logits = lm_head(trunk(input_ids))
@@ -142,9 +152,9 @@ def test_without_correction_the_lm_head_is_not_asked_a_second_time():
     def refuse(states):
         raise AssertionError("the LM head was called")
 
-    config = rules(correction_alpha=0)
+    config = rules(correction_alpha=alpha)
     output = critic_second_pass(
-        trunk, refuse, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config
+        trunk, refuse, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config, correct=correct
     )
     assert "correction_loss" not in output and "correction_token_loss" not in output
 
@@ -223,3 +233,40 @@ def test_nothing_but_ignored_labels_gives_zero_and_no_gradient(balanced):
     loss = token_classification_loss(logits, torch.full_like(labels, -100), balanced)
     loss.backward()
     assert loss == 0 and not logits.grad.any()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_the_means_of_parts_by_the_counts_of_the_whole_add_up(balanced):
+    logits, labels = classified()
+    labels[0, :3], labels[1, 2:4] = -100, -1
+    classes = token_classes(labels)
+    losses, counts = token_classification_losses(logits, labels), class_counts(classes, 4)
+    assert counts.tolist() == [torch.bincount(row[row >= 0], minlength=4).tolist() for row in labels]
+    parts = [mean_over_classes(losses[i : i + 1], classes[i : i + 1], counts.sum(dim=0), balanced) for i in range(3)]
+    torch.testing.assert_close(sum(parts), token_classification_loss(logits, labels, balanced))
+
+
+def test_balanced_weights_are_refused_with_soft_labels():
+    logits, labels = classified()
+    with pytest.raises(ValueError, match="`balanced_class_weights` must be False with soft labels, got True"):
+        token_classification_loss(logits, nn.functional.one_hot(labels, 4).float(), balanced=True)
+
+
+# ---- draw_fill_mask ----
+
+
+@pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
+@pytest.mark.parametrize("mask_token_id", [MASK, None])
+def test_positions_to_fill_are_masks_and_all_of_them_only_where_the_regime_says_so(regime, mask_token_id):
+    torch.manual_seed(0)
+    input_ids = torch.randint(2, VOCAB, (200, 8))
+    masked = torch.rand(200, 8) < 0.5
+    labels = input_ids.masked_fill(~masked, -100)
+    drawn = draw_fill_mask(
+        input_ids.masked_fill(masked, MASK), labels, SimpleNamespace(mask_token_id=mask_token_id, critic_regime=regime)
+    )
+    assert not (drawn & ~masked).any()
+    assert drawn.any(dim=-1).equal(masked.any(dim=-1))
+    whole = (drawn == masked).all(dim=-1).float().mean().item()
+    low, high = {"full": (1, 1), "partial": (0.1, 0.5), "mixed": (0.4, 0.9)}[regime]
+    assert low <= whole <= high

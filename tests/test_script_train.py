@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.scripts import prepare_data, train
+from critic_gpt.scripts import prepare_data, train, training_setup
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +88,20 @@ def test_a_trained_model_keeps_its_critic_and_settings_unless_told_otherwise(dat
 
 
 def test_precision_flags():
-    model = train.ModelArguments()
-    assert train.precision_flags([], model, "fp32") == []
-    assert train.precision_flags([], model, "bf16")[:2] == ["--bf16", "True"]
-    assert train.precision_flags(["--bf16", "False"], model, "auto") == []
+    model = training_setup.ModelArguments()
+    assert training_setup.precision_flags([], model, "fp32") == []
+    assert training_setup.precision_flags([], model, "bf16")[:2] == ["--bf16", "True"]
+    assert training_setup.precision_flags(["--bf16", "False"], model, "auto") == []
     with pytest.raises(ValueError, match="`precision` must be auto beside --fp16"):
-        train.precision_flags(["--fp16"], model, "bf16")
+        training_setup.precision_flags(["--fp16"], model, "bf16")
 
 
 @pytest.mark.parametrize(("amx", "width", "fast"), [(False, 4096, False), (True, 16, False), (True, 4096, True)])
 def test_auto_takes_bf16_on_processors_with_tiles_from_some_width_on(monkeypatch, amx, width, fast):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
-    assert train.bf16_is_fast(width) is fast
-    assert train.precision_flags([], train.ModelArguments(hidden_size=width), "auto") == (
+    assert training_setup.bf16_is_fast(width) is fast
+    assert training_setup.precision_flags([], training_setup.ModelArguments(hidden_size=width), "auto") == (
         ["--bf16", "True", "--use_cpu", "True"] if fast else []
     )
 
@@ -153,7 +153,10 @@ def test_help_names_the_flags(capsys):
         train.main(["--help"])
     out = capsys.readouterr().out
     assert stop.value.code == 0
-    for flag in ("--data_dir", "--add_critic_head", "--critic_warmup_end", "--precision", "--position_embedding_type"):
+    model = {"--add_critic_head", "--position_embedding_type", "--num_labels", "--balanced_class_weights"}
+    training = {"--critic_warmup_end", "--masking", "--loss_modifiers"}
+    freezing = {"--freeze_trunk", "--untie", "--unfreeze_step", "--unfreeze_lr_multiplier"}
+    for flag in {"--data_dir", "--task", "--streaming", "--precision"} | model | training | freezing:
         assert flag in out
 
 

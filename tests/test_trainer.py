@@ -21,6 +21,7 @@ from critic_gpt import (
     CriticTrainingArguments,
     DataCollatorForMaskedDiffusion,
 )
+from critic_gpt.evaluation.metrics import auroc
 from critic_gpt.tasks import build_character_tokenizer
 
 
@@ -44,7 +45,9 @@ def make_rows(num, seed=1, lengths=(8, 9)):
     return [{"input_ids": torch.randint(2, 10, (size,), generator=generator).tolist()} for size in sizes]
 
 
-def make_trainer(folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, **arguments):
+def make_trainer(
+    folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, loss_modifiers=None, **arguments
+):
     quiet = {"use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1, "max_steps": 1}
     plain = {"per_device_train_batch_size": 4, "lr_scheduler_type": "constant", "max_grad_norm": 0}
     args = CriticTrainingArguments(output_dir=str(folder), **{**quiet, **plain, **arguments})
@@ -58,6 +61,7 @@ def make_trainer(folder, model, rows, eval_rows=None, evaluation=False, callback
         train_dataset=rows,
         eval_dataset=eval_rows,
         callbacks=callbacks,
+        loss_modifiers=loss_modifiers,
     )
 
 
@@ -269,7 +273,14 @@ def test_evaluation_numbers_do_not_depend_on_the_batch_size(tmp_path):
         [{**row, "example_id": i} for i, row in enumerate(rows)]
     )
     with torch.no_grad():
-        assert model.eval()(**batch).loss.item() == pytest.approx(first["eval_loss"], abs=1e-5)
+        output = model.eval()(**batch)
+    assert output.loss.item() == pytest.approx(first["eval_loss"], abs=1e-5)
+    # The critic's figures are those of its raw scores, of bucket middles where positions share a bucket.
+    target = output.critic_target[output.critic_valid]
+    scores = output.critic_input_logits[output.critic_valid].sigmoid()
+    assert first["eval_critic_brier"] == pytest.approx((scores - target).square().mean().item(), abs=1e-5)
+    assert first["eval_critic_auroc"] == pytest.approx(auroc((100 * scores).floor(), target), abs=1e-6)
+    assert 0.0 <= first["eval_critic_ece"] <= 1.0
 
 
 def test_evaluation_uses_the_full_alpha_during_the_warm_up(tmp_path):
@@ -457,6 +468,12 @@ def test_plain_training_arguments_are_refused(tmp_path):
     one_sentence(error, "args", "CriticTrainingArguments", "got TrainingArguments")
 
 
+def test_masking_beside_a_collator_is_refused(tmp_path):
+    with pytest.raises(ValueError) as error:
+        make_trainer(tmp_path, make_model(), make_rows(2), evaluation=True, masking="bert")
+    one_sentence(error, "masking", "data_collator", "got 'bert'")
+
+
 def test_another_mask_token_than_the_models_is_refused(tmp_path):
     with pytest.raises(ValueError) as error:
         make_trainer(tmp_path, make_model(mask_token_id=5), make_rows(2))
@@ -494,9 +511,10 @@ leave_together()
 """
 
 
-def launch(folder, world, kind):
+def launch_script(script, folder, world, kind):
+    """Runs a script in one process or several, as `run.py TESTS FOLDER WORLD KIND`."""
     folder.mkdir()
-    (folder / "run.py").write_text(textwrap.dedent(SCRIPT))
+    (folder / "run.py").write_text(textwrap.dedent(script))
     command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), kind]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     prefix = [sys.executable]
@@ -508,6 +526,11 @@ def launch(folder, world, kind):
         flags = f"-m accelerate.commands.launch {flags} --main_process_port {port}".format(world)
         prefix += flags.split()
     subprocess.run([*prefix, *command], env=environment, check=True, timeout=300, cwd=folder)
+    return folder
+
+
+def launch(folder, world, kind):
+    launch_script(SCRIPT, folder, world, kind)
     return json.loads((folder / "result.json").read_text()), torch.load(folder / "weights.pt")
 
 

@@ -48,8 +48,15 @@ def test_declared_defaults(tmp_path):
         "critic_warmup_start": 0,
         "critic_warmup_end": 0,
         "min_mask_rate": 1e-3,
+        "masking": None,
     }
     assert {name: getattr(args, name) for name in declared} == declared
+
+
+def test_data_are_drawn_by_their_own_seed_where_there_is_one(tmp_path):
+    seeds = [{"seed": 5}, {"seed": 5, "data_seed": 7}, {"seed": 5, "data_seed": 0}]
+    drawn = [CriticTrainingArguments(output_dir=str(tmp_path), **given).sampling_seed for given in seeds]
+    assert drawn == [5, 7, 0]
 
 
 @pytest.mark.parametrize(
@@ -60,13 +67,14 @@ def test_declared_defaults(tmp_path):
         ("min_mask_rate", 0.0),
         ("min_mask_rate", 1.5),
         ("remove_unused_columns", True),
+        ("masking", "berd"),
     ],
 )
 def test_an_argument_out_of_range_is_refused(tmp_path, field, value):
     with pytest.raises(ValueError) as error:
         CriticTrainingArguments(output_dir=str(tmp_path), **{field: value})
     text = str(error.value)
-    assert text.startswith(f"`{field}` must be") and f"got {value}" in text and "\n" not in text and text[-1] == "."
+    assert text.startswith(f"`{field}` must be") and f"got {value!r}" in text and "\n" not in text and text[-1] == "."
 
 
 # ---- ids and epochs ----

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import TrainingArguments
 
+from critic_gpt.training.masking import load_masking
+
 
 @dataclass
 class CriticTrainingArguments(TrainingArguments):
@@ -21,6 +23,8 @@ class CriticTrainingArguments(TrainingArguments):
             `critic_alpha`, linear in between. An end not after the start means a constant weight.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1]; the 1/t weights of
             the loss are at most its inverse.
+        masking (`str`, *optional*): How tokens are masked: `"diffusion"` (what happens without it), `"random"`,
+            `"bert"`, `"span"` or `"sticky"`, or a YAML or JSON file of stages that mix them.
     """
 
     remove_unused_columns: bool = field(default=False, metadata={"help": "Left to the collator, which picks columns."})
@@ -34,6 +38,14 @@ class CriticTrainingArguments(TrainingArguments):
     critic_warmup_start: int = field(default=0, metadata={"help": "Step up to which the critic's weight is 0."})
     critic_warmup_end: int = field(default=0, metadata={"help": "Step from which the critic's weight is full."})
     min_mask_rate: float = field(default=1e-3, metadata={"help": "Smallest diffusion time, in (0, 1]."})
+    masking: str | None = field(
+        default=None, metadata={"help": "diffusion (default), random, bert, span, sticky, or a file of stages."}
+    )
+
+    @property
+    def sampling_seed(self) -> int:
+        """Seed of all that is drawn about the data: `data_seed`, or `seed` without it."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     def __post_init__(self):
         super().__post_init__()
@@ -48,6 +60,8 @@ class CriticTrainingArguments(TrainingArguments):
                 raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: give an optimizer step.")
         if not 0.0 < self.min_mask_rate <= 1.0:
             raise ValueError(f"`min_mask_rate` must be in (0, 1], got {self.min_mask_rate}: 0.001 is usual.")
+        if self.masking is not None:
+            load_masking(self.masking)  # here, so that a mistake costs no time
         if self.remove_unused_columns:
             raise ValueError(
                 "`remove_unused_columns` must be False, got True: the collator picks its columns itself, and the ids "

@@ -14,13 +14,16 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 
 STAGING = ".saving"
+# One file of weights, or shards and their index.
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
 @contextmanager
 def staged_folder(folder: str | os.PathLike, writer: bool = True) -> Iterator[str]:
     """
     A folder to write into whose content is moved to `folder` at the end, each file in one step. A process that is
-    killed in between leaves the old files as they were.
+    killed in between leaves the old files as they were. New weights take the place of all old ones: a single file
+    would be preferred at loading to newer shards.
 
     Args:
         folder (`str` or `os.PathLike`): Where the files shall lie; made if missing.
@@ -34,12 +37,18 @@ def staged_folder(folder: str | os.PathLike, writer: bool = True) -> Iterator[st
     yield str(staging)
     if not writer:
         return
-    for source in sorted(staging.iterdir()):
+    sources = sorted(staging.iterdir())
+    for source in sources:
         target = folder / source.name
         if source.is_dir():
             shutil.rmtree(target, ignore_errors=True)
         os.replace(source, target)
     staging.rmdir()
+    weights = {source.name for source in sources if WEIGHTS.fullmatch(source.name)}
+    if weights:
+        for path in folder.iterdir():
+            if WEIGHTS.fullmatch(path.name) and path.name not in weights:
+                path.unlink()
 
 
 def last_complete_checkpoint(folder: str | os.PathLike) -> str | None:

@@ -6,37 +6,21 @@ from itertools import islice
 from typing import Any
 
 import torch
-from datasets import IterableDataset
 from torch import nn
-from transformers import Trainer
-from transformers.trainer_utils import EvalLoopOutput, has_length
 
 from critic_gpt.calibrated_model_critic_gpt import weights_file_name
-from critic_gpt.diffusion_critic_gpt import fill_positions, judged_positions
+from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
+from critic_gpt.diffusion_critic_gpt import judged_positions
+from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
-from critic_gpt.training.callbacks import DropCalibrationCallback, SetEpochCallback
-from critic_gpt.training.checkpoints import staged_folder
+from critic_gpt.training.base_trainer import ExactTrainer, check_arguments, is_stream
+from critic_gpt.training.callbacks import DropCalibrationCallback
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 from critic_gpt.training.data import IdentifiedExamples
+from critic_gpt.training.modifiers import TokenLossBatch
 
 
-def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> None:
-    """Refuses what would fail later or train something else than was meant."""
-    if not isinstance(args, CriticTrainingArguments):
-        raise ValueError(
-            f"`args` must be CriticTrainingArguments, got {type(args).__name__}: it has fields of its own, such as "
-            "`critic_warmup_end`."
-        )
-    for name in ("train_dataset", "eval_dataset"):
-        given = kwargs.get(name)
-        for dataset in given.values() if isinstance(given, dict) else [given]:
-            if has_length(dataset) and len(dataset) == 0:
-                raise ValueError(f"`{name}` must hold at least one example, got none: check the prepared data.")
-    if data_collator is None and tokenizer is None:
-        raise ValueError("`processing_class` or `data_collator` must be given, got neither: pass the tokenizer.")
-
-
-class CriticTrainer(Trainer):
+class CriticTrainer(ExactTrainer):
     """
     Trains a [`CriticGPTForMaskedLM`].
 
@@ -44,26 +28,27 @@ class CriticTrainer(Trainer):
         model ([`CriticGPTForMaskedLM`]): With or without a critic head.
         args ([`CriticTrainingArguments`]): Arguments.
         data_collator (*optional*): [`DataCollatorForMaskedDiffusion`] by default, made from `processing_class`.
+        loss_modifiers ([`~training.modifiers.LossModifiers`], *optional*): Modify the language model's loss a token,
+            in training alone; never the critic's, nor the second pass's LM term. `lm_loss` in the logs stays the
+            unmodified one, `loss` is what is trained.
         kwargs: As for [`~transformers.Trainer`].
     """
 
-    # `compute_loss` divides by sums over the whole accumulated batch of all processes itself.
-    loss_is_scaled_for_ga = True
+    modified_task = "language_model"
 
     def __init__(self, model=None, args: CriticTrainingArguments | None = None, data_collator=None, **kwargs):
         if args is None:
             args = CriticTrainingArguments(output_dir="runs/trainer")
         tokenizer = kwargs.get("processing_class")
-        _check_arguments(args, data_collator, tokenizer, kwargs)
+        check_arguments(args, data_collator, tokenizer, kwargs)
+        if args.masking is not None and data_collator is not None:
+            raise ValueError(
+                f"`masking` must be left out beside `data_collator`, got {args.masking!r}: give it to the collator."
+            )
         super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
         config = self._config
         if data_collator is None:
-            self.data_collator = DataCollatorForMaskedDiffusion(
-                tokenizer,
-                critic_regime=config.critic_regime if config.add_critic_head else None,
-                seed=args.data_seed if args.data_seed is not None else args.seed,
-                min_mask_rate=args.min_mask_rate,
-            )
+            self.data_collator = self._default_collator(tokenizer)
         tokenizer = getattr(self.data_collator, "tokenizer", tokenizer)
         mask_token_id = getattr(tokenizer, "mask_token_id", None)
         if None not in (mask_token_id, config.mask_token_id) and mask_token_id != config.mask_token_id:
@@ -75,21 +60,27 @@ class CriticTrainer(Trainer):
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if getattr(self.model.generation_config, name) is None:
                 setattr(self.model.generation_config, name, getattr(config, name))
-        self.add_callback(SetEpochCallback())
         self.add_callback(DropCalibrationCallback())
-        # Sums of numerators and denominators since the last log, kept on the device.
-        self._sums: dict[str, torch.Tensor] = {}
         self._last_alpha = self.critic_alpha()
 
     # ---- data ----
+
+    def _default_collator(self, tokenizer) -> DataCollatorForMaskedDiffusion:
+        args, config = self.args, self._config
+        return DataCollatorForMaskedDiffusion(
+            tokenizer,
+            critic_regime=config.critic_regime if config.add_critic_head else None,
+            seed=args.sampling_seed,
+            min_mask_rate=args.min_mask_rate,
+            masking=args.masking,
+        )
 
     def _get_dataloader(self, dataset, description, *args, is_training: bool = False, **kwargs):
         """
         As the parent's, with an id and the epoch in every example, and outside of training with the corruption of
         evaluation: the same at every call and on any number of processes.
         """
-        iterable = isinstance(dataset, (IterableDataset, torch.utils.data.IterableDataset))
-        if not iterable and not isinstance(dataset, IdentifiedExamples):
+        if not is_stream(dataset) and not isinstance(dataset, IdentifiedExamples):
             dataset = IdentifiedExamples(dataset)
         training_collator = self.data_collator
         if not is_training and hasattr(training_collator, "for_evaluation"):
@@ -105,29 +96,11 @@ class CriticTrainer(Trainer):
         return batches, self._get_num_items_in_batch(batches, device)
 
     def _with_fill_mask(self, batch: dict[str, Any]) -> dict[str, Any]:
-        config = self._config
-        if not config.add_critic_head or batch.get("fill_mask") is not None or "labels" not in batch:
+        if not self._config.add_critic_head or batch.get("fill_mask") is not None or "labels" not in batch:
             return batch
-        masked = self._masked(batch)
-        share = torch.rand((len(masked), 2), device=masked.device)
-        fill_mask = fill_positions(masked, config.critic_regime, share, torch.rand(masked.shape, device=masked.device))
-        return {**batch, "fill_mask": fill_mask}
-
-    def _issue_warnings_after_load(self, load_result) -> None:
-        """As the parent's; a tied weight is in the checkpoint under its other name."""
-        tied = self.model.all_tied_weights_keys
-        missing = [name for name in load_result.missing_keys if name not in tied]
-        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+        return {**batch, "fill_mask": draw_fill_mask(batch["input_ids"], batch["labels"], self._config)}
 
     # ---- loss ----
-
-    @property
-    def _config(self):
-        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False).config
-
-    def _masked(self, batch: dict[str, Any]) -> torch.Tensor:
-        mask_token_id = self._config.mask_token_id
-        return batch["labels"] != -100 if mask_token_id is None else batch["input_ids"] == mask_token_id
 
     def _count_terms(self, batch: dict[str, Any]) -> torch.Tensor:
         """Normalisers (B, 3) of each row: real tokens (labels without weights), judged positions, filled positions."""
@@ -137,7 +110,7 @@ class CriticTrainer(Trainer):
             real = supervised
         else:
             real = batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(labels)
-        masked = self._masked(batch)
+        masked = masked_positions(input_ids, labels, config.mask_token_id)
         fill_mask = batch["fill_mask"] if batch.get("fill_mask") is not None else masked
         judged = judged_positions(
             input_ids, labels, fill_mask, masked, config.critic_target_scope, pad_token_id=config.pad_token_id
@@ -175,12 +148,13 @@ class CriticTrainer(Trainer):
         if counts is None:
             counts = self._count_terms(inputs).sum(dim=0).clamp(min=1)
         alpha = self.critic_alpha() if model.training else config.critic_alpha
-        # Depends on configuration and step only, so every process takes the same way.
-        critic_pass = config.add_critic_head and (alpha > 0 or config.correction_alpha > 0)
+        # Depends on configuration, freezing and step only, so every process takes the same way.
+        correction = self._unwrapped.correction_trains if model.training else config.correction_alpha > 0
+        critic_pass = config.add_critic_head and (alpha > 0 or correction)
         if config.add_critic_head:
             inputs = {**inputs, "critic_pass": critic_pass}
         outputs = model(**inputs)
-        loss = outputs["lm_token_loss"].sum() / counts[0]
+        loss = self._lm_token_loss(model, inputs, outputs).sum() / counts[0]
         if critic_pass:
             loss = loss + alpha * outputs["critic_token_loss"].sum() / counts[1]
             if outputs.get("correction_token_loss") is not None:
@@ -190,22 +164,33 @@ class CriticTrainer(Trainer):
             loss = loss + (outputs["loss"] - outputs["lm_loss"])
         if model.training:
             self._last_alpha = alpha
-            for name, rows in self._term_sums(inputs, outputs).items():
-                self._sums[name] = self._sums.get(name, 0) + rows.sum(dim=0)
+            rows = self._term_sums(inputs, outputs)
+            self._add_to_logs({name: pairs.sum(dim=0) for name, pairs in rows.items()})
         if num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
+    def _lm_token_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], outputs) -> torch.Tensor:
+        """The language model's loss a token (B, T), modified where there are modifiers and the model is trained."""
+        token_loss = outputs["lm_token_loss"]
+        if not self._modifies(model):
+            return token_loss
+        own = {name: inputs.get(name) for name in ("attention_mask", "loss_weights", "fill_uniforms")}
+        own |= {name: getattr(self._config, name) for name in ("mask_token_id", "pad_token_id")}
+        batch = TokenLossBatch(token_loss, outputs["logits"], inputs["labels"], inputs["input_ids"], **own)
+        token_loss, pairs = self.loss_modifiers.modify_token_loss(batch, self.state.global_step)
+        self._add_to_logs({name: torch.stack(pair) for name, pair in pairs.items()})
+        return token_loss
+
     # ---- checkpoints ----
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """As the parent's, but an interruption leaves no half-written file."""
+        """As the parent's, with the calibration table of a model that has one."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
-        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-        table, model.calibration = getattr(model, "calibration", None), None
+        model = self._unwrapped
+        table, model.calibration = model.calibration, None
         try:
-            with staged_folder(output_dir, writer=self.args.should_save) as staging:
-                super()._save(staging, state_dict)
+            super()._save(output_dir, state_dict)
         finally:
             model.calibration = table
         # Not through the staging folder: the table is merged into a file that may hold others.
@@ -234,57 +219,33 @@ class CriticTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the loss's terms, critic_accuracy, error_rate and the last step's critic_alpha to training logs."""
-        if "loss" in logs and self._sums:
-            for name in sorted(self._sums):
-                total, count = self.accelerator.gather(self._sums[name][None]).sum(dim=0).tolist()
-                logs[name] = total / max(count, 1.0)
-            self._sums.clear()
-            if self._config.add_critic_head:
-                logs["critic_alpha"] = self._last_alpha
-        elif "train_loss" in logs:
-            self._sums.clear()
+        if "loss" in logs and self._sums and self._config.add_critic_head:
+            logs["critic_alpha"] = self._last_alpha
         super().log(logs, start_time)
 
-    def evaluation_loop(
-        self,
-        dataloader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
+    # ---- evaluation ----
+
+    def _evaluation_rows(self, model: nn.Module, batch: dict[str, torch.Tensor]):
+        outputs = model(**batch)
+        rows = self._term_sums(batch, outputs)
+        if outputs.get("critic_token_loss") is not None:
+            judged = (outputs[name] for name in ("critic_input_logits", "critic_target", "critic_valid"))
+            rows["critic_buckets"] = bucket_sums(*judged)
+        return rows, None
+
+    def _evaluation_metrics(self, sums: dict[str, torch.Tensor], kept: torch.Tensor | None) -> dict[str, float]:
         """
-        Means over the whole evaluation set, as sums of numerators and denominators: the same numbers on any number of
-        processes and for any batch size. `lm_loss` is the diffusion bound in nats a token. With `compute_metrics` the
-        parent's loop runs, which gathers logits.
+        The terms; `lm_loss` is the diffusion bound in nats a token. The critic's AUROC, ECE and Brier score are those
+        of its uncalibrated scores in 100 buckets, which can be summed over batches and processes.
         """
-        if self.compute_metrics is not None:
-            return super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
-        model = self._wrap_model(self.model, training=False)
-        if len(self.accelerator._models) == 0 and model is self.model:
-            # Evaluation before any training: autocast and compilation as in training.
-            model = self.accelerator.prepare_model(model, evaluation_mode=True)
-        model.eval()
-        self.callback_handler.eval_dataloader = dataloader
-        sums: dict[str, torch.Tensor] = {}
-        num_samples = 0
-        for batch in dataloader:
-            batch = self._prepare_inputs(batch)
-            with torch.no_grad(), self.compute_loss_context_manager():
-                rows = self._term_sums(batch, model(**batch))
-            rows = {name: self.accelerator.gather_for_metrics(row) for name, row in rows.items()}
-            num_samples += len(rows["lm_loss"])
-            for name, row in rows.items():
-                sums[name] = sums.get(name, 0) + row.double().sum(dim=0)
-            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        buckets = sums.pop("critic_buckets", None)
         means = {name: float(pair[0] / pair[1].clamp(min=1)) for name, pair in sums.items()}
         config = self._config
         loss = means["lm_loss"]
         if "critic_loss" in means:
             loss += config.critic_alpha * means["critic_loss"]
         loss += config.correction_alpha * means.get("correction_loss", 0.0)
-        means = {"loss": loss, **means, "bits_per_token": means["lm_loss"] / math.log(2)}
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in means.items()}
-        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
+        # Of a critic that met right or wrong tokens alone there is no AUROC, and nothing is logged.
+        figures = {} if buckets is None else figures_from_buckets(buckets)
+        figures = {f"critic_{name}": value for name, value in figures.items() if value is not None}
+        return {"loss": loss, **means, **figures, "bits_per_token": means["lm_loss"] / math.log(2)}

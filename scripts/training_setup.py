@@ -1,0 +1,331 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What `scripts/train.py` is told by flags, and how they become a model, its data and its trainer."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pyarrow
+import pyarrow.compute
+import torch
+
+from critic_gpt import (
+    CriticGPTConfig,
+    CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+    CriticTrainingArguments,
+)
+from critic_gpt.scripts import check_class, check_fits
+
+
+TASKS = ("language_model", "token_classification", "sequence_scoring")
+# What a new model is made of where no flag says otherwise; all else comes from `CriticGPTConfig`.
+NEW_MODEL = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4}
+# Fields that cannot change once there are weights.
+SHAPE = (*NEW_MODEL, "position_embedding_type")
+# Width of a model from which bf16 autocast pays on processors with AMX tiles. Time of a whole training step in fp32
+# over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, 2026-11-22, best of each
+# (median of pairs): width 128: 0.97 (1.04), 256: 1.80 (1.96), 384: 2.06 (2.14), 512: 2.75 (2.96); on two threads at
+# width 128: 0.86 (0.88). At 128 x 36 tokens, width 128: 0.68.
+BF16_CPU_WIDTH = 256
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Flags
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ModelArguments:
+    """Which model to begin with, or how to build a new one. What is left out: the model's own, or the default."""
+
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Begin with this model."})
+    hidden_size: int | None = field(default=None, metadata={"help": "Width; 128 in a new model."})
+    num_hidden_layers: int | None = field(default=None, metadata={"help": "Blocks; 4 in a new model."})
+    num_attention_heads: int | None = field(default=None, metadata={"help": "Attention heads; 4 in a new model."})
+    position_embedding_type: str | None = field(default=None, metadata={"help": "rotary (default) or absolute."})
+    initializer_range: float | None = field(default=None, metadata={"help": "Spread of new weights; default 0.02."})
+    hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout outside of attention; default 0."})
+    attention_dropout: float | None = field(default=None, metadata={"help": "Dropout on attention; default 0."})
+    add_critic_head: bool | None = field(default=None, metadata={"help": "Add a critic head; default False."})
+    critic_alpha: float | None = field(default=None, metadata={"help": "Weight of the critic's loss; default 0.5."})
+    critic_regime: str | None = field(default=None, metadata={"help": "full, partial or mixed (default)."})
+    critic_fill: str | None = field(default=None, metadata={"help": "multinomial (default) or argmax."})
+    critic_target_scope: str | None = field(default=None, metadata={"help": "Positions the critic is judged on."})
+    correction_alpha: float | None = field(
+        default=None, metadata={"help": "Weight of the second pass's LM term; default 1.0."}
+    )
+    num_labels: int | None = field(default=None, metadata={"help": "Classes of a classifier; default: the data's."})
+    balanced_class_weights: bool | None = field(
+        default=None, metadata={"help": "Token classes weigh alike, however frequent; default False."}
+    )
+
+
+# Fields of the above that belong to some tasks only.
+FIELDS_OF = {
+    "add_critic_head": ("language_model",),
+    "critic_alpha": ("language_model",),
+    "critic_regime": ("language_model",),
+    "critic_fill": ("language_model",),
+    "critic_target_scope": ("language_model",),
+    "correction_alpha": ("language_model",),
+    "num_labels": ("token_classification", "sequence_scoring"),
+    "balanced_class_weights": ("token_classification",),
+}
+
+
+@dataclass
+class RunArguments:
+    """What to train on what, which part of the model, and how to compute."""
+
+    data_dir: str = field(metadata={"help": "Folder written by scripts/prepare_data.py."})
+    task: str = field(
+        default="language_model", metadata={"help": "language_model, token_classification or sequence_scoring."}
+    )
+    streaming: bool = field(default=False, metadata={"help": "Read the training data as a stream; needs --max_steps."})
+    loss_modifiers: str | None = field(default=None, metadata={"help": "YAML or JSON file of loss modifiers."})
+    freeze_trunk: bool = field(default=False, metadata={"help": "Train the heads alone; a tied LM head is trunk."})
+    untie: bool = field(default=False, metadata={"help": "With --freeze_trunk: train a copy of the tied LM head."})
+    unfreeze_step: int | None = field(
+        default=None, metadata={"help": "With --freeze_trunk: train the trunk too after this many steps."}
+    )
+    unfreeze_lr_multiplier: float | None = field(
+        default=None, metadata={"help": "With --unfreeze_step: factor on the trunk's learning rate; default 1."}
+    )
+    precision: str = field(default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where it is faster."})
+
+
+def check_flags(model_arguments: ModelArguments, run: RunArguments, args: CriticTrainingArguments) -> None:
+    """Refuses flags that do not go together."""
+    if run.task not in TASKS:
+        raise ValueError(f"`task` must be one of {', '.join(TASKS)}, got {run.task!r}: choose one of these.")
+    given = {name: value for name, value in asdict(model_arguments).items() if value is not None}
+    for name, tasks in FIELDS_OF.items():
+        if name in given and run.task not in tasks:
+            raise ValueError(
+                f"`{name}` must be left out with the task {run.task}, got {given[name]!r}: it belongs to "
+                f"{' and '.join(tasks)}."
+            )
+    for name in SHAPE:
+        if name in given and "model_name_or_path" in given:
+            raise ValueError(
+                f"`{name}` must be left out beside `model_name_or_path`, got {given[name]!r}: a trained model keeps "
+                "its shape."
+            )
+    needs = {"untie": "freeze_trunk", "unfreeze_step": "freeze_trunk", "unfreeze_lr_multiplier": "unfreeze_step"}
+    for name, other in needs.items():
+        if getattr(run, name) and not getattr(run, other):
+            raise ValueError(f"`{name}` must come with `{other}`, got it alone: give both, or leave it out.")
+    if run.untie and run.task != "language_model":
+        raise ValueError(f"`untie` must be left out with the task {run.task}, got True: there is no LM head to untie.")
+    if run.loss_modifiers is not None and run.task == "token_classification":
+        raise ValueError(
+            f"`loss_modifiers` must be left out with the task {run.task}, got {run.loss_modifiers!r}: they modify the "
+            "losses of language_model and sequence_scoring."
+        )
+    if run.streaming and args.max_steps <= 0:
+        raise ValueError(
+            f"`max_steps` must be above 0 with `streaming`, got {args.max_steps}: the length of a stream is unknown, "
+            "so say how many steps to train."
+        )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Precision
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def bf16_is_fast(hidden_size: int) -> bool:
+    """Whether bfloat16 makes training a model of this width faster here."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False)) and hidden_size >= BF16_CPU_WIDTH
+
+
+def precision_flags(argv: list[str], model_arguments: ModelArguments, precision: str) -> list[str]:
+    """The flags of `CriticTrainingArguments` that bring a precision about."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"`precision` must be auto, fp32 or bf16, got {precision!r}: choose one of these.")
+    own = [word for word in argv if word.split("=")[0] in ("--bf16", "--fp16", "--no_bf16")]
+    if own:
+        if precision != "auto":
+            raise ValueError(f"`precision` must be auto beside {own[0]}, got {precision!r}: give one of the two.")
+        return []
+    if precision == "auto":
+        path, width = model_arguments.model_name_or_path, model_arguments.hidden_size or NEW_MODEL["hidden_size"]
+        if path is not None:
+            width = CriticGPTConfig.from_pretrained(path).hidden_size
+        precision = "bf16" if bf16_is_fast(width) else "fp32"
+    if precision == "fp32":
+        return []
+    return ["--bf16", "True"] + ([] if torch.cuda.is_available() else ["--use_cpu", "True"])
+
+
+def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
+    """On a CPU `accelerate launch` gives each process one thread unless told otherwise: half the speed, or worse."""
+    threads, cores = torch.get_num_threads() * args.world_size, os.cpu_count() or 1
+    if args.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1" and threads < cores:
+        print(
+            f"Training on {threads} of {cores} CPU cores: give accelerate launch "
+            f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
+        )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Labels
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Where the labels of a head are, how many classes they name (1: scores), and whether as probabilities."""
+
+    column: str
+    num_labels: int
+    soft: bool = False
+
+
+def read_labels(splits, task: str, num_labels: int | None, folder: str | os.PathLike) -> Labels:
+    """Finds the labels of a task in prepared data, and refuses those that cannot be learnt."""
+    names = splits["train"].column_names
+    if task == "token_classification":
+        column, wanted = "labels", "`labels`"
+    else:
+        column, wanted = "label" if "score" not in names or (num_labels or 1) > 1 else "score", "`score` or `label`"
+    for split, dataset in splits.items():
+        if column not in dataset.column_names:
+            raise ValueError(
+                f"`task` must be one that the data has labels for, got {task} and {str(Path(folder, split))!r} "
+                f"without the column {wanted}: make such data with scripts/prepare_data.py --task fillings."
+            )
+    columns = [dataset.data.column(column) for dataset in splits.values()]
+    if column == "score":
+        _check_range(column, columns, 0.0, 1.0, "give shares in [0, 1]")
+        if num_labels not in (None, 1):
+            raise ValueError(f"`num_labels` must be 1 for scores, got {num_labels}: leave it out.")
+        return Labels(column, 1)
+    soft = False
+    if column == "labels":
+        columns = [pyarrow.compute.list_flatten(values) for values in columns]
+        soft = pyarrow.types.is_nested(columns[0].type)
+    found = _num_classes(column, columns, soft)
+    if num_labels is not None and num_labels < found:
+        raise ValueError(
+            f"`num_labels` must be at least the {found} classes of the data, got {num_labels}: leave it out."
+        )
+    num_labels = num_labels or found
+    if num_labels < 2 or (soft and num_labels != found):
+        raise ValueError(
+            f"`num_labels` must be {found if soft else 'at least 2'} for these labels, got {num_labels}: "
+            f"{'leave it out' if soft else 'give data with two classes'}."
+        )
+    return Labels(column, num_labels, soft)
+
+
+def _num_classes(column: str, columns: list[pyarrow.ChunkedArray], soft: bool) -> int:
+    if soft:
+        widths = {
+            width for values in columns for width in pyarrow.compute.list_value_length(values).unique().to_pylist()
+        }
+        if len(widths) != 1:
+            raise ValueError(
+                f"`{column}` must give every token as many probabilities, got {sorted(widths)} of them: give "
+                "one a class."
+            )
+        _check_range(column, [pyarrow.compute.list_flatten(values) for values in columns], 0.0, 1.0, "normalise them")
+        return widths.pop()
+    if not pyarrow.types.is_integer(columns[0].type):
+        raise ValueError(
+            f"`{column}` must hold whole numbers or, a token, lists of probabilities, got {columns[0].type}: "
+            "convert it."
+        )
+    ignored = pyarrow.array([-100, -1], columns[0].type)
+    if column == "labels":
+        columns = [values.filter(pyarrow.compute.invert(pyarrow.compute.is_in(values, ignored))) for values in columns]
+    _check_range(column, columns, 0, None, "give classes from 0 on" + (", or -100 to ignore" * (column == "labels")))
+    highest = [pyarrow.compute.max(values).as_py() for values in columns if len(values)]
+    return 1 + max(highest, default=0)
+
+
+def _check_range(column: str, columns: list[pyarrow.ChunkedArray], least, most, way_out: str) -> None:
+    """Refuses values outside of [least, most], and NaN."""
+    for values in columns:
+        if not len(values):
+            continue
+        bounds = pyarrow.compute.min_max(values).as_py()
+        missing = values.null_count or (pyarrow.types.is_floating(values.type) and _any_nan(values))
+        if missing or bounds["min"] < least or (most is not None and bounds["max"] > most):
+            got = "missing ones" if missing else f"{bounds['min']} to {bounds['max']}"
+            raise ValueError(
+                f"`{column}` must hold numbers from {least}{'' if most is None else f' to {most}'}, got {got}: "
+                f"{way_out}."
+            )
+
+
+def _any_nan(values: pyarrow.ChunkedArray) -> bool:
+    return bool(pyarrow.compute.any(pyarrow.compute.is_nan(values)).as_py())
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Model
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def model_class(run: RunArguments):
+    """The class of a task's models."""
+    return {
+        "language_model": CriticGPTForMaskedLM,
+        "token_classification": CriticGPTForTokenClassification,
+        "sequence_scoring": CriticGPTForSequenceClassification,
+    }[run.task]
+
+
+def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequence_length: int, labels: Labels | None):
+    """A new model of the given shape, or a trained one with what the flags of this run change about it."""
+    fields = {name: value for name, value in asdict(arguments).items() if value is not None}
+    path, cls = fields.pop("model_name_or_path", None), model_class(run)
+    if labels is not None:
+        fields["num_labels"] = labels.num_labels
+    if path is None:
+        special = {
+            f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("mask", "pad", "bos", "eos")
+        }
+        fields = {**NEW_MODEL, **special, **fields}
+        model = cls(CriticGPTConfig(vocab_size=len(tokenizer), max_position_embeddings=sequence_length, **fields))
+    else:
+        if labels is not None:
+            fields |= _fields_of_head(path, cls, arguments, labels)
+        else:
+            check_class("model_name_or_path", path, CriticGPTConfig.get_config_dict(path)[0])
+        model = cls.from_pretrained(path, **fields)
+        check_fits("model_name_or_path", model, tokenizer, sequence_length)
+    if labels is not None and labels.soft and model.config.balanced_class_weights:
+        raise ValueError(
+            "`balanced_class_weights` must be False with labels that are probabilities, got True: there are no "
+            "classes to count."
+        )
+    if run.freeze_trunk:
+        model.freeze_trunk(untie=run.untie)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            "`freeze_trunk` must leave something to train, got a tied LM head and no critic: give --add_critic_head "
+            "True or --untie True."
+        )
+    return model
+
+
+def _fields_of_head(path: str, cls: type, arguments: ModelArguments, labels: Labels) -> dict[str, bool | int]:
+    """What a trained model's configuration says about its head, where it has the one of this task already."""
+    config = CriticGPTConfig.from_pretrained(path)
+    num_labels = labels.num_labels
+    if cls.__name__ in (config.architectures or []):
+        asked = arguments.num_labels or config.num_labels
+        if asked != config.num_labels or num_labels > asked or (num_labels == 1) != (asked == 1):
+            raise ValueError(
+                f"`num_labels` must be the {config.num_labels} of the model {path!r}, got {num_labels}: begin with "
+                "the language model instead, or with fitting data."
+            )
+        num_labels = config.num_labels
+    # The critic of a language model stays behind.
+    return {"num_labels": num_labels, "add_critic_head": False}

@@ -1,0 +1,242 @@
+"""Claims about what the trainers share: modified losses are counted once, and streams come in the same batches."""
+
+import json
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+import torch
+
+from critic_gpt.training.modifiers import LossModifiers
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+import test_head_trainer
+import test_trainer
+from test_trainer import Gradients, assert_equal_weights, launch_script, logs_of, make_model, make_rows, weights
+
+
+# ---- loss modifiers ----
+
+
+class Weighing:
+    """A modifier whose weights depend on the data and on the model: what is told of a batch is what it sees."""
+
+    enabled = True
+
+    def __init__(self, task="language_model", enabled=True):
+        self.task, self.enabled, self.steps, self.device = task, enabled, [], None
+
+    def to(self, device):
+        self.device = torch.device(device)
+        return self
+
+    def modify_token_loss(self, batch, step):
+        self.steps.append(step)
+        assert batch.attention_mask is not None and batch.loss_weights is not None
+        weights = 1 + (batch.input_ids % 3 == 0) + batch.logits[..., 2].sigmoid()
+        return batch.token_loss * weights, {"weighing/weight": (weights.detach().sum(), self._count(weights))}
+
+    def modify_row_loss(self, batch, step):
+        self.steps.append(step)
+        weights = 1 + batch.targets + batch.predictions
+        return batch.row_loss * weights, {"weighing/weight": (weights.detach().sum(), self._count(weights))}
+
+    @staticmethod
+    def _count(weights):
+        return torch.tensor(float(weights.numel()))
+
+
+def run(folder, batch_size, modifiers, **fields):
+    gradients, model = Gradients(), make_model(**fields)
+    trainer = test_trainer.make_trainer(
+        folder,
+        model,
+        make_rows(8, lengths=(2, 14)),
+        evaluation=True,
+        callbacks=[gradients],
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=batch_size,
+        gradient_accumulation_steps=8 // batch_size,
+        loss_modifiers=modifiers,
+    )
+    trainer.train()
+    return trainer, gradients.steps[0], logs_of(trainer)[0]
+
+
+@pytest.mark.parametrize("fields", [{}, {"add_critic_head": False}])
+def test_modified_losses_are_summed_over_micro_batches_and_divided_by_the_global_count(tmp_path, fields):
+    results = [run(tmp_path, size, Weighing(), **fields) for size in (8, 4, 1)]
+    trainer, gradients, log = results[0]
+    # By hand: all rows at once, from the model's own losses.
+    model = make_model(**fields).train()
+    batch = trainer.data_collator([{**row, "example_id": i} for i, row in enumerate(make_rows(8, lengths=(2, 14)))])
+    out = model(**batch)
+    weights = 1 + (batch["input_ids"] % 3 == 0) + out.logits[..., 2].sigmoid()
+    modified = (out.lm_token_loss * weights).sum() / batch["attention_mask"].sum()
+    loss = modified + (out.loss - out.lm_loss)  # the other terms as they are
+    loss.backward()
+    assert_equal_weights({name: p.grad for name, p in model.named_parameters()}, gradients, tolerance=1e-5)
+    assert log["loss"] == pytest.approx(loss.item(), abs=1e-5)
+    assert log["lm_loss"] == pytest.approx(out.lm_loss.item(), abs=1e-5)
+    for other, other_gradients, other_log in results[1:]:
+        assert_equal_weights(gradients, other_gradients, tolerance=1e-5)
+        for name in ("loss", "lm_loss", *(["critic_loss", "correction_loss"] if not fields else [])):
+            assert other_log[name] == pytest.approx(log[name], abs=1e-5), name
+        assert other.loss_modifiers.steps == [0] * len(other.loss_modifiers.steps)
+    assert log["weighing/weight"] == pytest.approx(weights.mean().item(), abs=1e-5)
+    assert trainer.loss_modifiers.device == torch.device("cpu")
+
+
+def test_the_modifiers_of_a_file_take_part(tmp_path):
+    path = tmp_path / "modifiers.json"
+    path.write_text(json.dumps({"modifiers": [{"name": "target_smoothing"}, {"name": "entropy"}]}))
+    _, plain, plain_log = run(tmp_path, 4, None)
+    _, gradients, log = run(tmp_path, 4, LossModifiers.from_file(path))
+    assert log["lm_loss"] == plain_log["lm_loss"] and log["loss"] != plain_log["loss"]
+    assert log["critic_loss"] == plain_log["critic_loss"]
+    assert not torch.equal(gradients["model.embed_tokens.weight"], plain["model.embed_tokens.weight"])
+    assert any(name.startswith("entropy/") for name in log) and any(
+        name.startswith("target_smoothing/") for name in log
+    )
+    # A critic's head learns from its own loss alone.
+    assert torch.equal(gradients["critic_head.weight"], plain["critic_head.weight"])
+
+
+def test_evaluation_is_not_modified(tmp_path):
+    rows, results = make_rows(6), []
+    for modifiers in (None, Weighing()):
+        trainer = test_trainer.make_trainer(tmp_path, make_model(), rows, rows, loss_modifiers=modifiers)
+        results.append(trainer.evaluate())
+    assert modifiers.steps == [] and results[0]["eval_loss"] == results[1]["eval_loss"]
+
+
+@pytest.mark.parametrize("modifiers", [None, Weighing(enabled=False)])
+def test_without_modifiers_nothing_is_computed_and_nothing_changes(tmp_path, modifiers):
+    _, gradients, log = run(tmp_path, 4, modifiers)
+    _, plain, plain_log = run(tmp_path, 4, None)
+    assert_equal_weights(plain, gradients)
+    assert {**log, "grad_norm": 0} == {**plain_log, "grad_norm": 0} and not any("/" in name for name in log)
+
+
+def test_a_scorer_s_row_losses_are_modified_and_counted_once(tmp_path):
+    rows, results = test_head_trainer.make_rows(8), []
+    for size in (8, 2):
+        gradients = Gradients()
+        sizes = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
+        trainer = test_head_trainer.make_trainer(
+            tmp_path,
+            "scores",
+            rows,
+            rows,
+            [gradients],
+            trainer={"loss_modifiers": Weighing("sequence_scoring")},
+            **sizes,
+        )
+        trainer.train()
+        results.append((gradients.steps[0], logs_of(trainer)[0]))
+    model = test_head_trainer.make_model("scores").train()
+    batch = trainer.data_collator(rows)
+    targets = batch.pop("labels")
+    predictions = model(**batch).logits.squeeze(-1)
+    row_loss = (predictions - targets).square()
+    loss = (row_loss * (1 + targets + predictions)).mean()
+    loss.backward()
+    for gradients, log in results:
+        assert_equal_weights({name: p.grad for name, p in model.named_parameters()}, gradients, tolerance=1e-5)
+        assert log["loss"] == pytest.approx(loss.item(), abs=1e-5)
+        assert log["mse"] == pytest.approx(row_loss.mean().item(), abs=1e-5)
+        assert log["weighing/weight"] == pytest.approx((1 + targets + predictions).mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "task"), [("scores", "language_model"), ("hard", "sequence_scoring")])
+def test_modifiers_of_another_loss_are_refused(tmp_path, kind, task):
+    with pytest.raises(ValueError, match=f"`loss_modifiers` must be of the loss that .* trains, got some of {task}: "):
+        test_head_trainer.make_trainer(
+            tmp_path, kind, test_head_trainer.make_rows(2), trainer={"loss_modifiers": Weighing(task)}
+        )
+
+
+def test_modifiers_of_scores_are_refused_for_a_language_model(tmp_path):
+    with pytest.raises(ValueError, match="CriticTrainer trains, got some of sequence_scoring: take some of language_"):
+        test_trainer.make_trainer(tmp_path, make_model(), make_rows(2), loss_modifiers=Weighing("sequence_scoring"))
+
+
+# ---- streams ----
+
+
+def make_stream(kind, rows):
+    if kind == "torch":
+
+        class Rows(torch.utils.data.IterableDataset):
+            def __iter__(self):
+                return iter(rows)
+
+        return Rows()
+    return datasets.Dataset.from_list(rows).to_iterable_dataset(num_shards=3)
+
+
+def train_on_stream(folder, kind="datasets", workers=0, resume=None, **arguments):
+    model = make_model(seed=1 if resume else 0)
+    stream = make_stream(kind, make_rows(10, lengths=(3, 14)))
+    arguments = {"max_steps": 5, "per_device_train_batch_size": 4, "dataloader_num_workers": workers, **arguments}
+    trainer = test_trainer.make_trainer(folder, model, stream, **arguments)
+    trainer.train(resume_from_checkpoint=resume)
+    return weights(trainer.model)
+
+
+def test_a_stream_trains_alike_on_any_number_of_workers_past_its_end(tmp_path):
+    alone = train_on_stream(tmp_path)
+    for kind, workers in (("torch", 0), ("datasets", 2), ("torch", 2)):
+        assert_equal_weights(alone, train_on_stream(tmp_path, kind, workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("step", [2, 4], ids=["in the first epoch", "later"])
+def test_a_resumed_stream_goes_on_where_it_stood(tmp_path, workers, step):
+    saving = {"save_strategy": "steps", "save_steps": 2, "gradient_accumulation_steps": 2}
+    whole = train_on_stream(tmp_path, workers=workers, **saving)
+    resumed = train_on_stream(tmp_path, workers=workers, resume=str(tmp_path / f"checkpoint-{step}"), **saving)
+    assert_equal_weights(whole, resumed)
+
+
+def test_a_stream_can_be_evaluated_and_heads_take_streams_too(tmp_path):
+    rows = test_head_trainer.rows_of("hard", test_head_trainer.make_rows(10))
+    metrics = []
+    for given in (rows, make_stream("datasets", rows)):
+        trainer = test_head_trainer.make_trainer(tmp_path, "hard", test_head_trainer.make_rows(2))
+        trainer.train_dataset = given
+        trainer.train()
+        metrics.append(trainer.evaluate(given))
+    for name in ("eval_loss", "eval_accuracy", "eval_balanced_accuracy"):
+        assert metrics[0][name] == pytest.approx(metrics[1][name], abs=1e-6)
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from critic_gpt.scripts import leave_together
+from test_base_trainer import make_stream
+from test_trainer import make_model, make_rows, make_trainer
+folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+trainer = make_trainer(
+    folder, make_model(), make_stream(kind, make_rows(10, lengths=(3, 14))), evaluation=True, max_steps=4,
+    per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, optim="sgd", learning_rate=0.1,
+    dataloader_num_workers=2,
+)
+assert trainer.accelerator.num_processes == world
+trainer.train()
+if trainer.is_world_process_zero():
+    torch.save(trainer.model.state_dict(), folder / "weights.pt")
+leave_together()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["datasets", "torch"])
+def test_two_processes_read_a_stream_like_one(tmp_path, kind):
+    one, two = (launch_script(SCRIPT, tmp_path / str(world), world, kind) / "weights.pt" for world in (1, 2))
+    assert_equal_weights(torch.load(one), torch.load(two), tolerance=1e-5)

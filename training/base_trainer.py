@@ -1,0 +1,263 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What the trainers share: numbers that do not depend on the split into micro-batches and processes, a trunk that may
+be unfrozen in the middle of a run, and checkpoints that are whole or not there.
+"""
+
+from typing import Any
+
+import datasets
+import torch
+from accelerate.utils import DistributedType
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput, has_length
+
+from critic_gpt.training.arguments import CriticTrainingArguments
+from critic_gpt.training.callbacks import SetEpochCallback, UnfreezeCallback
+from critic_gpt.training.checkpoints import staged_folder
+from critic_gpt.training.data import IdentifiedStream
+from critic_gpt.training.modifiers import LossModifiers
+
+
+def check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> None:
+    """Refuses what would fail later or train something else than was meant."""
+    if not isinstance(args, CriticTrainingArguments):
+        raise ValueError(
+            f"`args` must be CriticTrainingArguments, got {type(args).__name__}: it has fields of its own, such as "
+            "`critic_warmup_end`."
+        )
+    for name in ("train_dataset", "eval_dataset"):
+        given = kwargs.get(name)
+        for dataset in given.values() if isinstance(given, dict) else [given]:
+            if has_length(dataset) and len(dataset) == 0:
+                raise ValueError(f"`{name}` must hold at least one example, got none: check the prepared data.")
+    if data_collator is None and tokenizer is None:
+        raise ValueError("`processing_class` or `data_collator` must be given, got neither: pass the tokenizer.")
+
+
+def is_stream(dataset) -> bool:
+    """Whether a dataset can only be read from its beginning."""
+    return isinstance(dataset, (datasets.IterableDataset, torch.utils.data.IterableDataset))
+
+
+class ExactTrainer(Trainer):
+    """
+    The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what is summed and by
+    what it is divided: `_get_num_items_in_batch` and `compute_loss` for training, `_evaluation_rows` and
+    `_evaluation_metrics` for evaluation.
+    """
+
+    # `compute_loss` divides by sums over the whole accumulated batch of all processes itself.
+    loss_is_scaled_for_ga = True
+
+    # The task whose loss modifiers this trainer takes, if any.
+    modified_task: str | None = None
+
+    def __init__(self, *args, loss_modifiers: LossModifiers | None = None, **kwargs):
+        self._check_modifiers(loss_modifiers)
+        # Before the parent's: it may create the optimizer.
+        self._late_parameters: list[nn.Parameter] = []
+        super().__init__(*args, **kwargs)
+        self.loss_modifiers = None if loss_modifiers is None else loss_modifiers.to(self.args.device)
+        # Sums of numerators and denominators since the last log, kept on the device.
+        self._sums: dict[str, torch.Tensor] = {}
+        self.add_callback(SetEpochCallback())
+
+    @property
+    def _unwrapped(self):
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    @property
+    def _config(self):
+        return self._unwrapped.config
+
+    # ---- streams ----
+
+    def _get_dataloader(self, dataset, description, batch_size, *args, is_training: bool = False, **kwargs):
+        """
+        As the parent's. A stream comes in the same batches on any number of workers and processes, and in training
+        without an end, so that a resumed run skips what it has seen whatever the epoch.
+        """
+        if not is_stream(dataset) or isinstance(dataset, IdentifiedStream):
+            return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
+        settings = self.accelerator.dataloader_config
+        asked = settings.dispatch_batches
+        if is_training and not asked:
+            # Every process reads the stream and takes its part: rows may differ in length, which batches that one
+            # process hands out may not.
+            settings.dispatch_batches = False
+            num_processes = 1 if settings.split_batches else self.accelerator.num_processes
+            dataset = IdentifiedStream(dataset, batch_size, num_processes, repeat=True)
+        else:
+            dataset = IdentifiedStream(dataset, batch_size, repeat=is_training)
+        try:
+            return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
+        finally:
+            settings.dispatch_batches = asked
+
+    # ---- loss modifiers ----
+
+    def _check_modifiers(self, modifiers: LossModifiers | None) -> None:
+        if modifiers is None or modifiers.task == self.modified_task:
+            return
+        way_out = "leave them out" if self.modified_task is None else f"take some of {self.modified_task}"
+        raise ValueError(
+            f"`loss_modifiers` must be of the loss that {type(self).__name__} trains, got some of {modifiers.task}: "
+            f"{way_out}."
+        )
+
+    def _modifies(self, model: nn.Module) -> bool:
+        """Whether losses are modified now: in training alone, so that evaluations can be compared."""
+        return model.training and self.loss_modifiers is not None and self.loss_modifiers.enabled
+
+    # ---- a trunk that is unfrozen later ----
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """
+        As the parent's. With an [`UnfreezeCallback`] the frozen parameters are in it from the start, in groups of
+        their own with their own learning rate, so that a checkpoint from before the unfreezing fits a run after it. A
+        parameter without a gradient is passed over by optimizers, weight decay included.
+        """
+        unfreezing = [one for one in self.callback_handler.callbacks if isinstance(one, UnfreezeCallback)]
+        if self.optimizer is not None or not unfreezing:
+            return super().create_optimizer(model)
+        self._check_unfreezing(unfreezing)
+        opt_model = self.model if model is None else model
+        trunk = {id(parameter) for parameter in self.model.base_model.parameters()}
+        late = {
+            name: parameter
+            for name, parameter in opt_model.named_parameters()
+            if id(parameter) in trunk and not parameter.requires_grad
+        }
+        if not late:
+            raise ValueError(
+                "`UnfreezeCallback` must be given with a frozen trunk, got one that is trained already: call "
+                "`model.freeze_trunk()` first."
+            )
+        optimizer = super().create_optimizer(model)
+        decayed = set(self.get_decay_parameter_names(opt_model))
+        learning_rate = self.args.learning_rate * unfreezing[0].lr_multiplier
+        for names, weight_decay in ((decayed & set(late), self.args.weight_decay), (set(late) - decayed, 0.0)):
+            group = [parameter for name, parameter in late.items() if name in names]
+            optimizer.add_param_group({"params": group, "lr": learning_rate, "weight_decay": weight_decay})
+        self._late_parameters = list(late.values())
+        return optimizer
+
+    def _check_unfreezing(self, callbacks: list[UnfreezeCallback]) -> None:
+        if len(callbacks) > 1:
+            raise ValueError(f"`callbacks` must hold one UnfreezeCallback at most, got {len(callbacks)}: keep one.")
+        kind = self.accelerator.distributed_type
+        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED) or self.is_distributed_loading_by_transformers:
+            raise ValueError(
+                f"`unfreeze_step` must be left out with sharded parameters, got it with {kind.value}: what is trained "
+                "is settled there when the model is sharded, so train in two runs, or with DDP."
+            )
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """As the parent's; gradients of parameters that were frozen when DDP wrapped the model are averaged here."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        # DDP knows only parameters that were trained at its making. Like its own averaging, this comes once for all
+        # the micro-batches of a step, before the clipping.
+        if self._late_parameters and self.accelerator.num_processes > 1 and self.accelerator.sync_gradients:
+            self._average_late_gradients()
+        return loss
+
+    def _average_late_gradients(self) -> None:
+        trained = [parameter for parameter in self._late_parameters if parameter.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:  # no part in this process's loss
+                parameter.grad = torch.zeros_like(parameter)
+        handles = [torch.distributed.all_reduce(parameter.grad, async_op=True) for parameter in trained]
+        for parameter, handle in zip(trained, handles, strict=True):
+            handle.wait()
+            parameter.grad.div_(self.accelerator.num_processes)
+
+    # ---- checkpoints ----
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """As the parent's, but an interruption leaves no half-written file."""
+        output_dir = output_dir if output_dir is not None else self.args.output_dir
+        with staged_folder(output_dir, writer=self.args.should_save) as staging:
+            super()._save(staging, state_dict)
+
+    def _issue_warnings_after_load(self, load_result) -> None:
+        """As the parent's; a tied weight is in the checkpoint under its other name."""
+        tied = self.model.all_tied_weights_keys
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
+    # ---- logs ----
+
+    def _add_to_logs(self, pairs: dict[str, torch.Tensor]) -> None:
+        """Adds (numerator, denominator) pairs, each of shape (2,), to the means of the next log."""
+        for name, pair in pairs.items():
+            self._sums[name] = self._sums.get(name, 0) + pair
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the means over all steps since the last log to training logs."""
+        if "loss" in logs and self._sums:
+            for name in sorted(self._sums):
+                total, count = self.accelerator.gather(self._sums[name][None]).sum(dim=0).tolist()
+                logs[name] = total / max(count, 1.0)
+            self._sums.clear()
+        elif "train_loss" in logs:
+            self._sums.clear()
+        super().log(logs, start_time)
+
+    # ---- evaluation ----
+
+    def _evaluation_rows(
+        self, model: nn.Module, batch: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """
+        Of a batch: by name, terms (B, K) that are summed over all rows; and values (B, N, K + 1) that are kept where
+        the last of them is not 0.
+        """
+        raise NotImplementedError
+
+    def _evaluation_metrics(self, sums: dict[str, torch.Tensor], kept: torch.Tensor | None) -> dict[str, float]:
+        """The metrics, of the sums (K,) in float64 and of the kept values (M, K) of the whole set, on the CPU."""
+        raise NotImplementedError
+
+    def evaluation_loop(
+        self,
+        dataloader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """
+        Metrics of the whole evaluation set, made of sums over its rows: the same numbers on any number of processes
+        and for any batch size. With `compute_metrics` the parent's loop runs, which gathers logits.
+        """
+        if self.compute_metrics is not None:
+            return super().evaluation_loop(
+                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+            )
+        model = self._wrap_model(self.model, training=False)
+        if len(self.accelerator._models) == 0 and model is self.model:
+            # Evaluation before any training: autocast and compilation as in training.
+            model = self.accelerator.prepare_model(model, evaluation_mode=True)
+        model.eval()
+        self.callback_handler.eval_dataloader = dataloader
+        sums: dict[str, torch.Tensor] = {}
+        kept: list[torch.Tensor] = []
+        num_samples = 0
+        for batch in dataloader:
+            batch = self._prepare_inputs(batch)
+            here = torch.ones(len(batch["input_ids"]), device=self.args.device)
+            num_samples += len(self.accelerator.gather_for_metrics(here))
+            with torch.no_grad(), self.compute_loss_context_manager():
+                terms, values = self._evaluation_rows(model, batch)
+            for name, rows in terms.items():
+                rows = self.accelerator.gather_for_metrics(rows)
+                sums[name] = sums.get(name, 0) + rows.double().sum(dim=0)
+            if values is not None:
+                # Rows of other processes may be longer; what is added says of itself that it does not count.
+                values = self.accelerator.gather_for_metrics(self.accelerator.pad_across_processes(values, dim=1))
+                kept.append(values[values[..., -1] != 0][:, :-1].cpu())
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        metrics = self._evaluation_metrics(sums, torch.cat(kept) if kept else None)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)

@@ -1,0 +1,66 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What the modifiers of both tasks share."""
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from transformers import PreTrainedModel
+
+
+EPSILON = 1e-8
+
+# `{name: (sum, count)}`, scalars on the device: means of them can be taken over steps and processes.
+Metrics = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+# What a field may be given as, by its declared type, and how that is called.
+_ACCEPTED = {int: (int, "a whole number"), float: ((int, float), "a finite number")}
+_ACCEPTED_MODEL = ((str, os.PathLike, PreTrainedModel), "a path or hub name, or a loaded model")
+
+
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """At least float32, whatever the model computes in."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def mean_over(values: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A sum over the places that count, and their number."""
+    where = where.to(values.dtype)
+    return (values.detach() * where).sum(), where.sum()
+
+
+def scalar(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """One value of a micro-batch."""
+    return value.detach(), torch.ones_like(value)
+
+
+@dataclass(frozen=True)
+class LossModifier:
+    """One modifier: a name in files, the task whose loss it modifies, and validated fields."""
+
+    name: ClassVar[str]
+    task: ClassVar[str] = "language_model"
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            accepted, words = _ACCEPTED.get(field.type, _ACCEPTED_MODEL)
+            value: Any = getattr(self, field.name)
+            valid = isinstance(value, accepted) and not isinstance(value, bool)
+            self._check(field.name, valid and not (isinstance(value, float) and not math.isfinite(value)), words)
+
+    def _check(self, field: str, valid: bool, rule: str) -> None:
+        if not valid:
+            raise ValueError(
+                f"`{field}` of {self.name} must be {rule}, got {getattr(self, field)!r}: correct it, or leave it out."
+            )
+
+    def _check_range(self) -> None:
+        self._check("min_weight", self.min_weight > 0, "above 0")
+        self._check("max_weight", self.max_weight >= self.min_weight, f"at least min_weight = {self.min_weight}")
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves what the modifier holds; most hold nothing."""
