@@ -1,0 +1,150 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Looks at a model and its data: samples, masks, the critic's verdict, denoising by hand.
+
+    python scripts/explore.py --model runs/demo/model --data_dir runs/demo/data
+    python scripts/explore.py --model runs/demo/model --data_dir runs/demo/data --web
+    python scripts/explore.py --model runs/demo/model --data_dir runs/demo/data --view critic --index 3 --json
+
+Without --view commands are read, one a line: `help` lists them. --web opens a page on this machine instead, --view
+shows one view and ends, with --json as data. Masks are those of scripts/evaluate.py, unless --seed or --mask_rate
+says otherwise.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from rich.console import Console
+from transformers import AutoTokenizer
+
+from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
+from critic_gpt.explorer import (
+    Explorer,
+    corrupted_view,
+    critic_view,
+    generation_view,
+    sample_view,
+    start_from_sample,
+    start_from_text,
+    text_view,
+    view_data,
+)
+from critic_gpt.explorer.terminal import TerminalSession, draw
+from critic_gpt.generation_configuration_critic_gpt import REMASKING
+from critic_gpt.scripts import load_model, one_line, run_as_program
+from critic_gpt.tasks import load_prepared
+
+
+VIEWS = ("sample", "corrupted", "critic", "generate", "text")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder or hub name of a model")
+    parser.add_argument("--data_dir", help="folder of prepared data; without it only texts can be looked at")
+    parser.add_argument("--split", default="validation")
+    parser.add_argument("--index", type=int, default=0, help="which sample, counted from 0")
+    parser.add_argument("--mask_rate", type=float, help="share of masks in (0, 1]; drawn as in evaluation by default")
+    parser.add_argument("--seed", type=int, default=1, help="of masks and draws")
+    parser.add_argument("--threshold", type=float, default=0.5, help="P(wrong) above which a token is flagged")
+    parser.add_argument("--critic_regime", choices=CRITIC_REGIMES, help="how many masks the critic sees filled")
+    parser.add_argument("--view", choices=VIEWS, help="show this one and end")
+    parser.add_argument("--json", action="store_true", help="print the data of the view")
+    parser.add_argument("--text", help="for the views text and generate: what to look at; [MASK] is a hole")
+    parser.add_argument("--remasking", choices=REMASKING, help="for the view generate")
+    parser.add_argument("--num_steps", type=int, help="for the view generate")
+    parser.add_argument("--web", action="store_true", help="open a page instead of reading commands")
+    parser.add_argument("--host", default="127.0.0.1", help="address the page is served at")
+    parser.add_argument("--port", type=int, default=7860, help="0 takes any that is free")
+    return parser
+
+
+def load_explorer(model: str, data_dir: str | None = None, critic_regime: str | None = None) -> Explorer:
+    """
+    Loads what is to be explored.
+
+    Args:
+        model (`str`): Folder or hub name of a model.
+        data_dir (`str`, *optional*): Folder of prepared data, whose tokenizer is then used.
+        critic_regime (`str`, *optional*): As for [`Explorer`].
+
+    Returns:
+        [`Explorer`].
+    """
+    if data_dir is not None:
+        splits, tokenizer, task = load_prepared(data_dir)
+        loaded = load_model("model", model, tokenizer, task.sequence_length)
+        return Explorer(loaded, tokenizer, splits, task, critic_regime)
+    loaded = load_model("model", model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"`model` must have its tokenizer beside it where no data are given, got {model!r} without "
+            f"({one_line(error)}): pass --data_dir."
+        ) from error
+    return Explorer(loaded, tokenizer, critic_regime=critic_regime)
+
+
+def one_view(explorer: Explorer, args: argparse.Namespace) -> Any:
+    """The view that the flags ask for."""
+    place = (args.index, args.split)
+    if args.view == "sample":
+        return sample_view(explorer, *place)
+    if args.view == "corrupted":
+        return corrupted_view(explorer, *place, args.mask_rate, args.seed)
+    if args.view == "critic":
+        return critic_view(explorer, *place, args.mask_rate, args.seed, args.threshold)
+    if args.view == "text":
+        if args.text is None:
+            raise ValueError("`text` must be given for the view text, got none: write --text.")
+        return text_view(explorer, args.text, args.threshold)
+    if args.text is None:
+        state = start_from_sample(explorer, *place, args.mask_rate, args.seed)
+    else:
+        state = start_from_text(explorer, args.text, args.seed)
+    given = {"remasking": args.remasking, "num_steps": args.num_steps}
+    options = {name: value for name, value in given.items() if value is not None}
+    return generation_view(explorer, state, args.threshold, **options)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses flags that exclude each other or would go unheard."""
+    if args.json and args.view is None:
+        raise ValueError("`json` must go with a view to print, got none: add --view, or type json in a session.")
+    if args.web and args.view is not None:
+        raise ValueError(f"`web` must stand without --view, got {args.view!r}: drop one of the two.")
+    if args.text is not None and args.view not in ("text", "generate"):
+        raise ValueError(f"`text` is for the views text and generate, got it with {args.view}: name one by --view.")
+    for name in ("remasking", "num_steps"):
+        if getattr(args, name) is not None and args.view != "generate":
+            raise ValueError(f"`{name}` is for --view generate, got {getattr(args, name)!r}: add it, or type gen.")
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Explores; returns the view, if one was asked for."""
+    args = build_parser().parse_args(argv)
+    check(args)
+    if args.web:
+        # Here, since the page needs a package that the rest does without; said before the model loads.
+        from critic_gpt.explorer.web import serve
+    explorer = load_explorer(args.model, args.data_dir, args.critic_regime)
+    begin = {name: getattr(args, name) for name in ("split", "index", "mask_rate", "seed", "threshold")}
+    if args.web:
+        serve(explorer, host=args.host, port=args.port, **begin)
+        return None
+    if args.view is None:
+        TerminalSession(explorer, **begin).run()
+        return None
+    view = one_view(explorer, args)
+    if args.json:
+        print(json.dumps(view_data(view), allow_nan=False))
+    else:
+        draw(view, Console())
+    return view
+
+
+if __name__ == "__main__":
+    run_as_program(main, "explore")
