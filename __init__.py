@@ -27,13 +27,17 @@ from critic_gpt.modeling_critic_gpt import (
 from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline
 from critic_gpt.remasking_critic_gpt import apply_remasking_step
 from critic_gpt.training.arguments import CriticTrainingArguments
+from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
+from critic_gpt.training.modifiers import LossModifiers
 from critic_gpt.training.trainer import CriticTrainer
 
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClassificationTrainer",
     "CriticCalibration",
     "CriticDiffusionPipeline",
     "CriticGPTConfig",
@@ -45,6 +49,9 @@ __all__ = [
     "CriticTrainer",
     "CriticTrainingArguments",
     "DataCollatorForMaskedDiffusion",
+    "LossModifiers",
+    "ScoringTrainer",
+    "UnfreezeCallback",
     "apply_remasking_step",
     "build_critic_artifacts_from_logits",
 ]

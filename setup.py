@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(encoding="utf-8")).group(1)
 
 VIZ = ["matplotlib>=3.8"]
+WEB = ["gradio>=6.0"]
 
 
 class BuildPackage(build_py):
@@ -34,10 +35,12 @@ setup(
     packages=[
         "critic_gpt",
         "critic_gpt.evaluation",
+        "critic_gpt.explorer",
         "critic_gpt.pipelines",
         "critic_gpt.scripts",
         "critic_gpt.tasks",
         "critic_gpt.training",
+        "critic_gpt.training.modifiers",
     ],
     install_requires=[
         "torch>=2.8",
@@ -49,10 +52,13 @@ setup(
         "huggingface_hub>=1.0",
         "tokenizers>=0.22",
         "filelock>=3.12",
+        "pyyaml>=6.0",
+        "rich>=13.0",
         "tqdm>=4.60",
     ],
     extras_require={
         "viz": VIZ,
-        "dev": [*VIZ, "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.12", "scikit-learn>=1.5"],
+        "web": WEB,
+        "dev": [*VIZ, *WEB, "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.12", "scikit-learn>=1.5"],
     },
 )
