@@ -528,6 +528,13 @@ def test_the_judge_is_frozen_in_evaluation_mode_and_never_sees_a_mask(scorer):
     assert not isinstance(modifiers, torch.nn.Module), "or a model could save or train it"
 
 
+def test_a_judge_goes_to_the_device_it_is_sent_to(scorer):
+    judge = CriticGPTForSequenceClassification(scorer.config)
+    modifiers = LossModifiers([EntropyWeight(), JudgeWeight(model=judge)])
+    assert modifiers.to("meta") is modifiers
+    assert {parameter.device.type for parameter in judge.parameters()} == {"meta"}
+
+
 # ---- the master switch and files ----
 
 
@@ -567,6 +574,7 @@ def test_yaml_json_and_dictionaries_give_the_same_and_come_back(tmp_path, scorer
     scorer.save_pretrained(tmp_path / "judge")
     entry = {"name": "judge_weight", "model": str(tmp_path / "judge"), "ramp_end": 5}
     judged = LossModifiers.from_dict({"modifiers": [entry]})
+    assert LossModifiers([JudgeWeight(tmp_path / "judge", ramp_end=5)]).to_dict() == judged.to_dict()
     again = LossModifiers.from_dict(judged.to_dict())
     assert again.to_dict() == judged.to_dict()
     losses = [one.modify_token_loss(token_batch(), step=9)[0] for one in (judged, again)]
