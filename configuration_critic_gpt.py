@@ -23,11 +23,16 @@ _LEGACY_VALUES = {
     },
 }
 # Older keys whose job is done by the choice of the model class.
-_LEGACY_MODES = {
+LEGACY_MODES = {
     "language_model": "CriticGPTForMaskedLM",
     "token_classifier": "CriticGPTForTokenClassification",
     "sequence_scorer": "CriticGPTForSequenceClassification",
 }
+
+
+def legacy_mode(value: object) -> str:
+    """The older key `mode` as a key of `LEGACY_MODES`, if it is one: also of an enumeration written as text."""
+    return str(value).lower().rsplit(".", 1)[-1]
 
 
 @strict
@@ -162,12 +167,12 @@ class CriticGPTConfig(PreTrainedConfig):
         if kwargs.pop("binary_classification", False):
             num_labels = 2
         if "mode" in kwargs:
-            mode = str(kwargs.pop("mode")).lower().rsplit(".", 1)[-1]
+            mode = legacy_mode(kwargs.pop("mode"))
             if mode == "sequence_scorer":
                 num_labels = 1  # one score, whatever the unused count of token classes says
             logger.warning(
                 f"`mode={mode}` of an older configuration is decided by the model class now: "
-                f"load it with `{_LEGACY_MODES.get(mode, 'one of ' + ', '.join(_LEGACY_MODES.values()))}`."
+                f"load it with `{LEGACY_MODES.get(mode, 'one of ' + ', '.join(LEGACY_MODES.values()))}`."
             )
         if num_labels is not None:
             kwargs.setdefault("num_labels", num_labels)

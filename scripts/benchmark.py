@@ -1,0 +1,269 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Times the forward pass, training steps and generation, alone or against another checkout of the package.
+
+    python scripts/benchmark.py --output runs/benchmark.json
+    git worktree add /tmp/base COMMIT && python scripts/benchmark.py --baseline /tmp/base --output runs/benchmark.json
+
+With --baseline both packages are measured in the same run, in two processes that stay alive, one after the other in
+turns (A B A B ...), so that whatever else the machine does meets both alike. Quoted are medians with the quartiles
+around them, their ratio, and the ratios of neighbouring pairs: their median, quartiles, and an interval that holds
+their true median in at least 95 of 100 runs whatever the distribution (order statistics). Where 1 lies inside of it,
+no difference was shown. Pointed at this checkout itself, --baseline shows how far the machine's noise alone goes.
+
+Cases: `forward` (no gradients), `train_step` and `train_step_critic` (forward, backward, AdamW; without and with a
+critic), `generate` and `generate_critic` (by forward pass; without and with re-masking by the critic).
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+import critic_gpt
+from critic_gpt.scripts import benchmark_worker, check_at_least, run_as_program, write_json
+
+
+SHAPE = {
+    "vocab_size": 1024,
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "sequence_length": 128,
+    "batch_size": 8,
+    "num_steps": 16,
+}
+LEAST_REPEATS = 10
+UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
+CONFIDENCE = 0.95
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--baseline", help="root of another checkout of this package, measured alternately")
+    parser.add_argument("--output", help="JSON file to write, every single measurement included")
+    parser.add_argument("--cases", nargs="+", choices=benchmark_worker.Workloads.CASES, help="default: all")
+    parser.add_argument("--repeats", type=int, default=30, help=f"timed repeats a case, at least {LEAST_REPEATS}")
+    parser.add_argument("--warmup", type=int, default=3, help="untimed repeats before them")
+    parser.add_argument("--min_seconds", type=float, default=0.2, help="least length of a repeat")
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="of each process; they take turns"
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="bfloat16 by autocast")
+    for name, value in SHAPE.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuses before the work what would fail in it."""
+    check_at_least(LEAST_REPEATS, repeats=args.repeats)
+    check_at_least(1, warmup=args.warmup, threads=args.threads)
+    check_at_least(1, **{name: getattr(args, name) for name in SHAPE if name != "vocab_size"})
+    check_at_least(3, vocab_size=args.vocab_size)
+    if not 0.0 <= args.min_seconds < math.inf:
+        raise ValueError(f"`min_seconds` must be a finite number of at least 0, got {args.min_seconds}: 0.2 is usual.")
+    if args.baseline is not None and not Path(args.baseline, "modeling_critic_gpt.py").is_file():
+        raise ValueError(
+            f"`baseline` must be the root of a checkout of this package, got {args.baseline!r}: make one with "
+            "git worktree add."
+        )
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("`device` must be one that torch finds, got cuda without a GPU: use cpu.")
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Measuring
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """One process with the package of one folder; idle, it waits for its next line and takes no processor."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        command = [sys.executable, "-P", benchmark_worker.__file__, str(folder), json.dumps(settings)]
+        # Threads that are done would otherwise spin for a while, on the other process's time.
+        environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._folder = folder
+        self.about = self._answer()
+
+    def measure(self, case: str, iterations: int) -> dict[str, float]:
+        """Seconds and CPU seconds a unit, over so many iterations."""
+        print(json.dumps({"case": case, "iterations": iterations}), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process that measures {self._folder} ended; its error stands above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Lets the process end, and waits for it."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def measure_alternately(workers: dict[str, Worker], case: str, args: argparse.Namespace) -> dict[str, list]:
+    """
+    Warms up, settles the number of iterations a repeat, and measures in turns.
+
+    Returns:
+        `dict`: for each worker its answers, in the order of time; the one at index i of each belongs to one pair.
+    """
+    warm = [worker.measure(case, 1) for _ in range(args.warmup) for worker in workers.values()]
+    fastest = min(answer["total"] for answer in warm)
+    # The same number for all.
+    iterations = max(1, math.ceil(args.min_seconds / fastest))
+    answers = {name: [] for name in workers}
+    for _ in range(args.repeats):
+        for name, worker in workers.items():
+            answers[name].append(worker.measure(case, iterations))
+    return {**answers, "iterations": iterations, "first": warm[: len(workers)]}
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Figures
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, quartiles, their distance, and the values themselves."""
+    q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
+    return {"median": median, "q1": q1, "q3": q3, "iqr": q3 - q1, "samples": list(values)}
+
+
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """
+    The narrowest pair of symmetric order statistics that holds the median of the distribution with a probability of
+    at least 0.95; no assumption about the distribution (sign test).
+    """
+    ordered, num = sorted(values), len(values)
+    rank, below = 0, 0.0
+    while below + math.comb(num, rank) / 2**num <= (1 - CONFIDENCE) / 2:
+        below += math.comb(num, rank) / 2**num
+        rank += 1
+    if rank == 0:
+        raise ValueError(f"`values` must be at least 6 for such an interval, got {num}: repeat more often.")
+    return ordered[rank - 1], ordered[num - rank]
+
+
+def compare(current: list[float], baseline: list[float]) -> dict[str, Any]:
+    """Ratios of the present package to the baseline, above 1 = slower."""
+    pairs = spread([ours / theirs for ours, theirs in zip(current, baseline, strict=True)])
+    low, high = median_interval(pairs["samples"])
+    return {
+        "ratio_of_medians": float(np.median(current) / np.median(baseline)),
+        "paired": {**pairs, "interval": [low, high]},
+        "verdict": "no difference shown" if low <= 1.0 <= high else "slower" if low > 1.0 else "faster",
+    }
+
+
+def figures(case: str, answers: dict[str, list], names: list[str]) -> dict[str, Any]:
+    """Everything about one case."""
+    entry = {"unit": f"seconds a {UNITS.get(case, 'forward pass')}", "iterations": answers["iterations"]}
+    for name in names:
+        seconds = spread([answer["seconds"] for answer in answers[name]])
+        entry[name] = {**seconds, "cpu_median": float(np.median([answer["cpu_seconds"] for answer in answers[name]]))}
+    if len(names) == 2:
+        entry.update(compare(*(entry[name]["samples"] for name in names)))
+        checks = [answer["check"] for answer in answers["first"]]
+        entry["same_result"] = math.isclose(*checks, rel_tol=1e-4, abs_tol=1e-4)
+    return entry
+
+
+def describe(case: str, entry: dict[str, Any]) -> str:
+    """One case on a line or two."""
+
+    def times(name: str) -> str:
+        return f"{1e3 * entry[name]['median']:.3f} ms (IQR {1e3 * entry[name]['iqr']:.3f})"
+
+    text = f"{case:18} {times('current')} a {entry['unit'].removeprefix('seconds a ')}"
+    if "baseline" not in entry:
+        return text
+    paired = entry["paired"]
+    low, high = paired["interval"]
+    text += f"; baseline {times('baseline')}\n{'':18} ratio of medians {entry['ratio_of_medians']:.3f}, of pairs "
+    text += f"{paired['median']:.3f} (IQR {paired['iqr']:.3f}, 95 % interval {low:.3f} to {high:.3f}): "
+    text += entry["verdict"]
+    return text if entry["same_result"] else f"{text}; THE RESULTS DIFFER, so the work may not be the same"
+
+
+def checkout(folder: Path) -> dict[str, Any]:
+    """The commit of a folder and whether files differ from it; `None` where there is no git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+        except FileNotFoundError:
+            return None
+        return run.stdout.strip() if run.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "modified": None if status is None else bool(status)}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "processor": torch.backends.cpu.get_cpu_capability() + " " + platform.machine(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "system": platform.platform(),
+    }
+
+
+def load() -> list[float] | None:
+    """Processes that want a processor, over 1, 5 and 15 minutes; `None` where the system does not say."""
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Runs the benchmark; returns the document of --output."""
+    args = build_parser().parse_args(argv)
+    check_arguments(args)
+    names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
+    settings = {name: getattr(args, name) for name in names}
+    folders = {"current": Path(critic_gpt.__file__).resolve().parent}
+    if args.baseline is not None:
+        folders["baseline"] = Path(args.baseline).resolve()
+    document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}
+    workers: dict[str, Worker] = {}
+    try:
+        for name, folder in folders.items():
+            workers[name] = Worker(folder, settings)
+            document[name] = {**checkout(folder), "version": workers[name].about["version"]}
+        for case in args.cases or benchmark_worker.Workloads.CASES:
+            entry = figures(case, measure_alternately(workers, case, args), list(folders))
+            document["cases"][case] = entry
+            print(describe(case, entry), flush=True)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    document["load_after"] = load()
+    if args.output:
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.output, document)
+    return document
+
+
+if __name__ == "__main__":
+    run_as_program(main, "benchmark")

@@ -1,0 +1,211 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+One side of scripts/benchmark.py: a process that imports the package from a given folder, stays alive, and times what
+it is asked to. Both sides run this very file, so that nothing but the package differs.
+
+    python -P scripts/benchmark_worker.py FOLDER SETTINGS_AS_JSON
+
+It answers each line of JSON on stdin, such as `{"case": "forward", "iterations": 3}`, by one on stdout.
+"""
+
+import contextlib
+import gc
+import importlib.util
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+PAD, MASK = 0, 1
+
+
+def load_package(folder: str):
+    """
+    Imports `critic_gpt` from a folder, whatever is installed.
+
+    Args:
+        folder (`str`): Root of a checkout.
+
+    Raises:
+        `ImportError`: A part of the package came from somewhere else.
+    """
+    root = Path(folder).resolve()
+    spec = importlib.util.spec_from_file_location(
+        "critic_gpt", root / "__init__.py", submodule_search_locations=[str(root)]
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["critic_gpt"] = package
+    spec.loader.exec_module(package)
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name.split(".")[0] == "critic_gpt" and path is not None and root not in Path(path).resolve().parents:
+            raise ImportError(f"`{name}` must come from {root}, got {path}: uninstall the package there.")
+    return package
+
+
+class Workloads:
+    """
+    What can be timed. Each case is a method that makes a function of no arguments; one call of this is one iteration,
+    and gives the number of its units (steps, or forward passes) and a tensor that tells whether two sides compute the
+    same.
+
+    Args:
+        package: The imported package.
+        settings (`dict`): Shape, `batch_size`, `sequence_length`, `num_steps`, `dtype`, `device`.
+    """
+
+    CASES = ("forward", "train_step", "train_step_critic", "generate", "generate_critic")
+
+    def __init__(self, package, settings: dict[str, Any]):
+        self.package, self.settings = package, settings
+        self.device = torch.device(settings["device"])
+
+    def _model(self, critic: bool):
+        shape = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        torch.manual_seed(0)
+        model = self.package.CriticGPTForMaskedLM(
+            self.package.CriticGPTConfig(
+                **{name: self.settings[name] for name in shape},
+                max_position_embeddings=self.settings["sequence_length"],
+                pad_token_id=PAD,
+                mask_token_id=MASK,
+                add_critic_head=critic,
+            )
+        )
+        if critic:
+            torch.nn.init.normal_(model.critic_head.weight, std=0.02)
+            model.calibration = self.package.CriticCalibration([(i + 0.5) / 100 for i in range(100)])
+        return model.to(self.device)
+
+    def _batch(self) -> dict[str, torch.Tensor]:
+        """Half of each row masked, as at diffusion time one half; every mask filled for the critic."""
+        shape = (self.settings["batch_size"], self.settings["sequence_length"])
+        generator = torch.Generator().manual_seed(1)
+        clean = torch.randint(2, self.settings["vocab_size"], shape, generator=generator)
+        masked = torch.rand(shape, generator=generator) < 0.5
+        batch = {
+            "input_ids": clean.masked_fill(masked, MASK),
+            "attention_mask": torch.ones_like(clean),
+            "labels": clean.masked_fill(~masked, -100),
+            "loss_weights": 2.0 * masked,
+            "fill_mask": masked,
+            "fill_uniforms": torch.rand(shape, generator=generator),
+        }
+        return {name: value.to(self.device) for name, value in batch.items()}
+
+    def _precision(self):
+        if self.settings["dtype"] == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.settings["dtype"]))
+
+    def forward(self) -> Callable:
+        """Logits of a batch, without gradients."""
+        model, batch = self._model(critic=False).eval(), self._batch()
+
+        @torch.no_grad()
+        def once():
+            with self._precision():
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            return 1, logits
+
+        return once
+
+    def _train_step(self, critic: bool) -> Callable:
+        model, batch = self._model(critic).train(), self._batch()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        if not critic:
+            batch = {name: value for name, value in batch.items() if not name.startswith("fill")}
+
+        def once():
+            with self._precision():
+                loss = model(**batch).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            return 1, loss
+
+        return once
+
+    def train_step(self) -> Callable:
+        """Forward, backward and AdamW of a model without a critic."""
+        return self._train_step(critic=False)
+
+    def train_step_critic(self) -> Callable:
+        """The same with a critic: both passes."""
+        return self._train_step(critic=True)
+
+    def _generate(self, remasking: str) -> Callable:
+        model = self._model(critic=True).eval()
+        canvas = torch.full((self.settings["batch_size"], self.settings["sequence_length"]), MASK, device=self.device)
+        arguments = {"num_steps": self.settings["num_steps"], "remasking": remasking, "seed": 0, "temperature": 1.0}
+
+        def once():
+            with self._precision():
+                output = model.generate(canvas, return_error_probabilities=False, **arguments)
+            return output.forward_passes, output.sequences
+
+        return once
+
+    def generate(self) -> Callable:
+        """Sampling without re-masking, a forward pass each step."""
+        return self._generate("none")
+
+    def generate_critic(self) -> Callable:
+        """Sampling guided by the critic, a forward pass each step."""
+        return self._generate("critic")
+
+
+class Timer:
+    """Makes each workload once, at its first use, and times it."""
+
+    def __init__(self, workloads: Workloads):
+        self.workloads, self.made = workloads, {}
+
+    def measure(self, case: str, iterations: int) -> dict[str, float]:
+        """Seconds and CPU seconds a unit, over so many iterations; `check` is a number made of the last result."""
+        if case not in self.made:
+            self.made[case] = getattr(self.workloads, case)()
+        once = self.made[case]
+        units = 0
+        gc.collect()
+        gc.disable()
+        try:
+            self._wait()
+            begin, cpu = time.perf_counter(), time.process_time()
+            for _ in range(iterations):
+                done, result = once()
+                units += done
+            self._wait()
+            seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+        finally:
+            gc.enable()
+        check = float(result.detach().double().sum())
+        return {"seconds": seconds / units, "cpu_seconds": cpu / units, "total": seconds, "check": check}
+
+    def _wait(self) -> None:
+        if self.workloads.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    folder, settings = sys.argv[1], json.loads(sys.argv[2])
+    # Answers go where stdout was; whatever the package prints goes to stderr.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    torch.set_num_threads(settings["threads"])
+    package = load_package(folder)
+    timer = Timer(Workloads(package, settings))
+    print(json.dumps({"version": package.__version__, "torch": torch.__version__}), file=answers, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(timer.measure(**json.loads(line))), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

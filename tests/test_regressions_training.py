@@ -1,0 +1,140 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Mistakes about training, each made once somewhere: lost modifiers, shrunken losses, private seeds, idle heads."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from critic_gpt.training.modifiers import LossModifiers
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+import test_head_trainer
+from test_modifiers import reference, token_batch
+from test_regressions_files import ROOT, SOURCES
+from test_trainer import Gradients, logs_of, make_model, make_rows, make_trainer
+
+
+# ---- modifiers of which only the last had an effect ----
+
+
+def test_every_modifier_of_a_run_has_its_effect(tmp_path):
+    names = ["target_smoothing", "entropy", "mask_ratio_weight"]
+    modifiers = LossModifiers.from_dict({"modifiers": [{"name": name} for name in names]})
+    batch = token_batch()
+    whole, metrics = modifiers.modify_token_loss(batch, 0)
+    torch.testing.assert_close(whole, reference(batch, names))
+    for left_out in names:
+        rest = [name for name in names if name != left_out]
+        assert not torch.allclose(whole, reference(batch, rest)), f"{left_out} has no effect"
+    assert {name.split("/")[0] for name in metrics} == set(names)
+    trainer = make_trainer(tmp_path, make_model(), make_rows(4, lengths=(2, 14)), loss_modifiers=modifiers)
+    trainer.train()
+    (log,) = logs_of(trainer)
+    assert {name.split("/")[0] for name in log if "/" in name} == set(names)
+
+
+# ---- an evaluation loss divided by 1 + alpha ----
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 4.0])
+def test_the_evaluation_loss_is_the_sum_of_its_terms_divided_by_nothing(tmp_path, alpha):
+    rows = make_rows(5, lengths=(3, 14))
+    metrics = make_trainer(tmp_path, make_model(critic_alpha=alpha, correction_alpha=0.7), rows, rows).evaluate()
+    terms = [metrics[f"eval_{name}_loss"] for name in ("lm", "critic", "correction")]
+    assert min(terms) > 0
+    assert metrics["eval_loss"] == pytest.approx(terms[0] + alpha * terms[1] + 0.7 * terms[2], rel=1e-6)
+
+
+# ---- seeds made by hash(), which is another function in every process ----
+
+DIGEST = """
+import hashlib, sys, torch
+sys.path.insert(0, sys.argv[1])
+from test_trainer import LETTERS, make_model, make_rows, make_trainer
+from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.tasks import SudokuTask
+digest = hashlib.sha256()
+rows = make_rows(12, lengths=(3, 14))
+for masking in (None, "random", "bert", "span", "sticky"):
+    trainer = make_trainer(sys.argv[2], make_model(), rows, rows, masking=masking, seed=3)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        for batch in loader:
+            for name in sorted(batch):
+                digest.update(name.encode() + batch[name].numpy().tobytes())
+collator = DataCollatorForMaskedDiffusion(LETTERS, evaluation=True)
+digest.update(collator(rows)["input_ids"].numpy().tobytes())  # rows without ids
+digest.update(make_model().generate(max_new_tokens=8, num_steps=4, seed=5).sequences.numpy().tobytes())
+for grids in SudokuTask(4).sample_splits({"train": 20, "validation": 5, "test": 5}, seed=0).values():
+    digest.update(grids.tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_of_other_hash_seeds_draw_the_same(tmp_path):
+    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent), str(tmp_path)]
+    runs = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
+        for seed in ("1", "2")
+    ]
+    digests = [run.communicate()[0].strip() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert len(digests[0]) == 64 and digests[0] == digests[1]
+
+
+def test_nothing_but_a_hash_method_calls_the_hash_of_python():
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        own = {
+            id(node)
+            for method in ast.walk(tree)
+            if isinstance(method, ast.FunctionDef) and method.name == "__hash__"
+            for node in ast.walk(method)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "hash":
+                assert id(node) in own, f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+# ---- heads that took no part in a step, for whose gradient DDP waited ----
+
+STEPS = {
+    "both passes": ({}, {}),
+    "no weight of the critic yet": ({}, {"critic_warmup_start": 5, "critic_warmup_end": 9}),
+    "no second pass yet": ({"correction_alpha": 0.0}, {"critic_warmup_start": 5, "critic_warmup_end": 9}),
+    "no weight of the critic ever": ({"critic_alpha": 0.0}, {}),
+    "no second pass ever": ({"critic_alpha": 0.0, "correction_alpha": 0.0}, {}),
+    "no correction": ({"correction_alpha": 0.0}, {}),
+    "an untied head": ({"tie_word_embeddings": False}, {}),
+    "learnt positions": ({"position_embedding_type": "absolute", "use_bias": True}, {}),
+    "no critic": ({"add_critic_head": False}, {}),
+}
+
+
+@pytest.mark.parametrize("judged", [True, False], ids=["judged", "nothing-judged"])
+@pytest.mark.parametrize("case", STEPS)
+def test_every_parameter_gets_a_gradient_in_every_step(tmp_path, case, judged):
+    fields, arguments = STEPS[case]
+    model, gradients = make_model(**fields), Gradients()  # which needs a gradient of every parameter
+    rows = make_rows(8)
+    if not judged:
+        rows = [{**row, "protected_mask": [1] * len(row["input_ids"])} for row in rows]
+    make_trainer(tmp_path, model, rows, callbacks=[gradients], max_steps=2, **arguments).train()
+    assert [set(step) for step in gradients.steps] == [{name for name, _ in model.named_parameters()}] * 2
+
+
+@pytest.mark.parametrize("kind", test_head_trainer.KINDS)
+@pytest.mark.parametrize("labelled", [True, False], ids=["labelled", "unlabelled"])
+def test_every_parameter_of_the_other_heads_gets_a_gradient_in_every_step(tmp_path, kind, labelled):
+    rows, gradients = test_head_trainer.make_rows(8), Gradients()
+    if not labelled:
+        rows = [{**row, "hard": [-100] * len(row["hard"]), "soft": [[0.0] * 3] * len(row["soft"])} for row in rows]
+    trainer = test_head_trainer.make_trainer(tmp_path, kind, rows, callbacks=[gradients], max_steps=2)
+    trainer.train()
+    assert [set(step) for step in gradients.steps] == [{name for name, _ in trainer.model.named_parameters()}] * 2

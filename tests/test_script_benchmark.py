@@ -1,0 +1,219 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about `scripts/benchmark.py`: what is measured, in which order, and which figures are made of it."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import critic_gpt
+from critic_gpt.scripts import benchmark, benchmark_worker
+
+
+ROOT = Path(critic_gpt.__file__).parent
+TINY = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "sequence_length": 12,
+    "batch_size": 2,
+    "num_steps": 3,
+}
+FLAGS = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
+QUICK = ["--repeats", "10", "--warmup", "1", "--min_seconds", "0", "--threads", "1"]
+
+
+# ---- workloads ----
+
+
+@pytest.fixture
+def workloads():
+    return benchmark_worker.Workloads(critic_gpt, {**TINY, "dtype": "float32", "device": "cpu", "threads": 1})
+
+
+@pytest.mark.parametrize(
+    ("case", "passes", "units"),
+    [
+        ("forward", 1, 1),
+        ("train_step", 1, 1),
+        ("train_step_critic", 2, 1),
+        ("generate", 3, 3),
+        ("generate_critic", 3, 3),
+    ],
+)
+def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
+    calls, inner = [], critic_gpt.CriticGPTModel.forward
+    monkeypatch.setattr(
+        critic_gpt.CriticGPTModel, "forward", lambda *args, **kwargs: calls.append(1) or inner(*args, **kwargs)
+    )
+    once = getattr(workloads, case)()
+    assert once()[0] == units and len(calls) == passes
+    assert set(benchmark_worker.Workloads.CASES) >= {case}
+
+
+def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
+    made, inner = [], benchmark_worker.Workloads._model
+    monkeypatch.setattr(
+        benchmark_worker.Workloads, "_model", lambda *args, **kwargs: made.append(inner(*args, **kwargs)) or made[-1]
+    )
+    for case in ("forward", "train_step", "train_step_critic"):
+        once = getattr(workloads, case)()
+        before = {name: tensor.clone() for name, tensor in made[-1].state_dict().items()}
+        once()
+        moved = {name for name, tensor in made[-1].state_dict().items() if not torch.equal(tensor, before[name])}
+        assert moved == (set() if case == "forward" else set(before))
+
+
+def test_both_sides_are_checked_by_a_number_that_repeats(workloads):
+    one, other = (benchmark_worker.Timer(workloads) for _ in range(2))
+    for case in benchmark_worker.Workloads.CASES:
+        first, again = one.measure(case, 1), other.measure(case, 1)
+        assert first["check"] == again["check"] and math.isfinite(first["check"])
+        assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check"}
+
+
+# ---- order ----
+
+
+class FakeWorker:
+    """Answers without working, and notes when it was asked."""
+
+    def __init__(self, name, order):
+        self.name, self.order = name, order
+
+    def measure(self, case, iterations):
+        self.order.append((self.name, iterations))
+        return {"seconds": 0.01, "cpu_seconds": 0.01, "total": 0.01, "check": 1.0}
+
+
+def test_the_two_sides_take_turns_with_the_same_number_of_iterations():
+    order = []
+    workers = {name: FakeWorker(name, order) for name in ("current", "baseline")}
+    args = benchmark.build_parser().parse_args(["--repeats", "10", "--warmup", "2", "--min_seconds", "0.05"])
+    answers = benchmark.measure_alternately(workers, "forward", args)
+    assert order == [("current", 1), ("baseline", 1)] * 2 + [("current", 5), ("baseline", 5)] * 10
+    assert [len(answers[name]) for name in workers] == [10, 10] and answers["iterations"] == 5
+
+
+# ---- figures ----
+
+
+def test_the_spread_is_median_and_quartiles():
+    found = benchmark.spread([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert {name: found[name] for name in ("median", "q1", "q3", "iqr")} == {"median": 3, "q1": 2, "q3": 4, "iqr": 2}
+    assert found["samples"] == [4.0, 1.0, 3.0, 2.0, 5.0]
+
+
+@pytest.mark.parametrize(("num", "rank"), [(6, 1), (10, 2), (20, 6), (30, 10)])
+def test_the_interval_of_a_median_is_that_of_the_sign_test(num, rank):
+    # The ranks of the tables of the sign test.
+    assert benchmark.median_interval([float(i) for i in range(1, num + 1)]) == (rank, num + 1 - rank)
+
+
+def test_the_interval_holds_the_true_median_as_often_as_promised():
+    draws = np.random.default_rng(0).exponential(size=(2000, 15))
+    hits = [low <= math.log(2) <= high for low, high in map(benchmark.median_interval, draws.tolist())]
+    assert 0.95 <= np.mean(hits) <= 0.99
+
+
+def test_too_few_values_have_no_interval():
+    with pytest.raises(ValueError, match="`values` must be at least 6"):
+        benchmark.median_interval([1.0] * 5)
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=10, max_size=40), st.floats(0.1, 10))
+def test_a_side_that_takes_a_constant_factor_longer_is_found_whatever_the_noise_both_share(noise, factor):
+    found = benchmark.compare([factor * value for value in noise], noise)
+    assert found["paired"]["median"] == pytest.approx(factor)
+    assert found["ratio_of_medians"] == pytest.approx(factor)
+    if abs(factor - 1) > 1e-6:
+        assert found["verdict"] == ("slower" if factor > 1 else "faster")
+
+
+def test_what_does_not_differ_is_not_called_different():
+    draws = np.random.default_rng(1).lognormal(size=(2, 30)).tolist()
+    found = benchmark.compare(*draws)
+    low, high = found["paired"]["interval"]
+    assert low <= 1 <= high and found["verdict"] == "no difference shown"
+
+
+def test_sides_that_compute_something_else_are_called_out():
+    def answers(check):
+        return [{"seconds": 1.0, "cpu_seconds": 1.0, "total": 1.0, "check": check}] * 10
+
+    run = {"current": answers(1.0), "baseline": answers(2.0), "iterations": 1}
+    run["first"] = [run["current"][0], run["baseline"][0]]
+    entry = benchmark.figures("forward", run, ["current", "baseline"])
+    assert not entry["same_result"] and "THE RESULTS DIFFER" in benchmark.describe("forward", entry)
+    run["first"] = [run["current"][0]] * 2
+    assert "DIFFER" not in benchmark.describe("forward", benchmark.figures("forward", run, ["current", "baseline"]))
+
+
+# ---- the program ----
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--repeats", "9"], "`repeats` must be at least 10, got 9"),
+        (["--warmup", "0"], "`warmup` must be at least 1, got 0"),
+        (["--batch_size", "0"], "`batch_size` must be at least 1, got 0"),
+        (["--vocab_size", "2"], "`vocab_size` must be at least 3, got 2"),
+        (["--min_seconds", "-1"], "`min_seconds` must be a finite number of at least 0, got -1.0"),
+        (["--baseline", "/no/such/folder"], "`baseline` must be the root of a checkout"),
+    ],
+)
+def test_wrong_flags_are_one_sentence(flags, message):
+    with pytest.raises(ValueError) as error:
+        benchmark.main(flags)
+    text = str(error.value)
+    assert text.startswith(message) and text.endswith(".") and "\n" not in text
+
+
+def copy_of_the_package(folder: Path) -> Path:
+    """Another checkout, with a version of its own."""
+    hidden = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "docs", "runs", "tests")
+    shutil.copytree(ROOT, folder, ignore=hidden)
+    face = folder / "__init__.py"
+    text = face.read_text(encoding="utf-8")
+    face.write_text(
+        text.replace(f'__version__ = "{critic_gpt.__version__}"', '__version__ = "9.9.9"'), encoding="utf-8"
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_another_checkout_is_measured_beside_this_one_and_all_of_it_is_written(tmp_path, capsys):
+    other = copy_of_the_package(tmp_path / "other")
+    output = tmp_path / "new" / "benchmark.json"
+    cases = ["forward", "generate_critic"]
+    document = benchmark.main([*FLAGS, *QUICK, "--cases", *cases, "--baseline", str(other), "--output", str(output)])
+    assert json.loads(output.read_text()) == document
+    assert (document["current"]["version"], document["baseline"]["version"]) == (critic_gpt.__version__, "9.9.9")
+    assert document["settings"] == {**document["settings"], **TINY, "repeats": 10, "threads": 1}
+    assert list(document["cases"]) == cases
+    for entry in document["cases"].values():
+        assert entry["same_result"]
+        assert len(entry["current"]["samples"]) == len(entry["baseline"]["samples"]) == 10
+        assert len(entry["paired"]["samples"]) == 10 and min(entry["paired"]["samples"]) > 0
+    said = capsys.readouterr().out
+    assert all(case in said for case in cases) and "ratio of medians" in said
+
+
+@pytest.mark.slow
+def test_a_side_that_cannot_be_measured_ends_the_run_with_its_folder(tmp_path):
+    other = copy_of_the_package(tmp_path / "other")
+    (other / "modeling_critic_gpt.py").write_text("raise RuntimeError('broken on purpose')\n")
+    run = subprocess.run(
+        [sys.executable, benchmark.__file__, *FLAGS, *QUICK, "--baseline", str(other)], capture_output=True, text=True
+    )
+    assert run.returncode != 0 and "broken on purpose" in run.stderr and str(other) in run.stderr
