@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about `scripts/convert_nanogpt_checkpoint.py`, against a forward pass of the old models written here."""
 
+import copy
 import json
 import math
 import pickle
@@ -513,8 +514,9 @@ def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path, tokenizer):
     path = write(tmp_path, old_weights())
     folder = tmp_path / "tokenizer"
     refused(path, "--tokenizer", folder, "--mask_token_id", 7, parts=["`mask_token_id` must be the tokenizer's, 1"])
-    tokenizer.add_tokens(["new"])
-    tokenizer.save_pretrained(folder)
+    larger = copy.deepcopy(tokenizer)  # shared by all tests
+    larger.add_tokens(["new"])
+    larger.save_pretrained(folder)
     refused(path, "--tokenizer", folder, parts=["33 tokens of the tokenizer, got 32", "--vocab_size 33"])
 
 
