@@ -64,7 +64,8 @@ class CriticGPTGenerationConfig(GenerationConfig):
         return_history (`bool`, *optional*, defaults to `False`): Return every step.
         return_dict_in_generate (`bool`, *optional*, defaults to `True`): `False` returns the sequences alone.
         mask_token_id, pad_token_id, bos_token_id, eos_token_id (`int`, *optional*): Taken from the model's
-            configuration by default. What follows a generated EOS is cut (replaced by padding).
+            configuration by default. What follows a generated EOS is cut (replaced by padding) where there is a
+            `pad_token_id`. `bos_token_id` is kept for other tools, and nothing begins with it unless it is given.
     """
 
     _FIELDS = (

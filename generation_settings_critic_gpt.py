@@ -12,7 +12,7 @@ from transformers.utils import logging
 from .generation_configuration_critic_gpt import EXCLUSIVE, CriticGPTGenerationConfig
 from .loading_critic_gpt import location_of
 from .remasking_critic_gpt import resolve_remasking
-from .strategies_critic_gpt import STRATEGIES, Strategy
+from .strategies_critic_gpt import SCORE_DEFAULTS, STRATEGIES, Strategy
 
 
 logger = logging.get_logger(__name__)
@@ -93,7 +93,9 @@ class GenerationSettingsMixin:
         config = copy.deepcopy(generation_config or self.generation_config)
         for pair in EXCLUSIVE:
             for name, other in (pair, pair[::-1]):
-                if name in explicit and other not in explicit:
+                # What is the case anyway (`SCORE_DEFAULTS`) excludes nothing.
+                says = kwargs.get(name) not in (None, SCORE_DEFAULTS.get(name))
+                if says and other not in explicit:
                     setattr(config, other, None)
         config.update(**{k: v for k, v in kwargs.items() if v is not None})
         defaults = CriticGPTGenerationConfig._get_default_generation_params()
@@ -104,6 +106,11 @@ class GenerationSettingsMixin:
                 setattr(config, name, value)
         config.validate()
         self._check_token_ids(config)
+        if kwargs.get("eos_token_id") is not None and config.pad_token_id is None:
+            raise ValueError(
+                "`eos_token_id` needs a `pad_token_id`, by which all that follows is replaced, got "
+                f"{config.eos_token_id} without one: give both, or leave it out."
+            )
         return config, explicit
 
     def _check_token_ids(self, config: CriticGPTGenerationConfig) -> None:
@@ -112,9 +119,10 @@ class GenerationSettingsMixin:
                 "`mask_token_id` must be set to generate, got None: set it in the model's configuration, from the "
                 "tokenizer's `mask_token_id`."
             )
-        for name in ("mask_token_id", "pad_token_id"):
+        for name in ("mask_token_id", "pad_token_id", "eos_token_id"):
             value = getattr(config, name)
-            if value is not None and not 0 <= value < self.config.vocab_size:
+            ids = value if isinstance(value, (list, tuple)) else [value]
+            if not all(token is None or 0 <= token < self.config.vocab_size for token in ids):
                 raise ValueError(
                     f"`{name}` must be in [0, vocab_size = {self.config.vocab_size}), got {value}: take it from the "
                     "tokenizer the model was trained with."

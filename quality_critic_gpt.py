@@ -39,12 +39,14 @@ def error_summary(error_probabilities: torch.Tensor, counted: torch.Tensor) -> d
 
     Returns:
         `dict`: `error_mean`, `error_p10`, `error_p50`, `error_p90` of shape `(batch_size,)`; NaN for a row in which
-        nothing counts.
+        nothing counts, or in which a counted number is NaN: a broken score must not pass for none.
     """
     values = error_probabilities.masked_fill(~counted, float("nan"))
     quantiles = torch.nanquantile(values, values.new_tensor(QUANTILES), dim=-1)  # (3, B)
-    names = [f"error_p{round(100 * q)}" for q in QUANTILES]
-    return {"error_mean": values.nanmean(dim=-1), **dict(zip(names, quantiles, strict=True))}
+    names = ["error_mean", *(f"error_p{round(100 * q)}" for q in QUANTILES)]
+    broken = (error_probabilities.isnan() & counted).any(dim=-1)
+    numbers = (number.masked_fill(broken, float("nan")) for number in (values.nanmean(dim=-1), *quantiles))
+    return dict(zip(names, numbers, strict=True))
 
 
 def judge_wrongness(judge_model: Callable, sequences: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -159,8 +159,10 @@ def gumbel_keys(scores: torch.Tensor, noise: torch.Tensor, temperature: float = 
 def settle(scores: torch.Tensor) -> torch.Tensor:
     """
     Scores rounded to about six digits, so that no rounding error decides between positions of which the model says
-    the same, as a rotary trunk does all over a canvas of [MASK]; results would then depend on the batch.
+    the same, as a rotary trunk does all over a canvas of [MASK]; results would then depend on the batch. Float32 at
+    least comes out: float16 ends at 65504, below what a logit of 1 is scaled to.
     """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return scores.mul(2.0**20).round().div(2.0**20)
 
 

@@ -211,7 +211,15 @@ class FillAll(Strategy):
     family = "fill-all"
     accepts = ("start_ratio", "end_ratio", "schedule", *SCORE_ARGUMENTS)
     defaults: ClassVar = {**SCORE_DEFAULTS, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
-    unused_beside_threshold = ("schedule", "start_ratio", "end_ratio", "remask_selection")
+    # All that lies above is masked, so that no order among the tokens decides.
+    unused_beside_threshold = (
+        "schedule",
+        "start_ratio",
+        "end_ratio",
+        "remask_selection",
+        "selection_temperature",
+        "randomness_strength",
+    )
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)

@@ -29,8 +29,8 @@ from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 FORMS = (("input_ids", "labels"), ("input", "target"), ("x", "y"))
 IGNORED = (-100, -1)
 _PASSED_ON = ("attention_mask", "protected_mask")
-# Rows looked at before the work begins.
-_SAMPLE = 1000
+# Rows read at a time where they are checked.
+_CHUNK = 1000
 
 
 @dataclass
@@ -178,10 +178,11 @@ def _is_list_of_integers(value: Any) -> bool:
 
 
 def _check_rows(dataset, config: CriticGPTConfig, count: int, corrupted: bool) -> None:
-    """Looks at the first rows before a model works on them."""
-    has_mask = False
-    for index in range(min(count, _SAMPLE)):
-        row = np.asarray(dataset[index]["input_ids"], dtype=np.int64)
+    """Looks at the first `count` rows before a model works on them."""
+    has_mask, columns = False, dataset.select_columns(["input_ids"])
+    chunks = (columns[start : min(start + _CHUNK, count)]["input_ids"] for start in range(0, count, _CHUNK))
+    for index, tokens in enumerate(row for chunk in chunks for row in chunk):
+        row = np.asarray(tokens, dtype=np.int64)
         has_mask = has_mask or bool((row == config.mask_token_id).any())
         if row.size and not 0 <= row.min() <= row.max() < config.vocab_size:
             raise ValueError(
@@ -196,6 +197,6 @@ def _check_rows(dataset, config: CriticGPTConfig, count: int, corrupted: bool) -
     if corrupted and not has_mask:
         raise ValueError(
             f"`dataset` must have [MASK] (id {config.mask_token_id}) in its inputs where it comes with labels, got "
-            f"none in {min(count, _SAMPLE)} rows, as classes of tokens have: give the data of the language model, or "
+            f"none in {count} rows, as classes of tokens have: give the data of the language model, or "
             "drop the labels to have it masked."
         )

@@ -134,18 +134,22 @@ def generation_view(explorer: Explorer, state: DenoisingState, threshold: float 
         seed=state.seed,
         **{**options, "return_history": True, "return_dict_in_generate": True},
     )
-    ids, changeable = output.sequences[0].tolist(), positions_of(editable)
+    ids = output.sequences[0].tolist()
+    # What follows a generated EOS has become padding, which is drawn and otherwise no token.
+    real = positions_of(explorer.attention_mask(output.sequences))
     judged = None if output.error_probabilities is None else output.error_probabilities[0].tolist()
+    judged = None if judged is None else [p if i in real else None for i, p in enumerate(judged)]
     tokens = token_views(
         explorer,
         ids,
-        truth=state.truth,
-        filled=positions_of(input_ids != output.sequences),
-        judged=changeable,
+        truth=None if state.truth is None else [t if i in real else None for i, t in enumerate(state.truth)],
+        filled=positions_of(input_ids != output.sequences) & real,
+        judged=positions_of(editable) & real,
         error_probabilities=judged,
         threshold=threshold,
     )
-    text, strategy = explorer.tokenizer.decode(ids), model.resolve_generation_config(**options).remasking
+    text = explorer.tokenizer.decode([token for i, token in enumerate(ids) if i in real])
+    strategy = model.resolve_generation_config(**options).remasking
     early = STRATEGIES[strategy].passes_per_step == 1
     return GenerationView(
         steps=tuple(_step_view(explorer, n, step, state, threshold, early) for n, step in enumerate(output.history)),

@@ -193,6 +193,8 @@ class TerminalSession:
             self._critic([])
         elif isinstance(self.view, denoising_views.DenoisingView):
             self.view = denoising_views.denoising_view(self.explorer, self.states[-1], threshold)
+        elif isinstance(self.view, views.TextView):
+            self._text(self.view.text)
 
     # ---- views ----
 

@@ -126,11 +126,16 @@ def load_model(
     return model
 
 
-def check_class(field: str, path: str, config: dict[str, Any]) -> None:
-    """Refuses what is no masked language model of ours, which would load with heads that nobody trained."""
+def check_type(field: str, path: str, config: dict[str, Any]) -> None:
+    """Refuses what is no model of ours, which would load with weights that nobody trained."""
     kind = config.get("model_type", CriticGPTConfig.model_type)
     if kind != CriticGPTConfig.model_type:
         raise ValueError(f"`{field}` must be a critic_gpt model, got {path!r} of type {kind!r}: choose another one.")
+
+
+def check_class(field: str, path: str, config: dict[str, Any]) -> None:
+    """Refuses what is no masked language model of ours, which would load with heads that nobody trained."""
+    check_type(field, path, config)
     for name in config.get("architectures") or []:
         if name in ("CriticGPTForTokenClassification", "CriticGPTForSequenceClassification"):
             raise ValueError(

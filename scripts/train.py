@@ -16,6 +16,9 @@ trained model gets a critic, and stays as it is but for that, by
 
 `--task token_classification` reads a class a token (the column `labels`), `--task sequence_scoring` a number in [0, 1]
 or a class a sequence (`score` or `label`); `scripts/prepare_data.py --task fillings` makes such data.
+
+Data of your own will do as well: a folder with what `DatasetDict.save_to_disk` writes (the split train, and validation
+to be measured on) and what `tokenizer.save_pretrained` writes, with token ids in the column `input_ids`.
 """
 
 import os
@@ -36,7 +39,7 @@ from critic_gpt.scripts.training_setup import (
     read_labels,
     warn_of_idle_cores,
 )
-from critic_gpt.tasks import load_prepared, stream_prepared
+from critic_gpt.tasks import load_data, stream_prepared
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.checkpoints import last_complete_checkpoint
@@ -49,11 +52,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     """Runs one training; returns the metrics of the final evaluation."""
     model_arguments, run, args = parse(list(sys.argv[1:] if argv is None else argv))
     set_seed(args.seed)
-    dataset, tokenizer, prepared = load_prepared(run.data_dir)
+    dataset, tokenizer, sequence_length = load_data(run.data_dir)
     labels = None
     if run.task != "language_model":
         labels = read_labels(dataset, run.task, model_arguments.num_labels, run.data_dir)
-    model = build_model(model_arguments, run, tokenizer, prepared.sequence_length, labels)
+    model = build_model(model_arguments, run, tokenizer, sequence_length, labels)
     trainer = build_trainer(model, run, args, dataset, tokenizer, labels)
     if trainer.is_world_process_zero():
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
@@ -101,7 +104,7 @@ def build_trainer(
         "args": args,
         "processing_class": tokenizer,
         "train_dataset": train_dataset,
-        "eval_dataset": dataset["validation"] if len(dataset["validation"]) else None,
+        "eval_dataset": dataset["validation"] if len(dataset.get("validation", ())) else None,
         "callbacks": callbacks,
     }
     if run.loss_modifiers is not None:
@@ -109,6 +112,11 @@ def build_trainer(
             raise ValueError(
                 f"`loss_modifiers` must be left out with classes, got {run.loss_modifiers!r}: they modify the losses "
                 "of language_model and of scores."
+            )
+        if labels is None and run.unfreeze_step is None and not model.lm_head.weight.requires_grad:
+            raise ValueError(
+                f"`loss_modifiers` must be left out where no weight learns from the language model's loss, got "
+                f"{run.loss_modifiers!r} with a frozen trunk: leave them out, or give --untie True or --unfreeze_step."
             )
         common["loss_modifiers"] = LossModifiers.from_file(run.loss_modifiers, task=run.task)
     if labels is None:

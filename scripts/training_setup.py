@@ -16,7 +16,7 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticTrainingArguments,
 )
-from critic_gpt.scripts import check_class, check_fits
+from critic_gpt.scripts import check_class, check_fits, check_type, one_line
 
 
 TASKS = ("language_model", "token_classification", "sequence_scoring")
@@ -79,7 +79,7 @@ FIELDS_OF = {
 class RunArguments:
     """What to train on what, which part of the model, and how to compute."""
 
-    data_dir: str = field(metadata={"help": "Folder written by scripts/prepare_data.py."})
+    data_dir: str = field(metadata={"help": "Folder of prepared data, or of a DatasetDict and its tokenizer."})
     task: str = field(
         default="language_model", metadata={"help": "language_model, token_classification or sequence_scoring."}
     )
@@ -115,7 +115,8 @@ def check_flags(model_arguments: ModelArguments, run: RunArguments, args: Critic
             )
     needs = {"untie": "freeze_trunk", "unfreeze_step": "freeze_trunk", "unfreeze_lr_multiplier": "unfreeze_step"}
     for name, other in needs.items():
-        if getattr(run, name) and not getattr(run, other):
+        here, there = (value is not None and value is not False for value in (getattr(run, name), getattr(run, other)))
+        if here and not there:
             raise ValueError(f"`{name}` must come with `{other}`, got it alone: give both, or leave it out.")
     if run.untie and run.task != "language_model":
         raise ValueError(f"`untie` must be left out with the task {run.task}, got True: there is no LM head to untie.")
@@ -143,6 +144,19 @@ def bf16_is_fast(hidden_size: int) -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False)) and hidden_size >= BF16_CPU_WIDTH
 
 
+def base_config(path: str) -> CriticGPTConfig:
+    """The configuration of the model to begin with."""
+    try:
+        entries = CriticGPTConfig.get_config_dict(path)[0]
+    except OSError as error:
+        raise ValueError(
+            f"`model_name_or_path` must be the folder or hub name of a model, got {path!r}, which did not load "
+            f"({one_line(error).rstrip('.')}): train one, or leave it out."
+        ) from error
+    check_type("model_name_or_path", path, entries)
+    return CriticGPTConfig.from_pretrained(path)
+
+
 def precision_flags(argv: list[str], model_arguments: ModelArguments, precision: str) -> list[str]:
     """The flags of `CriticTrainingArguments` that bring a precision about."""
     if precision not in ("auto", "fp32", "bf16"):
@@ -155,7 +169,7 @@ def precision_flags(argv: list[str], model_arguments: ModelArguments, precision:
     if precision == "auto":
         path, width = model_arguments.model_name_or_path, model_arguments.hidden_size or NEW_MODEL["hidden_size"]
         if path is not None:
-            width = CriticGPTConfig.from_pretrained(path).hidden_size
+            width = base_config(path).hidden_size
         precision = "bf16" if bf16_is_fast(width) else "fp32"
     if precision == "fp32":
         return []
@@ -197,9 +211,11 @@ def read_labels(splits, task: str, num_labels: int | None, folder: str | os.Path
         if column not in dataset.column_names:
             raise ValueError(
                 f"`task` must be one that the data has labels for, got {task} and {str(Path(folder, split))!r} "
-                f"without the column {wanted}: make such data with scripts/prepare_data.py --task fillings."
+                f"without the column {wanted}: make such data with scripts/prepare_data.py --task fillings, or add it."
             )
     columns = [dataset.data.column(column) for dataset in splits.values()]
+    if any(values.null_count for values in columns):
+        raise ValueError(f"`{column}` must be given in every row, got some without: add them, or drop these rows.")
     if column == "score":
         _check_range(column, columns, 0.0, 1.0, "give shares in [0, 1]")
         if num_labels not in (None, 1):
@@ -294,10 +310,11 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
         fields = {**NEW_MODEL, **special, **fields}
         model = cls(CriticGPTConfig(vocab_size=len(tokenizer), max_position_embeddings=sequence_length, **fields))
     else:
+        config = base_config(path)
         if labels is not None:
-            fields |= _fields_of_head(path, cls, arguments, labels)
+            fields |= _fields_of_head(path, config, cls, arguments, labels)
         else:
-            check_class("model_name_or_path", path, CriticGPTConfig.get_config_dict(path)[0])
+            check_class("model_name_or_path", path, config.to_dict())
         model = cls.from_pretrained(path, **fields)
         check_fits("model_name_or_path", model, tokenizer, sequence_length)
     if labels is not None and labels.soft and model.config.balanced_class_weights:
@@ -315,9 +332,10 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
     return model
 
 
-def _fields_of_head(path: str, cls: type, arguments: ModelArguments, labels: Labels) -> dict[str, bool | int]:
+def _fields_of_head(
+    path: str, config: CriticGPTConfig, cls: type, arguments: ModelArguments, labels: Labels
+) -> dict[str, bool | int]:
     """What a trained model's configuration says about its head, where it has the one of this task already."""
-    config = CriticGPTConfig.from_pretrained(path)
     num_labels = labels.num_labels
     if cls.__name__ in (config.architectures or []):
         asked = arguments.num_labels or config.num_labels

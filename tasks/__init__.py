@@ -12,6 +12,7 @@ import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from critic_gpt.tasks.corpus import Corpus
+from critic_gpt.tasks.own_data import load_own_data
 from critic_gpt.tasks.rows import write_rows
 from critic_gpt.tasks.sudoku import SudokuTask
 from critic_gpt.tasks.text import TextTask, words_of
@@ -30,6 +31,7 @@ __all__ = [
     "check_output_dir",
     "encode_strict",
     "SPLITS",
+    "load_data",
     "load_prepared",
     "load_task",
     "read_metadata",
@@ -108,6 +110,29 @@ def load_prepared(
     return splits, tokenizer, task
 
 
+def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedTokenizerBase, int]:
+    """
+    Loads what a model is trained on: a prepared folder, or one with a `DatasetDict` and a tokenizer of one's own.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder written by `scripts/prepare_data.py`; or, without `task.json`, one written by
+            `DatasetDict.save_to_disk` and `tokenizer.save_pretrained`, with the split train, perhaps others, the
+            column `input_ids`, and columns of labels if these are to be learnt.
+
+    Returns:
+        `tuple`: The `DatasetDict`, the tokenizer, and the most tokens in a sequence.
+
+    Raises:
+        `FileNotFoundError`, `ValueError`: As [`load_prepared`]; and if data of one's own are incomplete.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and not (folder / TASK_FILE).is_file():
+        return load_own_data(folder)
+    splits, tokenizer, task = load_prepared(folder)
+    return splits, tokenizer, task.sequence_length
+
+
 def save_prepared(
     folder: str | os.PathLike,
     windows: Mapping[str, Iterable[np.ndarray | Mapping[str, Any]]],
@@ -180,13 +205,13 @@ def stream_prepared(
     folder: str | os.PathLike, split: str = "train", seed: int = 0, buffer_size: int = 10_000
 ) -> "IterableDataset":
     """
-    Reads a split of a prepared folder as a stream, shuffled anew in each epoch, with no more in memory than a buffer.
+    Reads a split of a folder of data as a stream, shuffled anew in each epoch, with no more in memory than a buffer.
 
     The order depends on the folder, `seed`, `buffer_size` and the epoch (`set_epoch`) alone.
 
     Args:
         folder (`str` or `os.PathLike`):
-            A folder written by `scripts/prepare_data.py`.
+            As for [`load_data`].
         split (`str`, *optional*, defaults to `"train"`):
             Which split.
         seed (`int`, *optional*, defaults to 0):
@@ -198,13 +223,13 @@ def stream_prepared(
         `datasets.IterableDataset`: Rows with the columns of the folder.
 
     Raises:
-        `FileNotFoundError`, `ValueError`: As [`load_prepared`], and if there is no such split.
+        `FileNotFoundError`, `ValueError`: As [`load_data`], and if there is no such split.
     """
     if buffer_size < 1:
         raise ValueError(f"`buffer_size` must be at least 1, got {buffer_size}; 10000 is usual.")
     if seed < 0:
         raise ValueError(f"`seed` must be at least 0, got {seed}; pass 0 or more.")
-    splits, _, _ = load_prepared(folder)
+    splits, _, _ = load_data(folder)
     if split not in splits:
         raise ValueError(f"`split` must be one of {', '.join(splits)}, got {split!r}; choose one of these.")
     stream = splits[split].to_iterable_dataset()

@@ -149,6 +149,12 @@ def test_a_trunk_that_is_not_frozen_is_refused(tmp_path):
         trainer.train()
 
 
+def test_a_step_that_the_training_never_comes_to_is_refused(tmp_path):
+    trainer = make_trainer(tmp_path, frozen_model(), make_rows(4), callbacks=[UnfreezeCallback(3)], max_steps=3)
+    with pytest.raises(ValueError, match="`step` must be below the 3 steps of this training, got 3: "):
+        trainer.train()
+
+
 def test_two_of_them_are_refused(tmp_path):
     trainer = make_trainer(tmp_path, frozen_model(), make_rows(4), callbacks=[UnfreezeCallback(1)])
     trainer.add_callback(UnfreezeCallback(2))

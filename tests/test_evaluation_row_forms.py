@@ -174,3 +174,12 @@ def test_the_special_tokens_of_a_model_stand_in_for_a_tokenizer(tiny_config, tok
         DataCollatorForMaskedDiffusion(special, seed=3).for_evaluation()(rows) for special in (tokenizer, stand_in)
     )
     assert set(found) == set(expected) and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_every_row_that_will_be_judged_is_looked_at_and_no_other(tiny_config):
+    rows = dataset(input_ids=[*([[2, 3]] * 1200), [2, 32], [2, 3]])
+    with pytest.raises(ValueError, match="between 0 and 31, got 32 in row 1200"):
+        uniform_rows(rows, tiny_config(), 1201)
+    assert not uniform_rows(rows, tiny_config(), 1200)[1]
+    late = dataset(x=[*([[2, 3]] * 1200), [MASK, 3]], y=[*([[2, 3]] * 1200), [2, IGNORED]])
+    assert uniform_rows(late, tiny_config(), 1201)[1]

@@ -1,5 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -98,3 +99,21 @@ def test_views_of_denoising_are_strict_json(explorer):
     for view in (denoising_view(explorer, score(explorer, state)), generation_view(explorer, state, num_steps=2)):
         data = view_data(view)
         assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_what_follows_a_generated_end_is_neither_text_nor_wrong_nor_judged(explorer):
+    judged = []
+    explorer = Explorer(explorer.model, explorer.tokenizer, explorer.splits, task=SimpleNamespace(judge=judged.extend))
+    state = start_from_sample(explorer, 0, mask_rate=1.0)
+    whole = [token.id for token in generation_view(explorer, state, remasking="none", num_steps=4).tokens]
+    judged.clear()
+    explorer.model.config.eos_token_id = whole[5]
+    end = whole.index(whole[5]) + 1
+    view = generation_view(explorer, state, remasking="none", num_steps=4)
+    behind = [token for token in view.tokens[end:] if state.editable[token.position]]
+    assert behind and all(token.id == 0 and token.text == "[PAD]" for token in behind)
+    assert not any(token.judged or token.filled or token.wrong or token.flagged for token in behind)
+    assert all(token.error_probability is None for token in behind)
+    kept = [token for token in view.tokens if token not in behind]
+    assert view.true_wrong == sum(token.wrong for token in kept)
+    assert view.text == explorer.tokenizer.decode([token.id for token in kept]) and judged == [view.text]

@@ -145,3 +145,9 @@ def test_help_names_every_command_and_q_ends(explorer):
 def test_empty_lines_do_nothing(explorer):
     _, out = play(explorer, "", "   ")
     assert out == play(explorer)[1]
+
+
+def test_a_new_threshold_redraws_a_scored_text(explorer):
+    session, out = play(explorer, "x abc", "t 0", "t 1")
+    assert session.view.threshold == 1.0 and session.view.num_flagged == 0
+    assert "3 flagged at threshold 0;" in out and "0 flagged at threshold 1;" in out

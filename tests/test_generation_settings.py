@@ -120,3 +120,34 @@ def test_judges_of_the_same_vocabulary_serve_whether_or_not_they_know_the_mask(t
     for fields in ({}, {"mask_token_id": None}):
         output = tiny_model().generate(canvas, num_steps=2, seed=0, **judges(tiny_config, **fields))
         assert output.judge_wrongness.shape == (1,) and output.forward_passes == 2
+
+
+STORED = [
+    ({"randomness_strength": 0.5}, {"remask_selection": "worst"}, ("worst", 0.5)),
+    ({"remask_selection": "gumbel"}, {"randomness_strength": 0.0}, ("gumbel", 0.0)),
+    ({"randomness_strength": 0.5}, {"remask_selection": "gumbel"}, ("gumbel", 0.0)),
+    ({"remask_selection": "gumbel"}, {"randomness_strength": 0.5}, ("worst", 0.5)),
+]
+
+
+@pytest.mark.parametrize(("stored", "said", "expected"), STORED)
+def test_a_stored_setting_gives_way_to_what_contradicts_it_and_to_nothing_else(tiny_model, stored, said, expected):
+    model = tiny_model()
+    model.generation_config = CriticGPTGenerationConfig(**stored)
+    config = model.resolve_generation_config(remasking="critic", **said)
+    assert (config.remask_selection, config.randomness_strength) == expected
+
+
+def test_an_end_that_could_cut_nothing_is_refused_where_the_call_names_it(tiny_model):
+    model = tiny_model(pad_token_id=None, eos_token_id=2)
+    with pytest.raises(ValueError, match=r"`eos_token_id` needs a `pad_token_id`, .*, got 5 without one"):
+        model.generate(canvas, eos_token_id=5)
+    resolved = model.resolve_generation_config()
+    assert resolved.eos_token_id == 2 and model.generate(canvas, generation_config=resolved, seed=0) is not None
+    assert model.resolve_generation_config(eos_token_id=5, pad_token_id=0).eos_token_id == 5
+
+
+@pytest.mark.parametrize("eos", [32, -1, [2, 32]])
+def test_an_end_outside_the_vocabulary_is_refused(tiny_model, eos):
+    with pytest.raises(ValueError, match=r"`eos_token_id` must be in \[0, vocab_size = 32\)"):
+        tiny_model().generate(canvas, eos_token_id=eos)

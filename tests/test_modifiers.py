@@ -653,6 +653,23 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, name, text, words)
     assert "\n" not in str(error.value)
 
 
+def test_a_judge_for_shorter_sequences_says_whose_fault_it_is(scorer):
+    batch = token_batch()
+    short = CriticGPTConfig(**{**scorer.config.to_dict(), "max_position_embeddings": batch.labels.shape[1] - 1})
+    judge = JudgeWeight(model=CriticGPTForSequenceClassification(short).double())
+    with pytest.raises(ValueError, match="`model` of judge_weight must take the sequences of the model it judges"):
+        judge.modify(batch, 0)
+
+
+def test_without_draws_in_the_batch_a_judge_meets_fillings_from_the_global_generator(scorer):
+    batch, judge = token_batch(), JudgeWeight(model=scorer)
+    torch.manual_seed(5)
+    drawn = judge.modify(batch._replace(fill_uniforms=torch.rand(batch.labels.shape)), 0)[1]
+    torch.manual_seed(5)
+    assert torch.equal(judge.modify(batch._replace(fill_uniforms=None), 0)[1], drawn)
+    assert not torch.equal(judge.modify(batch._replace(fill_uniforms=None), 0)[1], drawn)
+
+
 def test_a_judge_that_cannot_judge_is_refused(scorer, tmp_path):
     classifier = CriticGPTForSequenceClassification(CriticGPTConfig(**{**scorer.config.to_dict(), "num_labels": 3}))
     with pytest.raises(ValueError, match="one score a sequence, got one of 3 labels"):

@@ -73,3 +73,10 @@ def test_a_judge_of_another_kind_is_refused(scores, message):
     with pytest.raises(ValueError, match=message) as error:
         judge_wrongness(lambda **_: scores, SEQUENCES, REAL)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+def test_a_broken_score_is_never_averaged_away():
+    values = torch.tensor([[0.1, float("nan"), 0.3], [0.1, float("nan"), 0.3]])
+    counted = torch.tensor([[True, True, True], [True, False, True]])
+    for number in error_summary(values, counted).values():
+        assert number.isnan().tolist() == [True, False]

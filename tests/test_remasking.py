@@ -16,6 +16,7 @@ from critic_gpt.remasking_critic_gpt import (
     resolve_remasking,
     reveal_shares,
     select_worst,
+    settle,
     share_of,
     unmasking_order,
 )
@@ -502,3 +503,9 @@ def test_every_error_names_field_rule_value_and_way_out(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         apply_remasking_step(torch.full((1, 3), 5), MASK, **arguments)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_settled_scores_keep_their_order_in_every_precision(dtype):
+    scores = torch.tensor([-9.0, -0.5, 0.25, 1.0, 2.0, 7.0], dtype=dtype)
+    assert settle(scores).tolist() == scores.tolist()

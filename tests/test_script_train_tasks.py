@@ -197,11 +197,12 @@ def test_a_trained_model_gets_a_critic_and_keeps_its_logits(data_dir, language_m
 def test_the_trunk_joins_in_after_some_steps(data_dir, language_model, tmp_path):
     more = ["--model_name_or_path", str(language_model), "--add_critic_head", "True", "--freeze_trunk", "True"]
     more += ["--unfreeze_step", "2", "--unfreeze_lr_multiplier", "0.5"]
+    more += ["--save_strategy", "steps", "--save_steps", "2"]
+    run(data_dir, tmp_path / "out", *more, shape=[], steps=3)
     old = weights_of(language_model)
-    for steps in (2, 3):
-        run(data_dir, tmp_path / str(steps), *more, shape=[], steps=steps)
-        new = weights_of(tmp_path / str(steps))
-        assert all(torch.equal(old[name], new[name]) for name in old) is (steps == 2)
+    for folder, is_frozen in ((tmp_path / "out" / "checkpoint-2", True), (tmp_path / "out", False)):
+        new = weights_of(folder)
+        assert all(torch.equal(old[name], new[name]) for name in old) is is_frozen
 
 
 @pytest.mark.slow
@@ -277,6 +278,25 @@ def test_a_folder_is_read_as_a_stream_past_its_end(tmp_path, task):
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
+@pytest.mark.parametrize("more", [(), ("--streaming", "True")])
+@pytest.mark.parametrize("task", ["language_model", "token_classification", "sequence_scoring"])
+def test_a_saved_dataset_and_its_tokenizer_are_enough_for_every_task(data_dir, tmp_path, task, more):
+    prepared = run(data_dir, tmp_path / "prepared", "--task", task, *more)
+    own = tmp_path / "own"
+    splits, tokenizer, _ = load_prepared(data_dir)
+    del splits["test"]
+    splits.save_to_disk(str(own))
+    tokenizer.save_pretrained(str(own))
+    assert run(own, tmp_path / "out", "--task", task, *more)["eval_loss"] == prepared["eval_loss"]
+
+
+def test_without_a_validation_split_nothing_is_measured(data_dir, tmp_path):
+    splits, tokenizer, _ = load_prepared(data_dir)
+    DatasetDict({"train": splits["train"]}).save_to_disk(str(tmp_path / "own"))
+    tokenizer.save_pretrained(str(tmp_path / "own"))
+    assert not any(name.startswith("eval_") for name in run(tmp_path / "own", tmp_path / "out", steps=1))
+
+
 # ---- errors ----
 
 
@@ -304,10 +324,12 @@ def refusal(data_dir, output_dir, *more, shape=SHAPE):
         (("--untie", "True"), "untie"),
         (("--unfreeze_step", "3"), "unfreeze_step"),
         (("--freeze_trunk", "True", "--unfreeze_lr_multiplier", "0.5"), "unfreeze_lr_multiplier"),
+        (("--unfreeze_lr_multiplier", "0"), "unfreeze_lr_multiplier"),
         (("--freeze_trunk", "True"), "freeze_trunk"),
         (("--streaming", "True", "--max_steps", "-1"), "max_steps"),
         (("--task", "sequence_scoring", "--num_labels", "3", "--loss_modifiers", "x.yaml"), "loss_modifiers"),
         (("--task", "sequence_scoring", "--loss_modifiers", "missing.yaml"), "loss_modifiers"),
+        (("--freeze_trunk", "True", "--add_critic_head", "True", "--loss_modifiers", "x.yaml"), "loss_modifiers"),
         (("--masking", "brt"), "masking"),
     ],
 )
@@ -339,6 +361,7 @@ def test_a_folder_without_the_labels_of_the_task_is_refused(tmp_path, task, drop
         ("token_classification", {"labels": [0] * LENGTH}, ("`num_labels`", "got 1")),
         ("sequence_scoring", {"score": 1.25}, ("`score`", "got 1.25 to 1.25")),
         ("sequence_scoring", {"score": math.nan}, ("`score`", "got missing ones")),
+        ("token_classification", {"labels": None}, ("`labels`", "got some without")),
     ],
 )
 def test_labels_that_cannot_be_learnt_are_refused(tmp_path, task, change, parts):
@@ -360,3 +383,13 @@ def test_balanced_weights_and_probabilities_are_refused(tmp_path):
     data_dir = make_folder(tmp_path / "data", num=4, labels="soft")
     more = ("--task", "token_classification", "--balanced_class_weights", "True")
     assert refusal(data_dir, tmp_path / "out", *more).startswith("`balanced_class_weights` must be False")
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+@pytest.mark.parametrize("task", ["language_model", "sequence_scoring"])
+def test_a_base_that_is_missing_or_not_ours_is_refused(data_dir, tmp_path, task, precision):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    for name, words in (("other", "must be a critic_gpt model, got"), ("none", "must be the folder or hub name of")):
+        more = ("--task", task, "--model_name_or_path", str(tmp_path / name), "--precision", precision)
+        assert refusal(data_dir, tmp_path / "out", *more, shape=[]).startswith(f"`model_name_or_path` {words}")

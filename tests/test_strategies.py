@@ -239,10 +239,14 @@ def test_a_temperature_of_a_draw_that_is_not_made_is_refused(model, strategy):
         model.generate(canvas, selection_temperature=2.0, **arguments(strategy))
 
 
+CHANCE = [{"remask_selection": "gumbel"}, {"randomness_strength": 0.5}]
+
+
+@pytest.mark.parametrize("chance", CHANCE)
 @pytest.mark.parametrize("strategy", ["critic_full", "external", "confidence"])
-def test_a_draw_beside_a_threshold_that_takes_all_is_refused(model, strategy):
-    fields = {"error_threshold": 0.5, "remask_selection": "gumbel"}
-    with pytest.raises(ValueError, match=r"`remask_selection` has no meaning beside `error_threshold=0\.5`"):
+def test_chance_beside_a_threshold_that_takes_all_is_refused(model, strategy, chance):
+    fields = {"error_threshold": 0.5, **chance}
+    with pytest.raises(ValueError, match=rf"`{next(iter(chance))}` has no meaning beside `error_threshold=0\.5`"):
         model.generate(canvas, **fields, **arguments(strategy))
     # One pass a step leaves a choice: no more than the schedule leaves masked.
     assert not (model.generate(canvas, num_steps=4, remasking="critic", **fields).sequences == MASK).any()

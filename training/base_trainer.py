@@ -76,8 +76,16 @@ class ExactTrainer(Trainer):
     def _get_dataloader(self, dataset, description, batch_size, *args, is_training: bool = False, **kwargs):
         """
         As the parent's. A stream comes in the same batches on any number of workers and processes, and in training
-        without an end, so that a resumed run skips what it has seen whatever the epoch.
+        without an end, so that a resumed run skips what it has seen whatever the epoch. `dataloader_drop_last` is
+        about training alone: an evaluation is of all rows. A stream that several processes evaluate must give rows of
+        one length.
         """
+        if not is_training and self.args.dataloader_drop_last:
+            self.args.dataloader_drop_last = False
+            try:
+                return self._get_dataloader(dataset, description, batch_size, *args, **kwargs)
+            finally:
+                self.args.dataloader_drop_last = True
         if not is_stream(dataset) or isinstance(dataset, IdentifiedStream):
             return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
         settings = self.accelerator.dataloader_config

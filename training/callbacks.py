@@ -41,12 +41,13 @@ class UnfreezeCallback(TrainerCallback):
     weights as one that was never interrupted.
 
     Args:
-        step (`int`): Optimizer steps to be done with the frozen trunk, at least 1.
+        step (`int`): Optimizer steps to be done with the frozen trunk, at least 1 and fewer than the training has.
         lr_multiplier (`float`, *optional*, defaults to 1.0): Factor, above 0, on the learning rate of the trunk; its
             schedule is that of the heads and runs on while the trunk is frozen.
 
     Raises:
-        `ValueError`: A number out of range; in training, an optimizer that does not hold the trunk.
+        `ValueError`: A number out of range; in training, an optimizer that does not hold the trunk, or a `step` that
+            it never comes to.
     """
 
     def __init__(self, step: int, lr_multiplier: float = 1.0):
@@ -67,6 +68,11 @@ class UnfreezeCallback(TrainerCallback):
             raise ValueError(
                 "`optimizer` must hold the frozen trunk from the start, got one without it: let CriticTrainer make "
                 "the optimizer, or put the trunk's parameters into yours."
+            )
+        if self.step >= state.max_steps:
+            raise ValueError(
+                f"`step` must be below the {state.max_steps} steps of this training, got {self.step}: leave the "
+                "callback out to keep the trunk frozen."
             )
         self._done = False
 

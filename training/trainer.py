@@ -67,9 +67,12 @@ class CriticTrainer(ExactTrainer):
 
     def _default_collator(self, tokenizer) -> DataCollatorForMaskedDiffusion:
         args, config = self.args, self._config
+        regime = config.critic_regime if config.add_critic_head else None
+        if regime is None and self.loss_modifiers is not None and self.loss_modifiers.fills_masks:
+            regime = "full"  # for the draws alone
         return DataCollatorForMaskedDiffusion(
             tokenizer,
-            critic_regime=config.critic_regime if config.add_critic_head else None,
+            critic_regime=regime,
             seed=args.sampling_seed,
             min_mask_rate=args.min_mask_rate,
             masking=args.masking,

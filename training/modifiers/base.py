@@ -44,6 +44,8 @@ class LossModifier:
 
     name: ClassVar[str]
     task: ClassVar[str] = "language_model"
+    # Whether it looks at the model's own filling, for which a batch should bring `fill_uniforms`.
+    fills_masks: ClassVar[bool] = False
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

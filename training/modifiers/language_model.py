@@ -162,8 +162,8 @@ def _load_scorer(name: str | os.PathLike) -> PreTrainedModel:
 @dataclass(frozen=True)
 class JudgeWeight(LossModifier):
     """
-    Weighs sequences by a frozen scorer's verdict on the model's own filling of all masks, against what is expected at
-    that mask rate.
+    Weighs sequences by a frozen scorer's verdict on the model's own filling of all masks, drawn from its distribution,
+    against what is expected at that mask rate.
 
     Args:
         model (`str` or [`CriticGPTForSequenceClassification`]): The scorer, `num_labels=1`, for the same tokens; its
@@ -181,6 +181,7 @@ class JudgeWeight(LossModifier):
     min_weight: float = 0.1
     max_weight: float = 10.0
     name: ClassVar[str] = "judge_weight"
+    fills_masks: ClassVar[bool] = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -211,6 +212,9 @@ class JudgeWeight(LossModifier):
                 f"`model` of judge_weight must know all {batch.logits.shape[-1]} tokens of the model it judges, got "
                 f"one for {self._scorer.config.vocab_size}: train it with the same tokenizer."
             )
+        uniforms = batch.fill_uniforms
+        if uniforms is None:  # a collator without draws: from torch's global generator, as for the critic
+            uniforms = torch.rand(batch.input_ids.shape, device=batch.input_ids.device)
         with torch.no_grad():
             filling = build_critic_artifacts_from_logits(
                 batch.input_ids,
@@ -218,10 +222,15 @@ class JudgeWeight(LossModifier):
                 batch.labels,
                 batch.mask_token_id,
                 pad_token_id=batch.pad_token_id,
-                fill="argmax" if batch.fill_uniforms is None else "multinomial",
-                fill_uniforms=batch.fill_uniforms,
+                fill_uniforms=uniforms,
             )
-            output = self._scorer(input_ids=filling.critic_input, attention_mask=batch.attention_mask)
+            try:
+                output = self._scorer(input_ids=filling.critic_input, attention_mask=batch.attention_mask)
+            except ValueError as error:  # such as of sequences too long for it
+                raise ValueError(
+                    f"`model` of judge_weight must take the sequences of the model it judges, got one that refuses "
+                    f"them ({str(error).rstrip('.')}): train it on the same data."
+                ) from error
             # A scorer without a sigmoid may leave [0, 1], and a negative base has no fractional power.
             wrong = at_least_float32(output.logits).squeeze(-1).clamp(0.0, 1.0)  # (B,)
             expected = expected_wrongness(batch.mask_ratio())

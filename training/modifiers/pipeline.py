@@ -130,6 +130,11 @@ class LossModifiers:
     def __repr__(self) -> str:
         return f"LossModifiers({', '.join(one.name for one in self.modifiers)}; enabled={self.enabled})"
 
+    @property
+    def fills_masks(self) -> bool:
+        """Whether one of them looks at the model's own filling, for which a batch should bring `fill_uniforms`."""
+        return self.enabled and any(one.fills_masks for one in self.modifiers)
+
     def to(self, device: torch.device | str) -> "LossModifiers":
         """Moves a judge to a device."""
         for one in self.modifiers:
