@@ -281,13 +281,16 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
+from critic_gpt.training.modifiers import LossModifiers, MaskRatioWeight, TargetSmoothing
 from test_base_trainer import make_stream
 from test_trainer import make_model, make_rows, make_trainer
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+# Modifiers that look at one sequence at a time, so that a micro-batch may be split otherwise.
+modifiers = LossModifiers([MaskRatioWeight(), TargetSmoothing(0.2)]) if "modified" in sys.argv[5:] else None
 trainer = make_trainer(
     folder, make_model(), make_stream(kind, make_rows(10, lengths=(3, 14))), evaluation=True, max_steps=4,
     per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, optim="sgd", learning_rate=0.1,
-    dataloader_num_workers=2,
+    dataloader_num_workers=2, loss_modifiers=modifiers,
 )
 assert trainer.accelerator.num_processes == world
 trainer.train()
@@ -298,7 +301,7 @@ leave_together()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["datasets", "torch"])
-def test_two_processes_read_a_stream_like_one(tmp_path, kind):
-    one, two = (launch_script(SCRIPT, tmp_path / str(world), world, kind) / "weights.pt" for world in (1, 2))
+@pytest.mark.parametrize(("kind", "flags"), [("datasets", ["modified"]), ("torch", [])])
+def test_two_processes_read_a_stream_and_modify_losses_like_one(tmp_path, kind, flags):
+    one, two = (launch_script(SCRIPT, tmp_path / str(world), world, kind, *flags) / "weights.pt" for world in (1, 2))
     assert_equal_weights(torch.load(one), torch.load(two), tolerance=1e-5)

@@ -511,11 +511,11 @@ leave_together()
 """
 
 
-def launch_script(script, folder, world, kind):
-    """Runs a script in one process or several, as `run.py TESTS FOLDER WORLD KIND`."""
+def launch_script(script, folder, world, *arguments):
+    """Runs a script in one process or several, as `run.py TESTS FOLDER WORLD ARGUMENTS...`."""
     folder.mkdir()
     (folder / "run.py").write_text(textwrap.dedent(script))
-    command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), kind]
+    command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), *arguments]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     prefix = [sys.executable]
     if world > 1:
