@@ -2,23 +2,22 @@
 """Finds the data that somebody means: a folder, a name, a config file that names it, or a data set of the hub."""
 
 import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from transformers import PreTrainedTokenizerBase
 
 from critic_gpt.tasks import TASK_FILE, load_prepared
+from critic_gpt.training.settings_files import SETTINGS_SUFFIXES, parse_settings
 
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 # Where a NAME is looked up below each root, in this order.
 PLACES = ("{name}", "data/{name}", "runs/{name}", "runs/{name}/data")
 CONFIG_KEYS = ("dataset", "data_dir")
-CONFIG_SUFFIXES = (".json", ".yaml", ".yml", ".py")
+CONFIG_SUFFIXES = (*SETTINGS_SUFFIXES, ".py")
 # What folders of `datasets` hold: written by `save_to_disk`, or files that `load_dataset` reads.
 _SAVED_FILES = ("dataset_dict.json", "state.json")
 _DATA_SUFFIXES = (".parquet", ".jsonl", ".arrow", ".csv")
@@ -103,12 +102,11 @@ def _holds_data(folder: Path) -> bool:
 def _named_by_config(path: Path) -> str:
     """The data set that a config file names."""
     try:
-        text = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
-            entries = _plain_assignments(text, CONFIG_KEYS)
+            entries = _plain_assignments(path.read_text(encoding="utf-8"), CONFIG_KEYS)
         else:
-            entries = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (SyntaxError, ValueError, yaml.YAMLError) as error:  # ValueError: broken JSON, UTF-8, or null bytes
+            entries = parse_settings(path)
+    except (SyntaxError, ValueError) as error:  # ValueError: broken settings, UTF-8, or null bytes
         reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(
             f"`dataset` must be a config file that parses, got {str(path)!r} ({reason}): mend it, or give the folder "

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from critic_gpt.tasks.corpus import Corpus
-from critic_gpt.tasks.own_data import load_own_data
+from critic_gpt.tasks.own_data import load_own_data, load_splits_and_tokenizer
 from critic_gpt.tasks.rows import write_rows
 from critic_gpt.tasks.sudoku import SudokuTask
 from critic_gpt.tasks.text import TextTask, words_of
@@ -93,21 +93,11 @@ def load_prepared(
         `FileNotFoundError`: If the folder or a file in it is missing.
         `ValueError`: If a file in it is corrupt.
     """
-    import datasets
-
     folder = Path(folder)
     task = load_task(folder)
     _existing(folder, "dataset_dict.json")
     _existing(folder, "tokenizer.json")
-    try:
-        splits = datasets.load_from_disk(str(folder))
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    except Exception as error:  # readers of JSON, Arrow and tokenizer files each have their own errors
-        raise ValueError(
-            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({error!r}); prepare it anew by "
-            f"`{PREPARE} {folder} --overwrite`."
-        ) from error
-    return splits, tokenizer, task
+    return *load_splits_and_tokenizer(folder, f"prepare it anew by `{PREPARE} {folder} --overwrite`"), task
 
 
 def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedTokenizerBase, int]:

@@ -21,6 +21,18 @@ RECIPE = (
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
+def load_splits_and_tokenizer(folder: Path, way_out: str) -> tuple["DatasetDict", PreTrainedTokenizerBase]:
+    """The splits, memory-mapped, and the tokenizer in a folder; where one does not load, an error with a way out."""
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(folder)), AutoTokenizer.from_pretrained(str(folder))
+    except Exception as error:  # readers of JSON, Arrow and tokenizer files each have their own errors
+        raise ValueError(
+            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({error!r}); {way_out}."
+        ) from error
+
+
 def load_own_data(folder: Path) -> tuple["DatasetDict", PreTrainedTokenizerBase, int]:
     """
     Loads a folder that holds a saved `DatasetDict` and the files of its tokenizer.
@@ -36,8 +48,6 @@ def load_own_data(folder: Path) -> tuple["DatasetDict", PreTrainedTokenizerBase,
         `FileNotFoundError`: If there is no dataset or no tokenizer.
         `ValueError`: If one of them does not load, or rows are not lists of ids that the tokenizer knows.
     """
-    import datasets
-
     if not (folder / "dataset_dict.json").is_file():
         single = (folder / "dataset_info.json").is_file()
         what = "a single `Dataset` without splits" if single else "neither task.json nor dataset_dict.json"
@@ -49,13 +59,7 @@ def load_own_data(folder: Path) -> tuple["DatasetDict", PreTrainedTokenizerBase,
         raise FileNotFoundError(
             f"`folder` must hold the files of a tokenizer beside the data, got {str(folder)!r} without; {RECIPE}."
         )
-    try:
-        splits = datasets.load_from_disk(str(folder))
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-    except Exception as error:  # readers of JSON, Arrow and tokenizer files each have their own errors
-        raise ValueError(
-            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({error!r}); {RECIPE}."
-        ) from error
+    splits, tokenizer = load_splits_and_tokenizer(folder, RECIPE)
     if "train" not in splits:
         raise ValueError(f"`folder` must hold the split train, got {', '.join(splits)} in {str(folder)!r}; {RECIPE}.")
     lengths = [_longest_row(name, split, len(tokenizer)) for name, split in splits.items() if len(split)]

@@ -19,7 +19,7 @@ from critic_gpt.training.data import IdentifiedStream
 from critic_gpt.training.modifiers import LossModifiers
 
 
-def check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> None:
+def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> None:
     """Refuses what would fail later or train something else than was meant."""
     if not isinstance(args, CriticTrainingArguments):
         raise ValueError(
@@ -42,9 +42,9 @@ def is_stream(dataset) -> bool:
 
 class ExactTrainer(Trainer):
     """
-    The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what is summed and by
-    what it is divided: `_get_num_items_in_batch` and `compute_loss` for training, `_evaluation_rows` and
-    `_evaluation_metrics` for evaluation.
+    The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what makes its batches
+    (`_default_collator`), what is summed and by what it is divided: `_get_num_items_in_batch` and `compute_loss` for
+    training, `_evaluation_rows` and `_evaluation_metrics` for evaluation.
     """
 
     # `compute_loss` divides by sums over the whole accumulated batch of all processes itself.
@@ -53,15 +53,36 @@ class ExactTrainer(Trainer):
     # The task whose loss modifiers this trainer takes, if any.
     modified_task: str | None = None
 
-    def __init__(self, *args, loss_modifiers: LossModifiers | None = None, **kwargs):
+    def __init__(
+        self,
+        model=None,
+        args: CriticTrainingArguments | None = None,
+        data_collator=None,
+        loss_modifiers: LossModifiers | None = None,
+        **kwargs,
+    ):
+        if args is None:
+            args = CriticTrainingArguments(output_dir="runs/trainer")
+        tokenizer = kwargs.get("processing_class")
+        _check_arguments(args, data_collator, tokenizer, kwargs)
+        self._check_own_arguments(args, data_collator)
         self._check_modifiers(loss_modifiers)
         # Before the parent's: it may create the optimizer.
         self._late_parameters: list[nn.Parameter] = []
-        super().__init__(*args, **kwargs)
+        super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
         self.loss_modifiers = None if loss_modifiers is None else loss_modifiers.to(self.args.device)
         # Sums of numerators and denominators since the last log, kept on the device.
         self._sums: dict[str, torch.Tensor] = {}
+        if data_collator is None:
+            self.data_collator = self._default_collator(tokenizer)
         self.add_callback(SetEpochCallback())
+
+    def _check_own_arguments(self, args: CriticTrainingArguments, data_collator) -> None:
+        """Refuses arguments that have no effect on what this trainer trains."""
+
+    def _default_collator(self, tokenizer):
+        """What makes batches where no collator is given."""
+        raise NotImplementedError
 
     @property
     def _unwrapped(self):

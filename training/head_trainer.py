@@ -14,7 +14,7 @@ from critic_gpt.losses_critic_gpt import (
     token_classification_losses,
 )
 from critic_gpt.training.arguments import CriticTrainingArguments
-from critic_gpt.training.base_trainer import ExactTrainer, check_arguments
+from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_metrics import classification_metrics, ranked_auroc, scoring_metrics
 from critic_gpt.training.modifiers import RowLossBatch
@@ -24,17 +24,6 @@ from critic_gpt.training.modifiers import RowLossBatch
 DIFFUSION_ARGUMENTS = ("critic_warmup_start", "critic_warmup_end", "min_mask_rate", "masking")
 
 
-def _check_diffusion_arguments(args: CriticTrainingArguments) -> None:
-    """Refuses what has no effect without masks and without a critic."""
-    defaults = {field.name: field.default for field in fields(args)}
-    for name in DIFFUSION_ARGUMENTS:
-        if getattr(args, name) != defaults[name]:
-            raise ValueError(
-                f"`{name}` must be left out when a classification or scoring head is trained, got "
-                f"{getattr(args, name)}: it belongs to the language model."
-            )
-
-
 class HeadTrainer(ExactTrainer):
     """What the two trainers below share: the model gives logits, and the loss is made of them here."""
 
@@ -42,20 +31,26 @@ class HeadTrainer(ExactTrainer):
     column = "labels"
 
     def __init__(self, model=None, args: CriticTrainingArguments | None = None, data_collator=None, **kwargs):
-        if args is None:
-            args = CriticTrainingArguments(output_dir="runs/trainer")
-        tokenizer = kwargs.get("processing_class")
-        check_arguments(args, data_collator, tokenizer, kwargs)
-        _check_diffusion_arguments(args)
-        if data_collator is None:
-            data_collator = DataCollatorForHeads(tokenizer, self.column)
-        super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
+        super().__init__(model, args, data_collator, **kwargs)
         num_labels, scores = self._config.num_labels, self.column == "score"
         if (num_labels == 1) is not scores:
             raise ValueError(
                 f"`num_labels` of the model must be {'1' if scores else 'at least 2'} for {type(self).__name__}, got "
                 f"{num_labels}: take {'ClassificationTrainer' if scores else 'ScoringTrainer'}, or another model."
             )
+
+    def _check_own_arguments(self, args: CriticTrainingArguments, data_collator) -> None:
+        """Refuses what has no effect without masks and without a critic."""
+        defaults = {field.name: field.default for field in fields(args)}
+        for name in DIFFUSION_ARGUMENTS:
+            if getattr(args, name) != defaults[name]:
+                raise ValueError(
+                    f"`{name}` must be left out when a classification or scoring head is trained, got "
+                    f"{getattr(args, name)}: it belongs to the language model."
+                )
+
+    def _default_collator(self, tokenizer) -> DataCollatorForHeads:
+        return DataCollatorForHeads(tokenizer, self.column)
 
     def _logits(self, model: nn.Module, inputs: dict[str, Any]):
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})

@@ -2,7 +2,6 @@
 """What training masks by: strategies mixed by row, stages of a curriculum, and the file that describes them."""
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from critic_gpt.training.masking_strategies import (
     STRATEGIES,
@@ -20,6 +18,7 @@ from critic_gpt.training.masking_strategies import (
     Strategy,
     is_number,
 )
+from critic_gpt.training.settings_files import SETTINGS_SUFFIXES, parse_settings
 
 
 @dataclass(frozen=True)
@@ -114,17 +113,15 @@ def load_masking(value: str) -> Masking:
         `FileNotFoundError`: The file is missing.
     """
     path = Path(value).expanduser()
-    if path.suffix.lower() not in (".yaml", ".yml", ".json"):
+    if path.suffix.lower() not in SETTINGS_SUFFIXES:
         strategy = _known("masking", value, STRATEGIES, "or a file ending in .yaml, .yml or .json")
         return Masking((Stage(((STRATEGIES[strategy](), 1.0),)),))
     if not path.is_file():
         raise FileNotFoundError(f"`masking` must be a file that exists, got {value!r}: check the path.")
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:  # ValueError: broken JSON or UTF-8
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise ValueError(f"`masking` must be a file that parses, got {value!r} ({reason}): mend it.") from error
+        content = parse_settings(path)
+    except ValueError as error:
+        raise ValueError(f"`masking` must be a file that parses, got {value!r} ({error}): mend it.") from error
     _check_keys("the file", content, {"stages"}, {"stages"})
     return Masking(tuple(_stage(entry) for entry in _list("stages", content["stages"])))
 

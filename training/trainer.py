@@ -13,7 +13,7 @@ from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion_critic_gpt import judged_positions
 from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
-from critic_gpt.training.base_trainer import ExactTrainer, check_arguments, is_stream
+from critic_gpt.training.base_trainer import ExactTrainer, is_stream
 from critic_gpt.training.callbacks import DropCalibrationCallback
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 from critic_gpt.training.data import IdentifiedExamples
@@ -37,19 +37,9 @@ class CriticTrainer(ExactTrainer):
     modified_task = "language_model"
 
     def __init__(self, model=None, args: CriticTrainingArguments | None = None, data_collator=None, **kwargs):
-        if args is None:
-            args = CriticTrainingArguments(output_dir="runs/trainer")
-        tokenizer = kwargs.get("processing_class")
-        check_arguments(args, data_collator, tokenizer, kwargs)
-        if args.masking is not None and data_collator is not None:
-            raise ValueError(
-                f"`masking` must be left out beside `data_collator`, got {args.masking!r}: give it to the collator."
-            )
-        super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
+        super().__init__(model, args, data_collator, **kwargs)
         config = self._config
-        if data_collator is None:
-            self.data_collator = self._default_collator(tokenizer)
-        tokenizer = getattr(self.data_collator, "tokenizer", tokenizer)
+        tokenizer = getattr(self.data_collator, "tokenizer", kwargs.get("processing_class"))
         mask_token_id = getattr(tokenizer, "mask_token_id", None)
         if None not in (mask_token_id, config.mask_token_id) and mask_token_id != config.mask_token_id:
             raise ValueError(
@@ -62,6 +52,12 @@ class CriticTrainer(ExactTrainer):
                 setattr(self.model.generation_config, name, getattr(config, name))
         self.add_callback(DropCalibrationCallback())
         self._last_alpha = self.critic_alpha()
+
+    def _check_own_arguments(self, args: CriticTrainingArguments, data_collator) -> None:
+        if args.masking is not None and data_collator is not None:
+            raise ValueError(
+                f"`masking` must be left out beside `data_collator`, got {args.masking!r}: give it to the collator."
+            )
 
     # ---- data ----
 

@@ -3,14 +3,12 @@
 
 import dataclasses
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers import PreTrainedModel
 
 from critic_gpt.training.modifiers.base import LossModifier, Metrics
@@ -22,6 +20,7 @@ from critic_gpt.training.modifiers.language_model import (
     TokenLossBatch,
 )
 from critic_gpt.training.modifiers.sequence_scoring import RowLossBatch, SequenceCorrelation, SequenceVariance
+from critic_gpt.training.settings_files import SETTINGS_SUFFIXES, parse_settings
 
 
 MODIFIERS = {
@@ -96,21 +95,19 @@ class LossModifiers:
     def from_file(cls, path: str | os.PathLike, task: str | None = "language_model") -> "LossModifiers":
         """Reads a `.yaml`, `.yml` or `.json` file; see [`~LossModifiers.from_dict`]. `task=None` takes any."""
         path = Path(path)
-        if path.suffix not in (".yaml", ".yml", ".json"):
+        if path.suffix not in SETTINGS_SUFFIXES:
             raise ValueError(
                 f"`loss_modifiers` must be a .yaml or .json file, got {str(path)!r}: rename or convert it."
             )
         try:
-            text = path.read_text(encoding="utf-8")
-            content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+            content = parse_settings(path)
         except OSError as error:
             raise ValueError(
                 f"`loss_modifiers` must be an existing file, got {str(path)!r} ({error.strerror}): check the path."
             ) from error
-        except (ValueError, yaml.YAMLError) as error:
-            first = " ".join(str(error).split())
+        except ValueError as error:
             raise ValueError(
-                f"`loss_modifiers` must be readable, got {str(path)!r}, which does not parse ({first}): correct it."
+                f"`loss_modifiers` must be readable, got {str(path)!r}, which does not parse ({error}): correct it."
             ) from error
         return cls.from_dict(content, task)
 
