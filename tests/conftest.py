@@ -50,6 +50,15 @@ def tiny_model(tiny_config):
     return make
 
 
+@pytest.fixture
+def unsure_model(tiny_model):
+    """A tiny model whose critic's verdicts are not all extreme."""
+    model = tiny_model()
+    with torch.no_grad():
+        model.critic_head.weight.mul_(0.2)
+    return model
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     """A character tokenizer: [PAD] is 0, [MASK] is 1, then `a` to `z` and four signs; 32 entries."""

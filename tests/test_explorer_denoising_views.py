@@ -23,11 +23,8 @@ ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for r
 
 
 @pytest.fixture
-def explorer(tiny_model, tokenizer):
-    model = tiny_model()
-    with torch.no_grad():
-        model.critic_head.weight.mul_(0.2)
-    return Explorer(model, tokenizer, {"validation": ROWS})
+def explorer(unsure_model, tokenizer):
+    return Explorer(unsure_model, tokenizer, {"validation": ROWS})
 
 
 def test_a_state_is_seen_with_its_masks_errors_and_changes(explorer):

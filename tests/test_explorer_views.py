@@ -15,12 +15,9 @@ ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(20)]} for r
 
 
 @pytest.fixture
-def explorer(tiny_model, tokenizer):
-    model = tiny_model()
-    with torch.no_grad():
-        model.critic_head.weight.mul_(0.2)  # else every verdict is extreme
-    model.calibration = CriticCalibration([(i / 99) ** 2 for i in range(100)])
-    return Explorer(model, tokenizer, {"validation": ROWS}, critic_regime="full")
+def explorer(unsure_model, tokenizer):
+    unsure_model.calibration = CriticCalibration([(i / 99) ** 2 for i in range(100)])
+    return Explorer(unsure_model, tokenizer, {"validation": ROWS}, critic_regime="full")
 
 
 def test_a_sample_is_its_text_and_its_tokens(explorer):

@@ -71,5 +71,6 @@ def test_a_wrong_field_is_refused_in_one_sentence(fields, message):
 
 
 def test_a_draw_without_randomness_is_allowed():
-    CriticGPTGenerationConfig(remask_selection="gumbel", randomness_strength=0.0)
-    CriticGPTGenerationConfig(remask_selection="worst", randomness_strength=0.5)
+    for selection, strength in (("gumbel", 0.0), ("worst", 0.5)):
+        config = CriticGPTGenerationConfig(remask_selection=selection, randomness_strength=strength)
+        assert (config.remask_selection, config.randomness_strength) == (selection, strength)
