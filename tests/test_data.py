@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from itertools import islice
 
 import datasets
 import pytest
@@ -99,6 +100,14 @@ def test_a_repeated_stream_goes_on_with_the_next_epoch(num_workers):
         once.set_epoch(epoch)
         expected += batches_of(once)
     assert_same(found, expected)
+
+
+def test_reading_moves_no_epoch_that_other_workers_see():
+    # That of a `datasets.IterableDataset` lies in shared memory: a worker ahead would reorder what others begin.
+    source = sharded(12, 2, shuffled=True)
+    stream = IdentifiedStream(source, batch_size=4, repeat=True)
+    assert [row["epoch"] for row in islice(stream, 30)][-1] == 2
+    assert source.epoch == 0
 
 
 @pytest.mark.parametrize("num_workers", [0, 3])

@@ -43,8 +43,8 @@ def is_stream(dataset) -> bool:
 class ExactTrainer(Trainer):
     """
     The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what makes its batches
-    (`_default_collator`), what is summed and by what it is divided: `_get_num_items_in_batch` and `compute_loss` for
-    training, `_evaluation_rows` and `_evaluation_metrics` for evaluation.
+    (`_default_collator`), what is summed and by what it is divided: `_count` and `compute_loss` for training,
+    `_evaluation_rows` and `_evaluation_metrics` for evaluation.
     """
 
     # `compute_loss` divides by sums over the whole accumulated batch of all processes itself.
@@ -123,6 +123,19 @@ class ExactTrainer(Trainer):
             return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
         finally:
             settings.dispatch_batches = asked
+
+    # ---- normalisers ----
+
+    def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Normalisers (K,) of the loss of a batch."""
+        raise NotImplementedError
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
+        """Normalisers (K,) of the whole accumulated batch of all processes, counted before the first backward."""
+        if not batch_samples or "labels" not in batch_samples[0]:
+            return None
+        counts = torch.stack([self._count(batch) for batch in batch_samples]).sum(dim=0).to(device)
+        return self.accelerator.gather(counts[None]).sum(dim=0)
 
     # ---- loss modifiers ----
 

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Gives every training example the name under which its randomness is drawn."""
 
+import copy
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -117,13 +118,18 @@ class IdentifiedStream(IterableDataset):
             epoch += 1
 
     def _source(self, epoch: int) -> Iterator[dict[str, Any]]:
-        if hasattr(self.dataset, "set_epoch"):
-            self.dataset.set_epoch(epoch)
-        if not isinstance(self.dataset, datasets.IterableDataset):
-            yield from self.dataset
+        dataset = self.dataset
+        if isinstance(dataset, datasets.IterableDataset):
+            # Its epoch lies in memory that worker processes share, where one that is ahead would change it for those
+            # that are about to begin. Tables are not copied.
+            dataset = copy.deepcopy(dataset)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(epoch)
+        if not isinstance(dataset, datasets.IterableDataset):
+            yield from dataset
             return
         # Iterated row by row, it would divide its files among the workers by itself.
-        for batch in self.dataset.iter(_ROWS_READ_AT_ONCE):
+        for batch in dataset.iter(_ROWS_READ_AT_ONCE):
             names = list(batch)
             for values in zip(*batch.values(), strict=True):
                 yield dict(zip(names, values, strict=True))

@@ -56,22 +56,11 @@ class HeadTrainer(ExactTrainer):
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         return outputs["logits"], outputs
 
-    def _count(self, labels: torch.Tensor) -> torch.Tensor:
-        """Normalisers (K,) of the loss of a batch."""
-        raise NotImplementedError
-
     def _loss(
         self, model: nn.Module, logits: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss, normalised by `counts`, and pairs for the logs of training."""
         raise NotImplementedError
-
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
-        """Normalisers (K,) of the whole accumulated batch of all processes, counted before the first backward."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        counts = torch.stack([self._count(batch["labels"]) for batch in batch_samples]).sum(dim=0).to(device)
-        return self.accelerator.gather(counts[None]).sum(dim=0)
 
     def compute_loss(
         self,
@@ -87,7 +76,7 @@ class HeadTrainer(ExactTrainer):
         """
         logits, outputs = self._logits(model, inputs)
         labels = inputs["labels"]
-        counts = self._count(labels) if num_items_in_batch is None else num_items_in_batch
+        counts = self._count(inputs) if num_items_in_batch is None else num_items_in_batch
         loss, pairs = self._loss(model, logits, labels, counts)
         if model.training:
             self._add_to_logs(pairs)
@@ -116,7 +105,8 @@ class ClassificationTrainer(HeadTrainer):
         """Classes of sequences are those of a single token."""
         return (logits[:, None], labels[:, None]) if logits.dim() == 2 else (logits, labels)
 
-    def _count(self, labels: torch.Tensor) -> torch.Tensor:
+    def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        labels = batch["labels"]
         classes = token_classes(labels[:, None] if labels.dim() == 1 else labels)
         return class_counts(classes, self._config.num_labels).sum(dim=0)
 
@@ -172,13 +162,13 @@ class ScoringTrainer(HeadTrainer):
     column = "score"
     modified_task = "sequence_scoring"
 
-    def _count(self, labels: torch.Tensor) -> torch.Tensor:
-        return torch.full((1,), float(len(labels)), device=labels.device)
+    def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.full((1,), float(len(batch["labels"])), device=batch["labels"].device)
 
     def _loss(self, model, logits, labels, counts):
         predictions = logits.squeeze(-1).float()
         row_loss = (predictions - labels).square()
-        total = self._count(labels)[0]
+        total = torch.tensor(float(len(labels)), device=labels.device)
         pairs = {"mae": torch.stack([(predictions.detach() - labels).abs().sum(), total])}
         if self._modifies(model):
             # What is logged as `mse` stays the unmodified loss.

@@ -117,12 +117,8 @@ class CriticTrainer(ExactTrainer):
         filled = fill_mask.bool() & masked & supervised
         return torch.stack([part.sum(dim=-1) for part in (real, judged, filled)], dim=-1).float()
 
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
-        """Normalisers (3,) of the whole accumulated batch of all processes, counted before the first backward."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        counts = torch.stack([self._count_terms(batch).sum(dim=0) for batch in batch_samples]).sum(dim=0).to(device)
-        return self.accelerator.gather(counts[None]).sum(dim=0).clamp(min=1)
+    def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self._count_terms(batch).sum(dim=0)
 
     def critic_alpha(self) -> float:
         """Present weight of the critic's loss."""
@@ -143,9 +139,8 @@ class CriticTrainer(ExactTrainer):
         over this micro-batch.
         """
         config = self._config
-        counts = num_items_in_batch
-        if counts is None:
-            counts = self._count_terms(inputs).sum(dim=0).clamp(min=1)
+        # A batch may hold nothing to judge.
+        counts = (self._count(inputs) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
         alpha = self.critic_alpha() if model.training else config.critic_alpha
         # Depends on configuration, freezing and step only, so every process takes the same way.
         correction = self._unwrapped.correction_trains if model.training else config.correction_alpha > 0
