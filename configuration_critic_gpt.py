@@ -12,6 +12,7 @@ logger = logging.get_logger(__name__)
 CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
 CRITIC_FILLS = ("multinomial", "argmax")
 CRITIC_REGIMES = ("full", "partial", "mixed")
+CRITIC_HEAD_TYPES = ("linear", "mlp")
 POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
 
 # Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
@@ -73,8 +74,18 @@ class CriticGPTConfig(PreTrainedConfig):
         critic_regime (`str`, *optional*, defaults to `"mixed"`): How many of the masks are filled: `"full"` (all, the
             Token-Critic regime), `"partial"` (a fraction drawn per sequence; teaches judging while masks remain, which
             makes guidance free at generation, the PRISM regime), `"mixed"` (a quarter of the sequences full).
+        critic_fill_exponent (`float`, *optional*, defaults to 1.0): Where a fraction of the masks is filled, it is a
+            uniform number raised to this exponent, above 0: on average `1 / (1 + critic_fill_exponent)`. Above 1 few
+            masks are filled more often, below 1 many.
+        critic_head_type (`str`, *optional*, defaults to `"linear"`): `"linear"` or `"mlp"`: a hidden layer as wide as
+            the stream, with `hidden_act`, before the linear layer.
+        critic_detach (`bool`, *optional*, defaults to `False`): Whether the critic's loss trains its head alone and
+            leaves the trunk to the language model's terms.
         correction_alpha (`float`, *optional*, defaults to 1.0): Weight of the second pass's own language-model term:
             cross-entropy of the LM head towards the truth at the filled positions. 0 switches it off.
+        remaining_alpha (`float`, *optional*, defaults to 0.0): Weight of a language-model term at the masks that the
+            second pass still sees: cross-entropy there, weighted by the inverse of their share of the row, which makes
+            it a diffusion bound given the filled input. 0 switches it off; `critic_regime="full"` leaves no masks.
         regression_scale_init (`float`, *optional*, defaults to 1.0): Initial A of the sequence scorer's
             `sigmoid(A * (w . h) + B)`; B starts at 0.
         balanced_class_weights (`bool`, *optional*, defaults to `False`): Token classification: weigh each class by
@@ -94,9 +105,11 @@ class CriticGPTConfig(PreTrainedConfig):
         "lm_loss",
         "critic_loss",
         "correction_loss",
+        "remaining_loss",
         "lm_token_loss",
         "critic_token_loss",
         "correction_token_loss",
+        "remaining_token_loss",
         "critic_input_ids",
         "critic_input_logits",
         "critic_target",
@@ -136,7 +149,11 @@ class CriticGPTConfig(PreTrainedConfig):
     critic_target_scope: str = "masked_only"
     critic_fill: str = "multinomial"
     critic_regime: str = "mixed"
+    critic_fill_exponent: float | int = 1.0
+    critic_head_type: str = "linear"
+    critic_detach: bool = False
     correction_alpha: float | int = 1.0
+    remaining_alpha: float | int = 0.0
     regression_scale_init: float | int = 1.0
     balanced_class_weights: bool = False
 
@@ -245,11 +262,23 @@ class CriticGPTConfig(PreTrainedConfig):
         _one_of("critic_target_scope", self.critic_target_scope, CRITIC_TARGET_SCOPES)
         _one_of("critic_fill", self.critic_fill, CRITIC_FILLS)
         _one_of("critic_regime", self.critic_regime, CRITIC_REGIMES)
-        for name in ("critic_alpha", "correction_alpha"):
+        _one_of("critic_head_type", self.critic_head_type, CRITIC_HEAD_TYPES)
+        for name in ("critic_alpha", "correction_alpha", "remaining_alpha"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "
                     "off."
+                )
+        if not 0.0 < self.critic_fill_exponent < math.inf:
+            raise ValueError(
+                f"`critic_fill_exponent` must be a finite number above 0, got {self.critic_fill_exponent}: 1 fills "
+                "every share alike."
+            )
+        for name, neutral in (("remaining_alpha", 0), ("critic_fill_exponent", 1)):
+            if self.critic_regime == "full" and getattr(self, name) != neutral:
+                raise ValueError(
+                    f'`{name}` must be {neutral} with `critic_regime="full"`, which fills every mask, got '
+                    f'{getattr(self, name)}: choose `critic_regime="mixed"`, or leave it out.'
                 )
 
 

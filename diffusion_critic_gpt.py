@@ -23,6 +23,8 @@ STREAM_REVEAL = 6
 STREAM_REMASK = 7
 STREAM_SELECT = 8
 STREAM_PLACE = 9
+STREAM_CORRECT = 10
+STREAM_CANDIDATE = 11
 
 # Share of the sequences whose masks are all filled under the "mixed" critic regime.
 MIXED_FULL_SHARE = 0.25
@@ -199,17 +201,23 @@ def corrupt(
 
 
 def fill_positions(
-    masked: torch.Tensor, regime: str, share_uniforms: torch.Tensor, position_uniforms: torch.Tensor
+    masked: torch.Tensor,
+    regime: str,
+    share_uniforms: torch.Tensor,
+    position_uniforms: torch.Tensor,
+    exponent: float = 1.0,
 ) -> torch.Tensor:
     """
     Which of the masks the model fills for its critic to judge.
 
     Args:
         masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where [MASK] stands.
-        regime (`str`): `"full"` fills all; `"partial"` a fraction drawn uniformly for each sequence; `"mixed"` all in
-            a share `MIXED_FULL_SHARE` of the sequences and a fraction in the others.
+        regime (`str`): `"full"` fills all; `"partial"` a fraction drawn for each sequence; `"mixed"` all in a share
+            `MIXED_FULL_SHARE` of the sequences and a fraction in the others.
         share_uniforms (`torch.FloatTensor` of shape `(batch_size, 2)`): Decide over full or partial, and the fraction.
         position_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Decide over the positions.
+        exponent (`float`, *optional*, defaults to 1.0): Above 0; the fraction is a uniform number raised to it, on
+            average `1 / (1 + exponent)`.
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`: a subset of `masked`, at least one position in
@@ -220,7 +228,8 @@ def fill_positions(
     if regime == "full":
         return masked
     count = masked.sum(dim=-1)
-    num_fill = torch.ceil(share_uniforms[:, 1] * count).long()
+    num_fill = torch.ceil(share_uniforms[:, 1] ** exponent * count).long()
+    num_fill = num_fill.clamp(min=1)  # a large exponent rounds small shares down to nothing
     if regime == "mixed":
         num_fill = torch.where(share_uniforms[:, 0] < MIXED_FULL_SHARE, count, num_fill)
     return select_worst(position_uniforms, masked, num_fill)

@@ -5,6 +5,7 @@ Nothing here knows a model class: the trunk and the heads come in as functions. 
 V vocabulary, D width.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,22 @@ def draw_fill_mask(input_ids: torch.Tensor, labels: torch.Tensor, config: Critic
     """The positions (B, T) to be filled for the critic, by `critic_regime`, drawn from torch's global generator."""
     masked = masked_positions(input_ids, labels, config.mask_token_id)
     share = torch.rand((len(masked), 2), device=masked.device)
-    return fill_positions(masked, config.critic_regime, share, torch.rand(masked.shape, device=masked.device))
+    order = torch.rand(masked.shape, device=masked.device)
+    return fill_positions(masked, config.critic_regime, share, order, config.critic_fill_exponent)
+
+
+def second_pass_rows(batch_size: int, share: float) -> list[int]:
+    """
+    The rows of a batch that the second pass is made of: `ceil(share * batch_size)`, spread evenly, so that they keep
+    the spread of the diffusion times over the batch. Known from the size alone, so shapes are static.
+
+    Raises:
+        `ValueError`: `share` is outside of (0, 1].
+    """
+    if not 0.0 < share <= 1.0:
+        raise ValueError(f"`critic_batch_share` must be in (0, 1], got {share}: 1 judges every row.")
+    num_rows = math.ceil(share * batch_size - 1e-9)  # 0.07 * 100 is a little more than 7
+    return [row * batch_size // num_rows for row in range(num_rows)]
 
 
 def token_cross_entropy(
@@ -51,11 +67,13 @@ def critic_second_pass(
     fill_uniforms: torch.Tensor | None,
     config: CriticGPTConfig,
     correct: bool = True,
+    num_tokens: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """
     Fills masks with the model's own predictions, encodes the result and judges it: the critic's loss and, with
-    `correct` and if `correction_alpha > 0`, the LM head's loss towards the truth at the filled positions. Knows no
-    model class: `encode` maps ids (B, T) to states (B, T, D).
+    `correct`, the LM head's losses towards the truth: if `correction_alpha > 0` at the filled positions, if
+    `remaining_alpha > 0` at the masks that are left. Knows no model class: `encode` maps ids (B, T) to states
+    (B, T, D). `num_tokens` (B,), needed for the last of them, is what each row counts in the language model's loss.
     """
     artifacts = build_critic_artifacts_from_logits(
         input_ids,
@@ -68,8 +86,11 @@ def critic_second_pass(
         fill_mask=fill_mask,
         fill_uniforms=fill_uniforms,
     )
-    hidden_states = encode(artifacts.critic_input)
-    critic_logits = critic_head(hidden_states)
+    lm_terms = correct and config.correction_alpha + config.remaining_alpha > 0
+    # A detached critic alone asks nothing of the trunk's gradients.
+    with torch.set_grad_enabled(torch.is_grad_enabled() and (lm_terms or not config.critic_detach)):
+        hidden_states = encode(artifacts.critic_input)
+    critic_logits = critic_head(hidden_states.detach() if config.critic_detach else hidden_states)
     critic_logits = critic_logits.to(torch.promote_types(critic_logits.dtype, torch.float32))
     target = artifacts.critic_target.to(critic_logits.dtype)
     token_loss = nn.functional.binary_cross_entropy_with_logits(critic_logits, target, reduction="none")
@@ -82,12 +103,45 @@ def critic_second_pass(
         "critic_target": artifacts.critic_target,
         "critic_valid": artifacts.critic_valid,
     }
-    if correct and config.correction_alpha > 0:
-        correction_labels = labels.masked_fill(~artifacts.filled, -100)
-        correction = token_cross_entropy(lm_head(hidden_states), correction_labels, config.mask_token_id)
-        output["correction_token_loss"] = correction
-        output["correction_loss"] = correction.sum() / (correction_labels != -100).sum().clamp(min=1)
+    if lm_terms:
+        second_logits = lm_head(hidden_states)
+        if config.correction_alpha > 0:
+            correction_labels = labels.masked_fill(~artifacts.filled, -100)
+            correction = token_cross_entropy(second_logits, correction_labels, config.mask_token_id)
+            output["correction_token_loss"] = correction
+            output["correction_loss"] = correction.sum() / (correction_labels != -100).sum().clamp(min=1)
+        if config.remaining_alpha > 0:
+            left = masked_positions(input_ids, labels, config.mask_token_id) & ~artifacts.filled
+            remaining = remaining_token_loss(second_logits, labels, left, num_tokens, config.mask_token_id)
+            output["remaining_token_loss"] = remaining
+            output["remaining_loss"] = remaining.sum() / num_tokens.sum().clamp(min=1)
     return output
+
+
+def remaining_token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    left: torch.Tensor,
+    num_tokens: torch.Tensor,
+    mask_token_id: int | None,
+) -> torch.Tensor:
+    """
+    Cross-entropy (B, T) at the masks that a filling has left, weighted by the inverse of the rate at which they stand
+    in their row: summed up, it estimates the diffusion bound given the filled tokens, as the weight 1/t does for masks
+    that were drawn at the rate t (Nie et al., "Large Language Diffusion Models", 2025, eq. 6).
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for the filled
+            input.
+        labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The truth, -100 elsewhere.
+        left (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where [MASK] still stands.
+        num_tokens (`torch.LongTensor` of shape `(batch_size,)`): Tokens of which these are the masked ones.
+        mask_token_id (`int`, *optional*): Id of [MASK], never a prediction.
+    """
+    labels = labels.masked_fill(~left, -100)
+    num_left = (labels != -100).sum(dim=-1)
+    weights = num_tokens / num_left.clamp(min=1)  # 1 / rate; rows without masks have no loss to weigh
+    return token_cross_entropy(logits, labels, mask_token_id) * weights[:, None]
 
 
 def token_classes(labels: torch.Tensor) -> torch.Tensor:

@@ -4,20 +4,13 @@
 Letters: B batch, T positions, V vocabulary, D width.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import (
-    BaseModelOutput,
-    ModelOutput,
-    SequenceClassifierOutput,
-    TokenClassifierOutput,
-)
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS, dynamic_rope_update
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.processing_utils import Unpack
@@ -29,9 +22,18 @@ from .calibrated_model_critic_gpt import CalibratedModelMixin
 from .configuration_critic_gpt import CriticGPTConfig
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_critic_gpt import CriticGPTGenerationMixin
+from .heads_critic_gpt import (
+    CriticGPTMaskedLMOutput,
+    CriticHead,
+    CriticHiddenLayer,
+    SequenceScoreHead,
+    build_critic_head,
+    unnoticed_generator,
+)
 from .losses_critic_gpt import (
     critic_second_pass,
     draw_fill_mask,
+    second_pass_rows,
     token_classification_loss,
     token_cross_entropy,
 )
@@ -221,6 +223,12 @@ class CriticGPTPreTrainedModel(PreTrainedModel):
             # drawn, so the same seed gives the same other parameters with and without a critic.
             init.zeros_(module.weight)
             return
+        if isinstance(module, CriticHiddenLayer):
+            generator = unnoticed_generator(module.weight.device)
+            init.normal_(module.weight, mean=0.0, std=self.config.initializer_range, generator=generator)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+            return
         super()._init_weights(module)
         if isinstance(module, ResidualProjection):
             # Two of them write into the stream in each layer, whose variance would otherwise grow with depth.
@@ -325,66 +333,12 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-class CriticHead(nn.Linear):
-    """One logit a token from the final norm's output: higher = more likely wrong."""
-
-    def __init__(self, hidden_size: int):
-        super().__init__(hidden_size, 1, bias=False)
-
-    def reset_parameters(self) -> None:
-        # The parent's draws would shift those of every module built later.
-        nn.init.zeros_(self.weight)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return super().forward(hidden_states).squeeze(-1)
-
-
-@dataclass
-class CriticGPTMaskedLMOutput(ModelOutput):
-    """
-    Output of [`CriticGPTForMaskedLM`]. Everything about the second pass is `None` where it did not run.
-
-    Args:
-        loss (`torch.FloatTensor` of shape `()`): `lm_loss + critic_alpha * critic_loss + correction_alpha *
-            correction_loss`.
-        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for `input_ids`.
-        hidden_states, attentions (`tuple`): Of the first pass, where asked for.
-        critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The critic's verdict on
-            `input_ids` themselves; higher = more likely wrong.
-        lm_loss, critic_loss, correction_loss (`torch.FloatTensor` of shape `()`): The three terms.
-        lm_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy in nats times
-            `loss_weights`, 0 at unsupervised positions.
-        critic_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Binary cross-entropy of the
-            critic, 0 where not judged.
-        correction_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy of the
-            second pass's LM head towards the truth at the filled positions, 0 elsewhere.
-        critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
-            sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
-    """
-
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    hidden_states: tuple[torch.FloatTensor, ...] | None = None
-    attentions: tuple[torch.FloatTensor, ...] | None = None
-    critic_logits: torch.FloatTensor | None = None
-    lm_loss: torch.FloatTensor | None = None
-    critic_loss: torch.FloatTensor | None = None
-    correction_loss: torch.FloatTensor | None = None
-    lm_token_loss: torch.FloatTensor | None = None
-    critic_token_loss: torch.FloatTensor | None = None
-    correction_token_loss: torch.FloatTensor | None = None
-    critic_input_ids: torch.LongTensor | None = None
-    critic_input_logits: torch.FloatTensor | None = None
-    critic_target: torch.FloatTensor | None = None
-    critic_valid: torch.BoolTensor | None = None
-
-
 @auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
 class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, CriticGPTPreTrainedModel):
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
-    # A checkpoint with a critic loads cleanly into a configuration without one.
-    _keys_to_ignore_on_load_unexpected = [r"critic_head\.weight"]
+    # A checkpoint with a critic loads cleanly into a configuration without one, or with one of the other kind.
+    _keys_to_ignore_on_load_unexpected = [r"critic_head\.(weight|dense\.|output\.)"]
     generation_config_class = CriticGPTGenerationConfig
 
     def __init__(self, config: CriticGPTConfig):
@@ -393,7 +347,7 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.critic_head = None
         if config.add_critic_head:
-            self.critic_head = CriticHead(config.hidden_size)
+            self.critic_head = build_critic_head(config)
             logger.info(f"Critic head on, critic_alpha = {config.critic_alpha}.")
         self.post_init()
 
@@ -410,6 +364,7 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
         fill_mask: torch.BoolTensor | None = None,
         fill_uniforms: torch.FloatTensor | None = None,
         critic_pass: bool = True,
+        critic_batch_share: float = 1.0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | CriticGPTMaskedLMOutput:
         r"""
@@ -424,6 +379,9 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             Numbers in (0, 1) that decide the filling. Without them: argmax in evaluation, drawn in training.
         critic_pass (`bool`, *optional*, defaults to `True`):
             `False` skips the second pass, as in the first steps of an alpha warm-up.
+        critic_batch_share (`float`, *optional*, defaults to 1.0):
+            Share of the rows, in (0, 1] and rounded up, that the second pass is made of; evenly spread over the batch.
+            In the others nothing is filled and nothing judged.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -436,24 +394,13 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
         logits = self.lm_head(outputs.last_hidden_state)  # (B, T, V)
         losses = {}
         if labels is not None:
-            losses = self._lm_losses(logits, labels, loss_weights, attention_mask)
+            num_tokens = self._num_tokens(labels, loss_weights, attention_mask)
+            losses = self._lm_losses(logits, labels, loss_weights, num_tokens)
             if self.critic_head is not None and critic_pass:
-                if input_ids is None:
-                    raise ValueError(
-                        "`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids, or "
-                        "`critic_pass=False`."
-                    )
-                # The same call as above on other ids; what it records would be thrown away.
-                encoding = {**kwargs, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
-                encoding |= {"attention_mask": attention_mask, "position_ids": position_ids}
-                losses |= self._critic_losses(
-                    lambda ids: self.model(input_ids=ids, **encoding).last_hidden_state,
-                    input_ids,
-                    logits,
-                    labels,
-                    fill_mask,
-                    fill_uniforms,
-                )
+                batch = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+                batch |= {"logits": logits.detach(), "labels": labels, "num_tokens": num_tokens}
+                batch |= {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
+                losses |= self._critic_losses(batch, critic_batch_share, kwargs)
             losses["loss"] = self._combine(losses)
         # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
         return CriticGPTMaskedLMOutput(
@@ -464,38 +411,60 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             **losses,
         )
 
-    def _lm_losses(self, logits, labels, loss_weights, attention_mask) -> dict[str, torch.Tensor]:
+    @staticmethod
+    def _num_tokens(labels, loss_weights, attention_mask) -> torch.Tensor:
+        """What each row (B,) counts in the language model's loss: its real tokens, without weights its labels."""
+        if loss_weights is None:
+            return (labels != -100).sum(dim=-1)
+        return (torch.ones_like(labels) if attention_mask is None else attention_mask).sum(dim=-1)
+
+    def _lm_losses(self, logits, labels, loss_weights, num_tokens) -> dict[str, torch.Tensor]:
         """The language model's loss, each cross-entropy computed once."""
         token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
-        if loss_weights is None:
-            num_items = (labels != -100).sum()
-        else:
+        if loss_weights is not None:
             token_loss = token_loss * loss_weights
-            num_items = (torch.ones_like(labels) if attention_mask is None else attention_mask).sum()
-        return {"lm_token_loss": token_loss, "lm_loss": token_loss.sum() / num_items.clamp(min=1)}
+        return {"lm_token_loss": token_loss, "lm_loss": token_loss.sum() / num_tokens.sum().clamp(min=1)}
 
     def _critic_losses(
-        self, encode, input_ids, logits, labels, fill_mask, fill_uniforms
+        self, batch: dict[str, torch.Tensor | None], share: float, kwargs: dict
     ) -> dict[str, torch.Tensor | None]:
-        """The second pass: the critic, and the LM at the filled positions."""
+        """The second pass, of a share of the rows: the critic, and the LM where masks were filled and where not."""
+        input_ids = batch["input_ids"]
+        if input_ids is None:
+            raise ValueError(
+                "`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids, or "
+                "`critic_pass=False`."
+            )
         if self.training:
             # Without a collator's draws: from torch's global generator.
-            if fill_mask is None:
-                fill_mask = draw_fill_mask(input_ids, labels, self.config)
-            if fill_uniforms is None:
-                fill_uniforms = torch.rand(input_ids.shape, device=input_ids.device)
-        return critic_second_pass(
-            encode,
+            if batch["fill_mask"] is None:
+                batch["fill_mask"] = draw_fill_mask(input_ids, batch["labels"], self.config)
+            if batch["fill_uniforms"] is None:
+                batch["fill_uniforms"] = torch.rand(input_ids.shape, device=input_ids.device)
+        rows = None
+        if share != 1.0:
+            rows = torch.tensor(second_pass_rows(len(input_ids), share), device=input_ids.device)
+            batch = {name: _rows_of(values, rows, len(input_ids)) for name, values in batch.items()}
+        # The same call as in the first pass on other ids; what it records would be thrown away.
+        encoding = {**kwargs, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
+        encoding |= {name: batch.pop(name) for name in ("attention_mask", "position_ids")}
+        losses = critic_second_pass(
+            lambda ids: self.model(input_ids=ids, **encoding).last_hidden_state,
             self.lm_head,
             self.critic_head,
-            input_ids,
-            logits,
-            labels,
-            fill_mask,
-            fill_uniforms,
-            self.config,
+            **batch,
+            config=self.config,
             correct=self.correction_trains or not self.training,
         )
+        if rows is None:
+            return losses
+        whole = {}
+        for name, values in losses.items():
+            if values.dim() > 0:
+                untouched = input_ids if name == "critic_input_ids" else values.new_zeros(input_ids.shape)
+                values = untouched.index_copy(0, rows, values)
+            whole[name] = values
+        return whole
 
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         """One number, for people without our Trainer."""
@@ -504,9 +473,11 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
             loss = loss + self.config.critic_alpha * losses["critic_loss"]
         elif self.critic_head is not None:
             # The head still takes part, so that no process of a distributed run waits for its gradient.
-            loss = loss + 0.0 * self.critic_head.weight.sum()
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.critic_head.parameters())
         if "correction_loss" in losses:
             loss = loss + self.config.correction_alpha * losses["correction_loss"]
+        if "remaining_loss" in losses:
+            loss = loss + self.config.remaining_alpha * losses["remaining_loss"]
         return loss
 
     @torch.no_grad()
@@ -538,17 +509,22 @@ class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, Criti
     @property
     def correction_trains(self) -> bool:
         """
-        Whether the LM term of the second pass reaches a trainable weight. With a frozen trunk and a tied LM head it
-        does not, and is left out in training; evaluation reports it.
+        Whether there are LM terms in the second pass that reach a trainable weight. With a frozen trunk and a tied LM
+        head they do not, and are left out in training; evaluation reports them.
         """
-        if self.config.correction_alpha == 0:
+        if self.config.correction_alpha + self.config.remaining_alpha == 0:
             return False
         return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
 
     @property
     def has_trained_critic(self) -> bool:
-        """Whether there is a critic that has learnt anything: a fresh head is exactly zero."""
-        return self.critic_head is not None and bool(self.critic_head.weight.detach().any())
+        """Whether there is a critic that has learnt anything: a fresh one says exactly zero."""
+        return self.critic_head is not None and self.critic_head.is_trained
+
+
+def _rows_of(values: torch.Tensor | None, rows: torch.Tensor, batch_size: int) -> torch.Tensor | None:
+    """Some rows of a tensor; one that has a single row for all of them stays."""
+    return values if values is None or len(values) != batch_size else values[rows]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -597,18 +573,6 @@ class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
         return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
-
-
-class SequenceScoreHead(nn.Linear):
-    """`sigmoid(A * (w . h) + B)` with learnable A and B: a score in (0, 1)."""
-
-    def __init__(self, hidden_size: int):
-        super().__init__(hidden_size, 1, bias=False)
-        self.scale = nn.Parameter(torch.ones(1))
-        self.shift = nn.Parameter(torch.zeros(1))
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.scale * super().forward(hidden_states) + self.shift)
 
 
 @auto_docstring(

@@ -43,7 +43,7 @@ setup(
         "critic_gpt.training.modifiers",
     ],
     install_requires=[
-        "torch>=2.8",
+        "torch>=2.9",
         "numpy>=1.26",
         "transformers>=5.23,<6",
         "datasets>=4.0",

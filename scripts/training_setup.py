@@ -53,8 +53,18 @@ class ModelArguments:
     critic_regime: str | None = field(default=None, metadata={"help": "full, partial or mixed (default)."})
     critic_fill: str | None = field(default=None, metadata={"help": "multinomial (default) or argmax."})
     critic_target_scope: str | None = field(default=None, metadata={"help": "Positions the critic is judged on."})
+    critic_fill_exponent: float | None = field(
+        default=None, metadata={"help": "Exponent of the share of masks that is filled; default 1, few masks above."}
+    )
+    critic_head_type: str | None = field(default=None, metadata={"help": "linear (default) or mlp."})
+    critic_detach: bool | None = field(
+        default=None, metadata={"help": "The critic's loss trains its head alone; default False."}
+    )
     correction_alpha: float | None = field(
         default=None, metadata={"help": "Weight of the second pass's LM term; default 1.0."}
+    )
+    remaining_alpha: float | None = field(
+        default=None, metadata={"help": "Weight of the second pass's LM term at the masks left; default 0."}
     )
     num_labels: int | None = field(default=None, metadata={"help": "Classes of a classifier; default: the data's."})
     balanced_class_weights: bool | None = field(
@@ -69,10 +79,18 @@ FIELDS_OF = {
     "critic_regime": ("language_model",),
     "critic_fill": ("language_model",),
     "critic_target_scope": ("language_model",),
+    "critic_fill_exponent": ("language_model",),
+    "critic_head_type": ("language_model",),
+    "critic_detach": ("language_model",),
     "correction_alpha": ("language_model",),
+    "remaining_alpha": ("language_model",),
     "num_labels": ("token_classification", "sequence_scoring"),
     "balanced_class_weights": ("token_classification",),
 }
+
+
+# Fields of the above that mean something to a critic alone.
+CRITIC_FIELDS = tuple(name for name in FIELDS_OF if name.startswith(("critic_", "correction_", "remaining_")))
 
 
 @dataclass
@@ -321,6 +339,12 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
         raise ValueError(
             "`balanced_class_weights` must be False with labels that are probabilities, got True: there are no "
             "classes to count."
+        )
+    idle = [name for name in CRITIC_FIELDS if name in fields] if labels is None else []
+    if idle and not model.config.add_critic_head:
+        raise ValueError(
+            f"`{idle[0]}` must be left out for a model without a critic, got {fields[idle[0]]!r}: give "
+            "--add_critic_head True as well, or leave it out."
         )
     if run.freeze_trunk:
         model.freeze_trunk(untie=run.untie)

@@ -103,6 +103,22 @@ def test_a_row_is_masked_where_its_own_numbers_lie_below_its_time():
         assert ((small == 0) | (large > 0)).all()
 
 
+def test_the_exponent_changes_how_many_masks_are_filled_and_nothing_else():
+    rows = examples_of(random_rows(300, 16))
+    few, even, many = (
+        DataCollatorForMaskedDiffusion(LETTERS, critic_regime="partial", critic_fill_exponent=exponent)(rows)
+        for exponent in (3.0, 1.0, 1 / 3)
+    )
+    counts = [batch["fill_mask"].sum(dim=1) for batch in (few, even, many)]
+    assert (counts[0] <= counts[1]).all() and (counts[1] <= counts[2]).all()
+    masks = (even["input_ids"] == 1).sum(dim=1)
+    shares = [(count.sum() / masks.sum()).item() for count in counts]
+    assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
+    for batch in (few, many):
+        assert_same({**batch, "fill_mask": 0 * few["fill_mask"]}, {**even, "fill_mask": 0 * few["fill_mask"]})
+    assert_same(even, DataCollatorForMaskedDiffusion(LETTERS, critic_regime="partial")(rows))
+
+
 @pytest.mark.parametrize("change", [{"epoch": 1}, {"first_id": 100}])
 def test_another_epoch_or_id_gives_other_draws(change):
     collator, rows = DataCollatorForMaskedDiffusion(LETTERS), random_rows(4, 20)
@@ -348,6 +364,8 @@ def test_an_empty_row_is_refused(rows):
         ("min_mask_rate", 1.01),
         ("min_mask_rate", float("nan")),
         ("pad_to_multiple_of", 0),
+        ("critic_fill_exponent", 0),
+        ("critic_fill_exponent", float("inf")),
     ],
 )
 def test_a_field_out_of_range_is_refused(field, value):

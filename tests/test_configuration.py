@@ -223,6 +223,18 @@ ERRORS = [
     ({"critic_alpha": math.nan}, "`critic_alpha` must be a finite number of at least 0, got nan"),
     ({"correction_alpha": -1}, "`correction_alpha` must be a finite number of at least 0, got -1"),
     ({"correction_alpha": math.inf}, "`correction_alpha` must be a finite number of at least 0, got inf"),
+    ({"remaining_alpha": -0.1}, "`remaining_alpha` must be a finite number of at least 0, got -0.1"),
+    ({"critic_fill_exponent": 0}, "`critic_fill_exponent` must be a finite number above 0, got 0"),
+    ({"critic_fill_exponent": math.nan}, "`critic_fill_exponent` must be a finite number above 0, got nan"),
+    ({"critic_head_type": "deep"}, "`critic_head_type` must be one of linear, mlp, got 'deep'"),
+    (
+        {"critic_regime": "full", "remaining_alpha": 0.5},
+        '`remaining_alpha` must be 0 with `critic_regime="full"`, which fills every mask, got 0.5',
+    ),
+    (
+        {"critic_regime": "full", "critic_fill_exponent": 2},
+        '`critic_fill_exponent` must be 1 with `critic_regime="full"`, which fills every mask, got 2',
+    ),
     ({"hidden_dropout": 1.0}, "`hidden_dropout` must be in [0, 1), got 1.0"),
     ({"attention_dropout": -0.1}, "`attention_dropout` must be in [0, 1), got -0.1"),
     ({"dropout": 2}, "`hidden_dropout` must be in [0, 1), got 2"),

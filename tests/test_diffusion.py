@@ -253,6 +253,33 @@ def test_a_mixed_filling_fills_all_in_its_share_of_the_rows():
     assert z_value(filled.all(dim=-1).double().mean().item(), expected, rows) < 4.5
 
 
+@pytest.mark.parametrize("regime", ["partial", "mixed"])
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2, 3.0])
+def test_the_share_that_is_filled_is_a_uniform_number_raised_to_the_exponent(regime, exponent):
+    rows, length = 400, 16
+    generator = torch.Generator().manual_seed(3)
+    masked = torch.rand(rows, length, generator=generator) < 0.6
+    share, order = uniforms(torch.arange(rows), 2, 0, 2), uniforms(torch.arange(rows), 3, 0, length)
+    filled = fill_positions(masked, regime, share, order, exponent)
+    for row in range(rows):
+        count = int(masked[row].sum())
+        expected = math.ceil(float(share[row, 1]) ** exponent * count)
+        if regime == "mixed" and share[row, 0] < MIXED_FULL_SHARE:
+            expected = count
+        assert int(filled[row].sum()) == expected
+        chosen = set(filled[row].nonzero().flatten().tolist())
+        by_order = sorted(masked[row].nonzero().flatten().tolist(), key=lambda t: -float(order[row, t]))
+        assert chosen == set(by_order[:expected])
+    if exponent == 1.0:
+        assert torch.equal(filled, fill_positions(masked, regime, share, order))
+
+
+def test_a_large_exponent_still_fills_one_mask_and_none_where_there_is_none():
+    masked = torch.tensor([[True, True, False], [False, False, False]])
+    filled = fill_positions(masked, "partial", torch.full((2, 2), 0.01), torch.rand(2, 3), 100.0)
+    assert filled.sum(dim=-1).tolist() == [1, 0]
+
+
 def test_an_unknown_regime_is_refused():
     with pytest.raises(ValueError, match="`regime` must be full, partial or mixed, got 'half': "):
         fill_positions(torch.ones(1, 2, dtype=torch.bool), "half", torch.rand(1, 2), torch.rand(1, 2))

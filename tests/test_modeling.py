@@ -68,7 +68,8 @@ def build_with_critic(seed=0, **changes) -> CriticGPTForMaskedLM:
     """A model whose critic head and biases are no longer zero."""
     model = build(seed=seed, add_critic_head=True, **changes)
     with torch.no_grad():
-        model.critic_head.weight.normal_()
+        for parameter in model.critic_head.parameters():
+            parameter.normal_()
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.normal_(std=0.3)
@@ -377,14 +378,20 @@ def test_without_a_critic_everything_is_bit_identical_to_a_model_that_never_hear
     assert set(output) == {"loss", "logits", "lm_loss", "lm_token_loss"}
 
 
+LINEAR = {"critic_head.weight"}
+MLP = {"critic_head.dense.weight", "critic_head.output.weight"}
+each_head = pytest.mark.parametrize(("head", "names"), [("linear", LINEAR), ("mlp", MLP)], ids=["linear", "mlp"])
+
+
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_same_seed_gives_the_same_other_parameters_with_a_critic(tied):
+@each_head
+def test_the_same_seed_gives_the_same_other_parameters_with_a_critic(head, names, tied):
     without = build(tie_word_embeddings=tied)
     state_after = torch.get_rng_state()
-    with_critic = build(tie_word_embeddings=tied, add_critic_head=True)
+    with_critic = build(tie_word_embeddings=tied, add_critic_head=True, critic_head_type=head)
     assert torch.equal(torch.get_rng_state(), state_after)
     states = with_critic.state_dict()
-    assert set(states) - set(without.state_dict()) == {"critic_head.weight"}
+    assert set(states) - set(without.state_dict()) == names
     assert all(torch.equal(tensor, states[name]) for name, tensor in without.state_dict().items())
     batch = make_batch()
     one, other = without(**batch), with_critic(**batch)
@@ -400,6 +407,58 @@ def test_a_fresh_critic_is_exactly_zero_and_not_trained():
     assert build_with_critic().has_trained_critic is True
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_fresh_hidden_layer_is_drawn_like_other_weights_and_its_critic_says_one_half(use_bias):
+    fields = {"add_critic_head": True, "critic_head_type": "mlp", "hidden_size": 64, "use_bias": use_bias}
+    model = build(**fields)
+    dense = model.critic_head.dense
+    assert dense.weight.std().item() == pytest.approx(0.3, rel=0.05) and dense.weight.mean().abs() < 0.02
+    assert (dense.bias is not None) is use_bias and (dense.bias is None or not dense.bias.any())
+    assert not model.critic_head.output.weight.any() and model.has_trained_critic is False
+    assert (model(make_batch()["input_ids"]).critic_logits == 0).all()
+    assert torch.equal(dense.weight, build(**fields).critic_head.dense.weight)
+    assert not torch.equal(dense.weight, build(seed=1, **fields).critic_head.dense.weight)
+    with torch.no_grad():
+        model.critic_head.output.weight[0, 3] = 1e-3
+    assert model.has_trained_critic is True
+
+
+def test_the_hidden_layer_is_not_what_is_drawn_next():
+    model = build(add_critic_head=True, critic_head_type="mlp", initializer_range=1.0)
+    following = torch.randn(16, 16)
+    correlation = (model.critic_head.dense.weight * following).mean()
+    assert correlation.abs() < 0.3
+
+
+def test_an_mlp_critic_is_two_layers_around_the_activation():
+    model = build_with_critic(critic_head_type="mlp", use_bias=True, hidden_act="relu")
+    ids = make_batch()["input_ids"]
+    states, head = model.model(ids).last_hidden_state, model.critic_head
+    hidden = torch.relu(states @ head.dense.weight.T + head.dense.bias)
+    torch.testing.assert_close(model(ids).critic_logits, (hidden @ head.output.weight.T).squeeze(-1))
+    assert build_with_critic(critic_head_type="mlp").num_parameters() == build().num_parameters() + 16 * 16 + 16
+
+
+def test_an_mlp_critic_learns_in_all_its_layers():
+    model = build(add_critic_head=True, critic_head_type="mlp", use_bias=True).train()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    for _ in range(2):  # the last layer is zero at first, and passes nothing on
+        optimizer.zero_grad()
+        model(**make_batch(), **make_draws()).loss.backward()
+        optimizer.step()
+    assert not [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+
+
+def test_an_mlp_critic_survives_saving(tmp_path, warnings_seen):
+    model = build_with_critic(critic_head_type="mlp")
+    model.save_pretrained(tmp_path)
+    loaded, info = CriticGPTForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not warnings_seen
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in loaded.state_dict().items())
+    assert loaded.has_trained_critic
+
+
 def test_the_critic_is_announced_with_its_weight_and_only_where_it_is(caplog):
     with caplog.at_level(logging.INFO, logger="critic_gpt.modeling_critic_gpt"):
         build()
@@ -408,18 +467,30 @@ def test_the_critic_is_announced_with_its_weight_and_only_where_it_is(caplog):
     assert [record.getMessage() for record in caplog.records] == ["Critic head on, critic_alpha = 0.25."]
 
 
-def test_a_checkpoint_without_a_critic_gains_a_zero_head_that_is_reported_missing(tmp_path, warnings_seen):
-    build().save_pretrained(tmp_path)
-    loaded, info = CriticGPTForMaskedLM.from_pretrained(tmp_path, add_critic_head=True, output_loading_info=True)
-    assert info["missing_keys"] == {"critic_head.weight"} and not info["unexpected_keys"]
-    assert any("critic_head.weight" in text for text in warnings_seen)
-    assert not loaded.critic_head.weight.any() and loaded.has_trained_critic is False
+@pytest.mark.parametrize(("before", "head"), [(None, "linear"), (None, "mlp"), ("linear", "mlp"), ("mlp", "linear")])
+def test_a_checkpoint_without_such_a_critic_gains_a_fresh_head_that_is_reported_missing(
+    tmp_path, warnings_seen, before, head
+):
+    names = MLP if head == "mlp" else LINEAR
+    old = build() if before is None else build_with_critic(critic_head_type=before)
+    old.save_pretrained(tmp_path)
+    fields = {"add_critic_head": True, "critic_head_type": head}
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    loaded, info = CriticGPTForMaskedLM.from_pretrained(tmp_path, **fields, output_loading_info=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert info["missing_keys"] == names and not info["unexpected_keys"]
+    assert all(any(name in text for text in warnings_seen) for name in names)
+    assert loaded.has_trained_critic is False and loaded.config.critic_head_type == head
     ids = make_batch()["input_ids"]
-    assert torch.equal(loaded(ids).logits, build()(ids).logits)
+    assert torch.equal(loaded(ids).logits, old(ids).logits) and not loaded(ids).critic_logits.any()
+    if head == "mlp":
+        assert loaded.critic_head.dense.weight.std() > 0.2
 
 
-def test_a_checkpoint_with_a_critic_loads_without_one_and_without_a_word(tmp_path, warnings_seen):
-    model = build_with_critic()
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_a_checkpoint_with_a_critic_loads_without_one_and_without_a_word(tmp_path, warnings_seen, head):
+    model = build_with_critic(critic_head_type=head)
     model.save_pretrained(tmp_path)
     loaded, info = CriticGPTForMaskedLM.from_pretrained(tmp_path, add_critic_head=False, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
@@ -504,6 +575,120 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(alpha, correction_alpha):
     else:
         assert output.correction_loss is None and output.correction_token_loss is None
     torch.testing.assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_remaining_loss_counts_rows_as_the_lm_loss_does_and_joins_the_loss(weighted, padded):
+    model = build_with_critic(remaining_alpha=0.7, critic_regime="partial")
+    batch, draws = make_batch(), make_draws()
+    arguments = {"loss_weights": torch.rand(3, LENGTH)} if weighted else {}
+    if not padded:
+        del batch["attention_mask"]
+    output = model(**batch, **draws, **arguments)
+    left = (batch["input_ids"] == MASK) & ~draws["fill_mask"]
+    second = model(output.critic_input_ids, batch.get("attention_mask")).logits
+    loss = token_cross_entropy(second, batch["labels"].masked_fill(~left, -100), MASK)
+    tokens = torch.full((3,), LENGTH)
+    if weighted and padded:
+        tokens[2] -= 3
+    if not weighted:
+        tokens = (batch["labels"] != -100).sum(dim=-1)
+    expected = loss * (tokens / left.sum(dim=-1).clamp(min=1))[:, None]
+    assert left.any(dim=-1).all()
+    torch.testing.assert_close(output.remaining_token_loss, expected)
+    torch.testing.assert_close(output.remaining_loss, expected.sum() / tokens.sum())
+    plain = build_with_critic(critic_regime="partial")(**batch, **draws, **arguments)
+    assert plain.remaining_loss is None and plain.remaining_token_loss is None
+    torch.testing.assert_close(output.loss, plain.loss + 0.7 * output.remaining_loss)
+    for name, value in plain.items():
+        if name != "loss":
+            assert torch.equal(value, output[name]), name
+
+
+def test_the_remaining_loss_trains_the_trunk_through_the_second_pass():
+    model = build_with_critic(remaining_alpha=0.7, critic_alpha=0.0, correction_alpha=0.0)
+    batch, draws = make_batch(), make_draws()
+    output = model(**batch, **draws)
+    gradients = torch.autograd.grad(output.remaining_loss, list(model.model.parameters()))
+    left = (batch["input_ids"] == MASK) & ~draws["fill_mask"]
+    second = model(output.critic_input_ids.detach(), batch["attention_mask"]).logits
+    loss = token_cross_entropy(second, batch["labels"].masked_fill(~left, -100), MASK).sum(dim=-1)
+    tokens = (batch["labels"] != -100).sum(dim=-1)
+    by_hand = (loss * tokens / left.sum(dim=-1).clamp(min=1)).sum() / tokens.sum()
+    for one, other in zip(gradients, torch.autograd.grad(by_hand, list(model.model.parameters())), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+        assert one.any()
+
+
+@pytest.mark.parametrize("correction_alpha", [0.0, 1.0])
+def test_a_detached_critic_changes_no_number_and_gives_the_trunk_no_gradient(correction_alpha):
+    outputs, gradients = [], []
+    for detach in (False, True):
+        model = build_with_critic(critic_detach=detach, correction_alpha=correction_alpha).train()
+        output = model(**make_batch(), **make_draws())
+        output.loss.backward()
+        outputs.append(output)
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, value in outputs[0].items():
+        assert torch.equal(value, outputs[1][name]), name
+    assert torch.equal(gradients[0]["critic_head.weight"], gradients[1]["critic_head.weight"])
+    # Without the critic's weight in the loss the trunk's gradient is the same.
+    model = build_with_critic(critic_alpha=0.0, correction_alpha=correction_alpha).train()
+    model(**make_batch(), **make_draws()).loss.backward()
+    for name, parameter in model.model.named_parameters(prefix="model"):
+        torch.testing.assert_close(gradients[1][name], parameter.grad, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(gradients[0]["model.norm.weight"], gradients[1]["model.norm.weight"], atol=1e-4)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.5, [0, 2]), (0.25, [0]), (0.75, [0, 1, 2])])
+@pytest.mark.parametrize("left_padded", [True, False])
+def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_padded):
+    fields = {"position_embedding_type": "absolute", "remaining_alpha": 0.5, "critic_regime": "partial"}
+    model = build_with_critic(**fields).train()
+    batch, draws = make_batch(batch_size=4), make_draws(batch_size=4)
+    if left_padded:
+        batch = {name: values.flip(1) for name, values in batch.items()}
+    sizes = []
+    model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    weights = torch.rand(4, LENGTH)
+    output = model(**batch, **draws, loss_weights=weights, critic_batch_share=share)
+    assert sizes == [4, len(rows)]
+    part = {name: values[rows] for name, values in {**batch, **draws, "loss_weights": weights}.items()}
+    alone = model(**part)
+    others = [row for row in range(4) if row not in rows]
+    for name, value in output.items():
+        if name in ("critic_loss", "correction_loss", "remaining_loss"):
+            torch.testing.assert_close(value, alone[name])
+        elif name.startswith(("critic_", "correction_", "remaining_")) and name != "critic_logits":
+            torch.testing.assert_close(value[rows], alone[name])
+            untouched = batch["input_ids"] if name == "critic_input_ids" else torch.zeros_like(value)
+            assert torch.equal(value[others], untouched[others]), name
+    assert output.critic_logits.shape == output.critic_valid.shape == (4, LENGTH)
+    whole = model(**batch, **draws, loss_weights=weights)
+    assert torch.equal(output.lm_loss, whole.lm_loss) and torch.equal(output.logits, whole.logits)
+    terms = 0.5 * output.critic_loss + output.correction_loss + 0.5 * output.remaining_loss
+    torch.testing.assert_close(output.loss, output.lm_loss + terms)
+
+
+def test_position_ids_reach_the_rows_of_a_share():
+    model = build_with_critic(position_embedding_type="absolute")
+    batch, draws = make_batch(batch_size=4), make_draws(batch_size=4)
+    positions = torch.arange(LENGTH)[None] + torch.tensor([[0], [2], [4], [6]])
+    shared = model(**batch, **draws, position_ids=positions, critic_batch_share=0.5)
+    whole = model(**batch, **draws, position_ids=positions)
+    torch.testing.assert_close(shared.critic_input_logits[[0, 2]], whole.critic_input_logits[[0, 2]])
+    one = torch.arange(3, 3 + LENGTH)[None]  # one row for all
+    shared = model(**batch, **draws, position_ids=one, critic_batch_share=0.5)
+    whole = model(**batch, **draws, position_ids=one)
+    torch.testing.assert_close(shared.critic_input_logits[[0, 2]], whole.critic_input_logits[[0, 2]])
+
+
+def test_a_share_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="`critic_batch_share` must be in"):
+        build_with_critic()(**make_batch(), critic_batch_share=0.0)
 
 
 @pytest.mark.parametrize("scope", ["masked_only", "masked_and_ignore", "all"])
@@ -603,6 +788,14 @@ def test_a_skipped_critic_pass_leaves_a_zero_gradient_and_the_plain_loss():
     assert output.critic_loss is None and output.critic_valid is None and output.critic_logits is not None
     output.loss.backward()
     assert model.critic_head.weight.grad is not None and not model.critic_head.weight.grad.any()
+
+
+def test_a_skipped_pass_leaves_every_layer_of_an_mlp_critic_a_zero_gradient():
+    model = build_with_critic(critic_head_type="mlp", use_bias=True).train()
+    output = model(**make_batch(), critic_pass=False)
+    assert torch.equal(output.loss, output.lm_loss)
+    output.loss.backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.critic_head.parameters())
 
 
 @each_variant
@@ -831,7 +1024,7 @@ def test_hidden_states_and_attentions_are_those_of_the_first_pass():
 
 
 def test_what_the_trainer_should_not_gather_is_listed():
-    output = build_with_critic()(**make_batch(), **make_draws())
+    output = build_with_critic(remaining_alpha=1.0)(**make_batch(), **make_draws())
     listed = set(CriticGPTConfig.keys_to_ignore_at_inference)
     assert set(output) - listed == {"loss", "logits"}
     assert listed <= set(output.__dataclass_fields__)
@@ -878,6 +1071,27 @@ def test_the_compiled_forward_is_one_graph_and_equals_the_eager_one(case, positi
     assert list(output) == list(expected)
     for name, value in expected.items():
         torch.testing.assert_close(output[name], value, msg=name)
+
+
+RECIPE = {"critic_head_type": "mlp", "remaining_alpha": 0.5, "critic_regime": "partial", "critic_fill_exponent": 2.0}
+
+
+@pytest.mark.parametrize("fields", [RECIPE, {"critic_detach": True, "correction_alpha": 0.0}])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_every_recipe_compiles_into_one_graph_with_the_same_gradients(fields, share):
+    results = []
+    for compiled in (False, True):
+        model = build_with_critic(**fields).train()
+        torch.compiler.reset()
+        call = torch.compile(model, fullgraph=True, backend="aot_eager") if compiled else model
+        output = call(**make_batch(), **make_draws(), critic_batch_share=share)
+        output.loss.backward()
+        results.append((output, {name: parameter.grad for name, parameter in model.named_parameters()}))
+    (eager, gradients), (compiled, others) = results
+    for name, value in eager.items():
+        torch.testing.assert_close(compiled[name], value, msg=name)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_training_without_given_draws_compiles_into_one_graph():

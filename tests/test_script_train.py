@@ -84,6 +84,24 @@ def test_a_trained_model_keeps_its_critic_and_settings_unless_told_otherwise(dat
     assert (config.add_critic_head, config.critic_regime, config.critic_alpha) == (True, "full", 0.25)
 
 
+def test_every_option_of_the_critic_s_training_reaches_a_run(data_dir, tmp_path):
+    config = {"critic_fill_exponent": 2.0, "critic_head_type": "mlp", "critic_detach": True, "remaining_alpha": 0.5}
+    given = {**config, "critic_batch_share": 0.5, "muon_learning_rate": 0.02, "ema_decay": 0.9}
+    more = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    more += ["--add_critic_head", "True", "--save_steps", "2", "--logging_steps", "1"]
+    metrics = train.main(flags(data_dir, tmp_path, *more))
+    model = CriticGPTForMaskedLM.from_pretrained(tmp_path)
+    assert {name: getattr(model.config, name) for name in config} == config
+    assert metrics["eval_remaining_loss"] > 0 and "eval_critic_auroc" in metrics
+    args = train.parse(flags(data_dir, tmp_path, *more))[2]
+    assert (args.critic_batch_share, args.muon_learning_rate, args.ema_decay) == (0.5, 0.02, 0.9)
+    assert (tmp_path / "checkpoint-2" / "training_weights.safetensors").exists()
+    last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    train.main(flags(data_dir, tmp_path, *more, "--resume_from_checkpoint", str(tmp_path / "checkpoint-2")))
+    for name, tensor in CriticGPTForMaskedLM.from_pretrained(tmp_path).state_dict().items():
+        assert torch.equal(tensor, last[name]), name
+
+
 # ---- precision ----
 
 
@@ -120,6 +138,10 @@ def one_sentence(text, *parts):
     [
         (("--precision", "fp8"), "precision"),
         (("--model_name_or_path", "x", "--hidden_size", "8", "--precision", "fp32"), "hidden_size"),
+        (("--critic_detach", "True"), "critic_detach"),
+        (("--remaining_alpha", "0.5", "--add_critic_head", "False"), "remaining_alpha"),
+        (("--ema_decay", "1.0"), "ema_decay"),
+        (("--muon_learning_rate", "0.02", "--optim", "sgd"), "optim"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(data_dir, tmp_path, more, field):
@@ -154,7 +176,9 @@ def test_help_names_the_flags(capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 0
     model = {"--add_critic_head", "--position_embedding_type", "--num_labels", "--balanced_class_weights"}
+    model |= {"--critic_fill_exponent", "--critic_head_type", "--critic_detach", "--remaining_alpha"}
     training = {"--critic_warmup_end", "--masking", "--loss_modifiers"}
+    training |= {"--critic_batch_share", "--muon_learning_rate", "--ema_decay"}
     freezing = {"--freeze_trunk", "--untie", "--unfreeze_step", "--unfreeze_lr_multiplier"}
     for flag in {"--data_dir", "--task", "--streaming", "--precision"} | model | training | freezing:
         assert flag in out

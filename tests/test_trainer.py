@@ -26,6 +26,14 @@ from critic_gpt.tasks import build_character_tokenizer
 
 
 LETTERS = build_character_tokenizer("abcdefgh", model_max_length=16)
+# Everything about the critic that is not as it comes.
+RECIPE = {
+    "critic_head_type": "mlp",
+    "critic_detach": True,
+    "critic_fill_exponent": 0.5,
+    "remaining_alpha": 0.6,
+    "critic_regime": "partial",
+}
 TERMS = ("lm_loss", "critic_loss", "correction_loss", "critic_accuracy", "error_rate")
 
 
@@ -35,7 +43,8 @@ def make_model(seed=0, **fields):
     torch.manual_seed(seed)
     model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": True, **fields}))
     if model.critic_head is not None:  # a fresh head is zero, and would pass no gradient on
-        torch.nn.init.normal_(model.critic_head.weight)
+        for parameter in model.critic_head.parameters():
+            torch.nn.init.normal_(parameter)
     return model
 
 
@@ -92,8 +101,10 @@ def assert_equal_weights(one, other, tolerance=0.0):
 
 
 @pytest.mark.parametrize("scope", ["masked_only", "all"])
-def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope):
-    model = make_model(critic_alpha=0.3, correction_alpha=0.7, critic_target_scope=scope)
+@pytest.mark.parametrize("remaining_alpha", [0.0, 0.6])
+def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remaining_alpha):
+    fields = {"critic_alpha": 0.3, "correction_alpha": 0.7, "remaining_alpha": remaining_alpha}
+    model = make_model(critic_target_scope=scope, **fields)
     trainer = make_trainer(tmp_path, model, make_rows(6, lengths=(3, 12)), evaluation=True)
     batch = next(iter(trainer.get_train_dataloader()))
     model.train()
@@ -102,14 +113,16 @@ def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope):
     expected = out.lm_token_loss.sum() / real
     expected = expected + 0.3 * out.critic_token_loss.sum() / out.critic_valid.sum()
     expected = expected + 0.7 * out.correction_token_loss.sum() / filled
+    if remaining_alpha:
+        expected = expected + 0.6 * out.remaining_token_loss.sum() / real
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(loss, out.loss)
     counts = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
-    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled]
+    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real]
     torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
 
 
-def accumulated(folder, rows, batch_size, **fields):
+def accumulated(folder, rows, batch_size, critic_batch_share=1.0, **fields):
     gradients = Gradients()
     trainer = make_trainer(
         folder,
@@ -120,13 +133,14 @@ def accumulated(folder, rows, batch_size, **fields):
         train_sampling_strategy="sequential",
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=8 // batch_size,
+        critic_batch_share=critic_batch_share,
     )
     trainer.train()
     return logs_of(trainer)[0], gradients.steps[0]
 
 
 @pytest.mark.parametrize("kind", ["equal", "ragged", "nothing judged"])
-@pytest.mark.parametrize("fields", [{}, {"critic_target_scope": "all"}, {"add_critic_head": False}])
+@pytest.mark.parametrize("fields", [{}, {"critic_target_scope": "all"}, {"add_critic_head": False}, RECIPE])
 def test_accumulation_changes_neither_gradients_nor_logs(tmp_path, kind, fields):
     rows = make_rows(8, lengths=(8, 9) if kind == "equal" else (2, 14))
     if kind == "nothing judged":  # one micro-batch of two, and another single row, without any mask
@@ -137,6 +151,47 @@ def test_accumulation_changes_neither_gradients_nor_logs(tmp_path, kind, fields)
         assert_equal_weights(gradients, other_gradients, tolerance=1e-5)
         for name in ("loss", *(TERMS if "critic_loss" in log else ["lm_loss"])):
             assert other_log[name] == pytest.approx(log[name], abs=1e-5), name
+        assert ("remaining_loss" in log) is (fields == RECIPE)
+        assert other_log.get("remaining_loss", 0.0) == pytest.approx(log.get("remaining_loss", 0.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_a_share_of_the_second_pass_has_normalisers_of_its_own(tmp_path, share):
+    rows, every = make_rows(8, lengths=(2, 14)), round(1 / share)
+    log, gradients = accumulated(tmp_path, rows, 8, share, remaining_alpha=0.6)
+    # By hand: the language model learns from all rows, the second pass's terms are means over theirs.
+    model = make_model(remaining_alpha=0.6).train()
+    examples = [{**row, "example_id": i} for i, row in enumerate(rows)]
+    batch = DataCollatorForMaskedDiffusion(LETTERS, evaluation=True)(examples)
+    out = model(**batch)
+    second = model(**{name: values[::every] for name, values in batch.items()})
+    terms = 0.5 * second.critic_loss + second.correction_loss + 0.6 * second.remaining_loss
+    (out.lm_loss + terms).backward()
+    assert_equal_weights({name: p.grad for name, p in model.named_parameters()}, gradients, tolerance=1e-5)
+    for name in ("critic_loss", "correction_loss", "remaining_loss"):
+        assert log[name] == pytest.approx(second[name].item(), abs=1e-5), name
+    assert log["lm_loss"] == pytest.approx(out.lm_loss.item(), abs=1e-5)
+    assert log["error_rate"] == pytest.approx(second.critic_target[second.critic_valid].mean().item(), abs=1e-5)
+    # A share of each micro-batch: the same rows wherever it divides them.
+    for batch_size in (4, every):
+        other_log, other_gradients = accumulated(tmp_path, rows, batch_size, share, remaining_alpha=0.6)
+        assert_equal_weights(gradients, other_gradients, tolerance=1e-5)
+        for name in ("loss", "remaining_loss", *TERMS):
+            assert other_log[name] == pytest.approx(log[name], abs=1e-5), name
+
+
+def test_a_share_saves_the_trunk_work_in_training_alone(tmp_path):
+    model, rows = make_model(), make_rows(8)
+    trainer = make_trainer(tmp_path, model, rows, rows, critic_batch_share=0.25, per_device_eval_batch_size=8)
+    plain = make_trainer(tmp_path, model, rows, rows, per_device_eval_batch_size=8).evaluate()
+    sizes = []
+    model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    metrics = trainer.evaluate()
+    assert sizes == [8, 8] and metrics["eval_loss"] == plain["eval_loss"]
+    trainer.train()
+    assert sizes[2:] == [4, 1]
 
 
 @pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
@@ -191,9 +246,27 @@ def test_warm_up_reaches_every_micro_step_and_skips_the_second_pass_while_it_is_
     assert heads == [False, False, True, True, True]
 
 
-def test_every_weight_takes_part_while_the_second_pass_is_off(tmp_path):
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("warming", [False, True])
+def test_every_weight_takes_part_with_every_recipe(tmp_path, share, warming):
+    gradients, model = Gradients(), make_model(**RECIPE)
+    arguments = {"critic_batch_share": share, "critic_warmup_start": 1, "critic_warmup_end": 2 if warming else 0}
+    make_trainer(tmp_path, model, make_rows(8), callbacks=[gradients], max_steps=2, **arguments).train()
+    assert [set(step) for step in gradients.steps] == [{name for name, _ in model.named_parameters()}] * 2
+
+
+def test_the_remaining_term_keeps_the_second_pass_while_the_critic_weighs_nothing(tmp_path):
+    for remaining_alpha, passes_of_step in ((0.0, 1), (0.5, 2)):
+        model = make_model(correction_alpha=0.0, remaining_alpha=remaining_alpha)
+        passes = Passes(model)
+        make_trainer(tmp_path, model, make_rows(4), callbacks=[passes], critic_warmup_end=10).train()
+        assert passes.steps == [passes_of_step]
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_every_weight_takes_part_while_the_second_pass_is_off(tmp_path, head):
     gradients = Gradients()
-    model = make_model(correction_alpha=0.0)
+    model = make_model(correction_alpha=0.0, critic_head_type=head)
     make_trainer(tmp_path, model, make_rows(4), callbacks=[gradients], critic_warmup_end=10).train()
     assert set(gradients.steps[0]) == {name for name, _ in model.named_parameters()}
 
@@ -252,8 +325,8 @@ def test_without_a_critic_a_plain_language_model_is_trained(tmp_path):
 
 
 def test_evaluation_numbers_do_not_depend_on_the_batch_size(tmp_path):
-    model, rows = make_model(critic_alpha=0.3, correction_alpha=0.7), make_rows(7, lengths=(2, 14))
-    results = []
+    model = make_model(critic_alpha=0.3, correction_alpha=0.7, remaining_alpha=0.6)
+    rows, results = make_rows(7, lengths=(2, 14)), []
     for batch_size in (1, 2, 3, 7, 16):
         trainer = make_trainer(tmp_path, model, rows, rows, per_device_eval_batch_size=batch_size)
         metrics = {k: v for k, v in trainer.evaluate().items() if "second" not in k and "runtime" not in k}
@@ -264,10 +337,11 @@ def test_evaluation_numbers_do_not_depend_on_the_batch_size(tmp_path):
     first = results[0]
     for other in results[1:]:
         assert other == pytest.approx(first, abs=1e-6)
-    assert {f"eval_{name}" for name in ("loss", "bits_per_token", *TERMS)} <= set(first)
+    assert {f"eval_{name}" for name in ("loss", "bits_per_token", "remaining_loss", *TERMS)} <= set(first)
     assert first["eval_bits_per_token"] == pytest.approx(first["eval_lm_loss"] / 0.693147181)
     # The sum of the terms with their full weights, divided by nothing.
     expected = first["eval_lm_loss"] + 0.3 * first["eval_critic_loss"] + 0.7 * first["eval_correction_loss"]
+    expected += 0.6 * first["eval_remaining_loss"]
     assert first["eval_loss"] == pytest.approx(expected)
     batch = DataCollatorForMaskedDiffusion(LETTERS, seed=42, evaluation=True)(
         [{**row, "example_id": i} for i, row in enumerate(rows)]
@@ -474,6 +548,12 @@ def test_masking_beside_a_collator_is_refused(tmp_path):
     one_sentence(error, "masking", "data_collator", "got 'bert'")
 
 
+def test_a_share_of_a_second_pass_that_there_is_not_is_refused(tmp_path):
+    with pytest.raises(ValueError) as error:
+        make_trainer(tmp_path, make_model(add_critic_head=False), make_rows(2), critic_batch_share=0.5)
+    one_sentence(error, "critic_batch_share", "without a critic", "got 0.5")
+
+
 def test_another_mask_token_than_the_models_is_refused(tmp_path):
     with pytest.raises(ValueError) as error:
         make_trainer(tmp_path, make_model(mask_token_id=5), make_rows(2))
@@ -488,14 +568,15 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
-from test_trainer import make_model, make_rows, make_trainer, logs_of
+from test_trainer import RECIPE, make_model, make_rows, make_trainer, logs_of
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}}.get(kind, {})
+fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}, "recipe": RECIPE}.get(kind, {})
 rows, seen = make_rows(16, lengths=(3, 14)), []
 trainer = make_trainer(
     folder, make_model(**fields), rows, make_rows(7, seed=4, lengths=(3, 14)), evaluation=True, max_steps=3,
     per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, train_sampling_strategy="sequential",
     critic_warmup_end=4 if kind == "warm-up" else 0, optim="sgd", per_device_eval_batch_size=2,
+    critic_batch_share=0.5 if kind == "recipe" else 1.0,
 )
 assert trainer.accelerator.num_processes == world
 collator = trainer.data_collator
@@ -535,13 +616,13 @@ def launch(folder, world, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["critic", "warm-up", "plain"])
+@pytest.mark.parametrize("kind", ["critic", "warm-up", "plain", "recipe"])
 def test_two_processes_train_and_evaluate_like_one(tmp_path, kind):
     one, weights_of_one = launch(tmp_path / "one", 1, kind)
     two, weights_of_two = launch(tmp_path / "two", 2, kind)
     assert_equal_weights(weights_of_one, weights_of_two, tolerance=1e-5)
     for log, other in zip(one["logs"], two["logs"], strict=True):
-        for name in ("loss", *TERMS):
+        for name in ("loss", "remaining_loss", *TERMS):
             assert log.get(name) == pytest.approx(other.get(name), abs=1e-5), name
     metrics = {name: value for name, value in one["metrics"].items() if "second" not in name and "runtime" not in name}
     assert {name: two["metrics"][name] for name in metrics} == pytest.approx(metrics, abs=1e-5)

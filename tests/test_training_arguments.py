@@ -49,6 +49,9 @@ def test_declared_defaults(tmp_path):
         "critic_warmup_end": 0,
         "min_mask_rate": 1e-3,
         "masking": None,
+        "critic_batch_share": 1.0,
+        "muon_learning_rate": None,
+        "ema_decay": 0.0,
     }
     assert {name: getattr(args, name) for name in declared} == declared
 
@@ -68,6 +71,12 @@ def test_data_are_drawn_by_their_own_seed_where_there_is_one(tmp_path):
         ("min_mask_rate", 1.5),
         ("remove_unused_columns", True),
         ("masking", "berd"),
+        ("critic_batch_share", 0.0),
+        ("critic_batch_share", 1.5),
+        ("muon_learning_rate", 0.0),
+        ("muon_learning_rate", float("inf")),
+        ("ema_decay", 1.0),
+        ("ema_decay", -0.5),
     ],
 )
 def test_an_argument_out_of_range_is_refused(tmp_path, field, value):
@@ -118,3 +127,13 @@ def test_inherited_arguments_without_effect_are_refused(tmp_path, field):
     name = next(iter(field))
     with pytest.raises(ValueError, match=f"`{name}` has no effect on masked diffusion with a critic, got "):
         CriticTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **field)
+
+
+@pytest.mark.parametrize("optim", ["sgd", "adafactor"])
+def test_muon_stands_beside_adamw_alone(tmp_path, optim):
+    given = {"output_dir": str(tmp_path), "optim": optim, "use_cpu": True}
+    with pytest.raises(
+        ValueError, match=f"`optim` must be adamw_torch or adamw_torch_fused beside .* got '{optim}': "
+    ):
+        CriticTrainingArguments(muon_learning_rate=0.02, **given)
+    assert CriticTrainingArguments(**given).optim == optim

@@ -3,6 +3,7 @@
 be unfrozen in the middle of a run, and checkpoints that are whole or not there.
 """
 
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -17,6 +18,12 @@ from critic_gpt.training.callbacks import SetEpochCallback, UnfreezeCallback
 from critic_gpt.training.checkpoints import staged_folder
 from critic_gpt.training.data import IdentifiedStream
 from critic_gpt.training.modifiers import LossModifiers
+from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
+from critic_gpt.training.weight_average import (
+    TRAINING_WEIGHTS_NAME,
+    WeightAverageCallback,
+    load_training_weights,
+)
 
 
 def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> None:
@@ -31,6 +38,12 @@ def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> 
         for dataset in given.values() if isinstance(given, dict) else [given]:
             if has_length(dataset) and len(dataset) == 0:
                 raise ValueError(f"`{name}` must hold at least one example, got none: check the prepared data.")
+    own_optimizer = kwargs.get("optimizer_cls_and_kwargs") or (kwargs.get("optimizers") or (None,))[0]
+    if args.muon_learning_rate is not None and own_optimizer is not None:
+        raise ValueError(
+            f"`muon_learning_rate` must be left out beside an optimizer of your own, got {args.muon_learning_rate}: "
+            "give one of the two."
+        )
     if data_collator is None and tokenizer is None:
         raise ValueError("`processing_class` or `data_collator` must be given, got neither: pass the tokenizer.")
 
@@ -76,6 +89,9 @@ class ExactTrainer(Trainer):
         if data_collator is None:
             self.data_collator = self._default_collator(tokenizer)
         self.add_callback(SetEpochCallback())
+        self._average = WeightAverageCallback(self.args.ema_decay)
+        if self.args.ema_decay > 0.0:
+            self.add_callback(self._average)
 
     def _check_own_arguments(self, args: CriticTrainingArguments, data_collator) -> None:
         """Refuses arguments that have no effect on what this trainer trains."""
@@ -152,19 +168,52 @@ class ExactTrainer(Trainer):
         """Whether losses are modified now: in training alone, so that evaluations can be compared."""
         return model.training and self.loss_modifiers is not None and self.loss_modifiers.enabled
 
-    # ---- a trunk that is unfrozen later ----
+    # ---- the optimizer, and a trunk that is unfrozen later ----
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """
-        As the parent's. With an [`UnfreezeCallback`] the frozen parameters are in it from the start, in groups of
-        their own with their own learning rate, so that a checkpoint from before the unfreezing fits a run after it. A
-        parameter without a gradient is passed over by optimizers, weight decay included.
+        As the parent's; with `muon_learning_rate` Muon takes the matrices of the blocks. With an [`UnfreezeCallback`]
+        the frozen parameters are in it from the start, in groups of their own with their own learning rates, so that a
+        checkpoint from before the unfreezing fits a run after it. A parameter without a gradient is passed over by
+        optimizers, weight decay included.
         """
-        unfreezing = [one for one in self.callback_handler.callbacks if isinstance(one, UnfreezeCallback)]
-        if self.optimizer is not None or not unfreezing:
+        if self.optimizer is not None:
             return super().create_optimizer(model)
-        self._check_unfreezing(unfreezing)
-        opt_model = self.model if model is None else model
+        args, opt_model = self.args, self.model if model is None else model
+        if args.ema_decay > 0.0:
+            self._check_unsharded("ema_decay", "every process averages whole weights, so leave it out, or use DDP")
+        late, multiplier = self._late(opt_model)
+        decayed = set(self.get_decay_parameter_names(opt_model))
+        matrices = set() if args.muon_learning_rate is None else self._matrices(opt_model, late)
+
+        def groups(parameters: dict[str, nn.Parameter], factor: float = 1.0) -> list[dict[str, Any]]:
+            muon_rate = args.muon_learning_rate and args.muon_learning_rate * factor
+            return parameter_groups(
+                parameters, decayed, args.weight_decay, args.learning_rate * factor, matrices, muon_rate
+            )
+
+        if args.muon_learning_rate is None:
+            super().create_optimizer(model)
+        else:
+            trained = {name: weight for name, weight in opt_model.named_parameters() if weight.requires_grad}
+            options = self.get_optimizer_cls_and_kwargs(args, opt_model)[1]
+            self.optimizer = MuonAdamW(groups(trained), muon_lr=args.muon_learning_rate, **options)
+        for group in groups(late, multiplier) if late else ():
+            self.optimizer.add_param_group(group)
+        self._late_parameters = list(late.values())
+        return self.optimizer
+
+    def _late(self, opt_model: nn.Module) -> tuple[dict[str, nn.Parameter], float]:
+        """The parameters that are unfrozen in the middle of the run, by name, and the factor on their rates."""
+        unfreezing = [one for one in self.callback_handler.callbacks if isinstance(one, UnfreezeCallback)]
+        if not unfreezing:
+            return {}, 1.0
+        if len(unfreezing) > 1:
+            raise ValueError(f"`callbacks` must hold one UnfreezeCallback at most, got {len(unfreezing)}: keep one.")
+        self._check_unsharded(
+            "unfreeze_step",
+            "what is trained is settled there when the model is sharded, so train in two runs, or with DDP",
+        )
         trunk = {id(parameter) for parameter in self.model.base_model.parameters()}
         late = {
             name: parameter
@@ -176,24 +225,25 @@ class ExactTrainer(Trainer):
                 "`UnfreezeCallback` must be given with a frozen trunk, got one that is trained already: call "
                 "`model.freeze_trunk()` first."
             )
-        optimizer = super().create_optimizer(model)
-        decayed = set(self.get_decay_parameter_names(opt_model))
-        learning_rate = self.args.learning_rate * unfreezing[0].lr_multiplier
-        for names, weight_decay in ((decayed & set(late), self.args.weight_decay), (set(late) - decayed, 0.0)):
-            group = [parameter for name, parameter in late.items() if name in names]
-            optimizer.add_param_group({"params": group, "lr": learning_rate, "weight_decay": weight_decay})
-        self._late_parameters = list(late.values())
-        return optimizer
+        return late, unfreezing[0].lr_multiplier
 
-    def _check_unfreezing(self, callbacks: list[UnfreezeCallback]) -> None:
-        if len(callbacks) > 1:
-            raise ValueError(f"`callbacks` must hold one UnfreezeCallback at most, got {len(callbacks)}: keep one.")
+    def _matrices(self, opt_model: nn.Module, late: dict[str, nn.Parameter]) -> set[str]:
+        """Names of the matrices of the blocks that are trained, now or later: what Muon optimises."""
+        self._check_unsharded("muon_learning_rate", "Muon needs whole matrices, so leave it out, or use DDP")
+        blocks = {id(parameter) for parameter in self.model.base_model.layers.parameters() if parameter.dim() == 2}
+        named = opt_model.named_parameters()
+        names = {name for name, one in named if id(one) in blocks and (one.requires_grad or name in late)}
+        if not names:
+            raise ValueError(
+                f"`muon_learning_rate` must be left out where no matrix of the blocks is trained, got "
+                f"{self.args.muon_learning_rate} with a frozen trunk: leave it out, or unfreeze the trunk."
+            )
+        return names
+
+    def _check_unsharded(self, name: str, reason: str) -> None:
         kind = self.accelerator.distributed_type
         if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED) or self.is_distributed_loading_by_transformers:
-            raise ValueError(
-                f"`unfreeze_step` must be left out with sharded parameters, got it with {kind.value}: what is trained "
-                "is settled there when the model is sharded, so train in two runs, or with DDP."
-            )
+            raise ValueError(f"`{name}` must be left out with sharded parameters, got it with {kind.value}: {reason}.")
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """As the parent's; gradients of parameters that were frozen when DDP wrapped the model are averaged here."""
@@ -214,13 +264,36 @@ class ExactTrainer(Trainer):
             handle.wait()
             parameter.grad.div_(self.accelerator.num_processes)
 
+    # ---- the average of the weights ----
+
+    def _prepare_for_training(self, max_steps, train_dataloader, resume_from_checkpoint):
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        if self.args.ema_decay > 0.0:
+            self._average.start(self.model, self.optimizer)  # a checkpoint's model is its average
+        if resume_from_checkpoint is not None:
+            load_training_weights(self.model, resume_from_checkpoint)
+        return prepared
+
+    def _finalize_training(self, trial, num_train_samples, start_time):
+        # From here on the model is its average, unless the parent puts the best checkpoint, another one, in its place.
+        self._average.finish()
+        return super()._finalize_training(trial, num_train_samples, start_time)
+
     # ---- checkpoints ----
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """As the parent's, but an interruption leaves no half-written file."""
+        """As the parent's, but of the average of the weights, and an interruption leaves no half-written file."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
-        with staged_folder(output_dir, writer=self.args.should_save) as staging:
+        with self._average.applied(), staged_folder(output_dir, writer=self.args.should_save) as staging:
             super()._save(staging, state_dict)
+        if self.args.should_save:
+            Path(output_dir, TRAINING_WEIGHTS_NAME).unlink(missing_ok=True)  # of an older model
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """As the parent's, with the weights that the optimizer goes on with, where they are not the saved ones."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.ema_decay > 0.0 and self.args.should_save:
+            self._average.save_training_weights(output_dir)
 
     def _issue_warnings_after_load(self, load_result) -> None:
         """As the parent's; a tied weight is in the checkpoint under its other name."""
@@ -273,10 +346,14 @@ class ExactTrainer(Trainer):
         Metrics of the whole evaluation set, made of sums over its rows: the same numbers on any number of processes
         and for any batch size. With `compute_metrics` the parent's loop runs, which gathers logits.
         """
-        if self.compute_metrics is not None:
+        with self._average.applied():
+            if self.compute_metrics is None:
+                return self._evaluate_rows(dataloader, metric_key_prefix)
             return super().evaluation_loop(
                 dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
             )
+
+    def _evaluate_rows(self, dataloader, metric_key_prefix: str) -> EvalLoopOutput:
         model = self._wrap_model(self.model, training=False)
         if len(self.accelerator._models) == 0 and model is self.model:
             # Evaluation before any training: autocast and compilation as in training.

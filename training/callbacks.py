@@ -24,11 +24,10 @@ class SetEpochCallback(TrainerCallback):
 
 
 class DropCalibrationCallback(TrainerCallback):
-    """Takes the calibration table off the model at the first optimizer step: it was measured on other weights."""
+    """Takes the calibration tables off the model at the first optimizer step: they were measured on other weights."""
 
     def on_optimizer_step(self, args, state, control, model=None, **kwargs):
-        if getattr(model, "calibration", None) is not None:
-            model.calibration = None
+        model.drop_calibration()
 
 
 class UnfreezeCallback(TrainerCallback):

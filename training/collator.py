@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Corrupts clean sequences for masked diffusion, and decides what the critic will judge."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -48,6 +49,8 @@ class DataCollatorForMaskedDiffusion:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Gives the mask token, the padding token and its side.
         critic_regime (`str`, *optional*, defaults to `"mixed"`): How many masks are filled for the critic: `"full"`,
             `"partial"`, `"mixed"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
+        critic_fill_exponent (`float`, *optional*, defaults to 1.0): Exponent, above 0, of the share of the masks that
+            is filled where it is not all of them ([`CriticGPTConfig`]).
         seed (`int`, *optional*, defaults to 0): Of all draws.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1].
         evaluation (`bool`, *optional*, defaults to `False`): The same corruption at every call, times drawn by row.
@@ -70,6 +73,7 @@ class DataCollatorForMaskedDiffusion:
     evaluation: bool = False
     pad_to_multiple_of: int | None = None
     masking: Masking | str | None = None
+    critic_fill_exponent: float = 1.0
 
     def __post_init__(self):
         if isinstance(self.masking, str):
@@ -90,6 +94,11 @@ class DataCollatorForMaskedDiffusion:
             raise ValueError(
                 f"`critic_regime` must be None or one of {', '.join(CRITIC_REGIMES)}, got {self.critic_regime!r}: "
                 "choose one of these."
+            )
+        if not 0.0 < self.critic_fill_exponent < math.inf:
+            raise ValueError(
+                f"`critic_fill_exponent` must be a finite number above 0, got {self.critic_fill_exponent}: 1 fills "
+                "every share alike."
             )
         if not 0.0 < self.min_mask_rate <= 1.0:
             raise ValueError(f"`min_mask_rate` must be in (0, 1], got {self.min_mask_rate}: 0.001 is usual.")
@@ -135,6 +144,7 @@ class DataCollatorForMaskedDiffusion:
                 self.critic_regime,
                 draws.rows(STREAM_FILL_SHARE, 2),
                 draws.tokens(STREAM_FILL_POSITION),
+                self.critic_fill_exponent,
             )
             batch["fill_uniforms"] = draws.tokens(STREAM_FILL_TOKEN)
         return batch

@@ -21,7 +21,13 @@ from critic_gpt.training.modifiers import RowLossBatch
 
 
 # Fields of the arguments that mean something to the language model alone.
-DIFFUSION_ARGUMENTS = ("critic_warmup_start", "critic_warmup_end", "min_mask_rate", "masking")
+DIFFUSION_ARGUMENTS = (
+    "critic_warmup_start",
+    "critic_warmup_end",
+    "critic_batch_share",
+    "min_mask_rate",
+    "masking",
+)
 
 
 class HeadTrainer(ExactTrainer):

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from critic_gpt.calibrated_model_critic_gpt import weights_file_name
 from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion_critic_gpt import judged_positions
-from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions
+from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions, second_pass_rows
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer, is_stream
 from critic_gpt.training.callbacks import DropCalibrationCallback
@@ -39,6 +38,11 @@ class CriticTrainer(ExactTrainer):
     def __init__(self, model=None, args: CriticTrainingArguments | None = None, data_collator=None, **kwargs):
         super().__init__(model, args, data_collator, **kwargs)
         config = self._config
+        if self.args.critic_batch_share < 1.0 and not config.add_critic_head:
+            raise ValueError(
+                f"`critic_batch_share` must be 1 for a model without a critic, got {self.args.critic_batch_share}: "
+                "leave it out, or set `add_critic_head=True`."
+            )
         tokenizer = getattr(self.data_collator, "tokenizer", kwargs.get("processing_class"))
         mask_token_id = getattr(tokenizer, "mask_token_id", None)
         if None not in (mask_token_id, config.mask_token_id) and mask_token_id != config.mask_token_id:
@@ -72,6 +76,7 @@ class CriticTrainer(ExactTrainer):
             seed=args.sampling_seed,
             min_mask_rate=args.min_mask_rate,
             masking=args.masking,
+            critic_fill_exponent=config.critic_fill_exponent,
         )
 
     def _get_dataloader(self, dataset, description, *args, is_training: bool = False, **kwargs):
@@ -90,19 +95,28 @@ class CriticTrainer(ExactTrainer):
             self.data_collator = training_collator
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
-        """As the parent's; batches of a collator that knows no critic get the positions it will judge here."""
-        batches = [self._with_fill_mask(batch) for batch in islice(epoch_iterator, num_batches)]
+        """
+        As the parent's, with all that decides over the second pass in each batch: the share of its rows that get one,
+        and the positions that the critic will judge, where the collator knows no critic.
+        """
+        batches = [self._with_second_pass(batch) for batch in islice(epoch_iterator, num_batches)]
         return batches, self._get_num_items_in_batch(batches, device)
 
-    def _with_fill_mask(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if not self._config.add_critic_head or batch.get("fill_mask") is not None or "labels" not in batch:
+    def _with_second_pass(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if not self._config.add_critic_head or "labels" not in batch:
             return batch
-        return {**batch, "fill_mask": draw_fill_mask(batch["input_ids"], batch["labels"], self._config)}
+        batch = {**batch, "critic_batch_share": self.args.critic_batch_share}
+        if batch.get("fill_mask") is None:
+            batch["fill_mask"] = draw_fill_mask(batch["input_ids"], batch["labels"], self._config)
+        return batch
 
     # ---- loss ----
 
     def _count_terms(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Normalisers (B, 3) of each row: real tokens (labels without weights), judged positions, filled positions."""
+        """
+        Normalisers (B, 4) of each row: real tokens (labels without weights); and, in rows that get a second pass,
+        judged positions, filled positions and again real tokens.
+        """
         config, labels, input_ids = self._config, batch["labels"], batch["input_ids"]
         supervised = labels != -100
         if "loss_weights" not in batch:
@@ -115,7 +129,11 @@ class CriticTrainer(ExactTrainer):
             input_ids, labels, fill_mask, masked, config.critic_target_scope, pad_token_id=config.pad_token_id
         )
         filled = fill_mask.bool() & masked & supervised
-        return torch.stack([part.sum(dim=-1) for part in (real, judged, filled)], dim=-1).float()
+        counts = torch.stack([part.sum(dim=-1) for part in (real, judged, filled, real)], dim=-1).float()
+        second_pass = torch.zeros_like(counts)
+        second_pass[second_pass_rows(len(labels), batch.get("critic_batch_share", 1.0))] = 1.0
+        second_pass[:, 0] = 1.0
+        return counts * second_pass
 
     def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return self._count_terms(batch).sum(dim=0)
@@ -133,18 +151,20 @@ class CriticTrainer(ExactTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ):
         """
-        One micro-batch's part of the loss `lm + alpha * critic + correction_alpha * correction`, each term a sum over
-        tokens divided by its count over the accumulated batch of all processes (`num_items_in_batch`). Multiplied by
-        the number of processes, which the averaging of gradients takes out again. Without the counts: the plain mean
-        over this micro-batch.
+        One micro-batch's part of the loss `lm + alpha * critic + correction_alpha * correction + remaining_alpha *
+        remaining`, each term a sum over tokens divided by its count over the accumulated batch of all processes
+        (`num_items_in_batch`). Multiplied by the number of processes, which the averaging of gradients takes out
+        again. Without the counts: the plain mean over this micro-batch.
         """
         config = self._config
         # A batch may hold nothing to judge.
         counts = (self._count(inputs) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
         alpha = self.critic_alpha() if model.training else config.critic_alpha
         # Depends on configuration, freezing and step only, so every process takes the same way.
-        correction = self._unwrapped.correction_trains if model.training else config.correction_alpha > 0
-        critic_pass = config.add_critic_head and (alpha > 0 or correction)
+        lm_terms = config.correction_alpha + config.remaining_alpha > 0
+        if model.training:
+            lm_terms = self._unwrapped.correction_trains
+        critic_pass = config.add_critic_head and (alpha > 0 or lm_terms)
         if config.add_critic_head:
             inputs = {**inputs, "critic_pass": critic_pass}
         outputs = model(**inputs)
@@ -153,6 +173,8 @@ class CriticTrainer(ExactTrainer):
             loss = loss + alpha * outputs["critic_token_loss"].sum() / counts[1]
             if outputs.get("correction_token_loss") is not None:
                 loss = loss + config.correction_alpha * outputs["correction_token_loss"].sum() / counts[2]
+            if outputs.get("remaining_token_loss") is not None:
+                loss = loss + config.remaining_alpha * outputs["remaining_token_loss"].sum() / counts[3]
         elif config.add_critic_head:
             # The model adds 0 * head to its own loss; taking the same zero keeps the head in the graph.
             loss = loss + (outputs["loss"] - outputs["lm_loss"])
@@ -179,23 +201,24 @@ class CriticTrainer(ExactTrainer):
     # ---- checkpoints ----
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """As the parent's, with the calibration table of a model that has one."""
+        """As the parent's, with the calibration tables of a model that has some."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
         model = self._unwrapped
-        table, model.calibration = model.calibration, None
+        tables = model.calibration, model.trajectory_calibration
+        model.drop_calibration()
         try:
             super()._save(output_dir, state_dict)
         finally:
-            model.calibration = table
-        # Not through the staging folder: the table is merged into a file that may hold others.
-        if table is not None and self.args.should_save:
-            table.save(output_dir, key=weights_file_name())
+            model.calibration, model.trajectory_calibration = tables
+        # Not through the staging folder: tables are merged into a file that may hold others.
+        if self.args.should_save:
+            model.save_calibration(output_dir)
 
     # ---- logs ----
 
     def _term_sums(self, inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
         """Numerator and denominator (B, 2) of every logged mean, row by row."""
-        real, judged, filled = self._count_terms(inputs).unbind(dim=-1)
+        real, judged, filled, remaining = self._count_terms(inputs).unbind(dim=-1)
 
         def pair(values: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
             return torch.stack([values.detach().float().sum(dim=-1), count], dim=-1)
@@ -209,6 +232,8 @@ class CriticTrainer(ExactTrainer):
             sums["error_rate"] = pair(target * valid, judged)
         if outputs.get("correction_token_loss") is not None:
             sums["correction_loss"] = pair(outputs["correction_token_loss"], filled)
+        if outputs.get("remaining_token_loss") is not None:
+            sums["remaining_loss"] = pair(outputs["remaining_token_loss"], remaining)
         return sums
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -239,6 +264,7 @@ class CriticTrainer(ExactTrainer):
         if "critic_loss" in means:
             loss += config.critic_alpha * means["critic_loss"]
         loss += config.correction_alpha * means.get("correction_loss", 0.0)
+        loss += config.remaining_alpha * means.get("remaining_loss", 0.0)
         # Of a critic that met right or wrong tokens alone there is no AUROC, and nothing is logged.
         figures = {} if buckets is None else figures_from_buckets(buckets)
         figures = {f"critic_{name}": value for name, value in figures.items() if value is not None}

@@ -1,0 +1,330 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about Muon for the matrices of the blocks beside AdamW for everything else."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.utils import DistributedType
+from torch import nn
+
+from critic_gpt.training.callbacks import UnfreezeCallback
+from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
+
+
+sys.path.insert(0, str(Path(__file__).parent))
+import test_head_trainer
+from test_callbacks import Watch, frozen_model, is_trunk, moved
+from test_trainer import (
+    Gradients,
+    assert_equal_weights,
+    launch_script,
+    logs_of,
+    make_model,
+    make_rows,
+    make_trainer,
+    weights,
+)
+
+
+def is_matrix_of_a_block(name, parameter):
+    return ".layers." in name and parameter.dim() == 2
+
+
+# ---- the optimizer ----
+
+
+def make_network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 8, bias=False), nn.Linear(8, 3))
+
+
+def make_optimizer(network, **changes):
+    named = dict(network.named_parameters())
+    decayed = {name for name, one in named.items() if one.dim() == 2}
+    groups = parameter_groups(named, decayed, 0.1, 1e-2, {"1.weight"}, 0.05)
+    return MuonAdamW(groups, lr=1e-2, muon_lr=0.05, **{"betas": (0.8, 0.95), "fused": True, **changes})
+
+
+def step(network, *optimizers, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def test_it_steps_as_muon_and_adamw_apart():
+    one, other = make_network(), make_network()
+    together = make_optimizer(one)
+    named = dict(other.named_parameters())
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [named["0.weight"], named["2.weight"]], "weight_decay": 0.1},
+            {"params": [named["0.bias"], named["2.bias"]], "weight_decay": 0.0},
+        ],
+        lr=1e-2,
+        betas=(0.8, 0.95),
+    )
+    muon = torch.optim.Muon([named["1.weight"]], lr=0.05, weight_decay=0.1)
+    start = {name: parameter.detach().clone() for name, parameter in one.named_parameters()}
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (n + 1)) for optimizer in (together, adamw, muon)
+    ]
+    for number in range(4):
+        step(one, together, seed=number)
+        step(other, adamw, muon, seed=number)
+        for schedule in schedules:
+            schedule.step()
+    for name, parameter in one.named_parameters():
+        torch.testing.assert_close(parameter, named[name], rtol=1e-6, atol=1e-7, msg=name)
+        assert not torch.equal(parameter, start[name])
+
+
+def test_its_state_makes_another_one_go_on_exactly():
+    whole, interrupted = make_network(), make_network()
+    first, before = make_optimizer(whole), make_optimizer(interrupted)
+    for number in range(3):
+        step(whole, first, seed=number)
+        step(interrupted, before, seed=number)
+    state = json.loads(json.dumps(before.state_dict()["param_groups"], default=str))  # plain values alone
+    assert [group.get("muon") for group in state] == [False, False, True]
+    resumed = make_network(seed=5)
+    resumed.load_state_dict(interrupted.state_dict())
+    after = make_optimizer(resumed)
+    after.load_state_dict(before.state_dict())
+    for number in range(3, 6):
+        step(whole, first, seed=number)
+        step(resumed, after, seed=number)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert set(after.state[resumed[1].weight]) == {"momentum_buffer"}
+    assert set(after.state[resumed[0].weight]) == {"step", "exp_avg", "exp_avg_sq"}
+
+
+def test_parameters_without_a_gradient_are_passed_over_weight_decay_included():
+    network = make_network()
+    optimizer = make_optimizer(network)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+def test_a_closure_is_called_once_with_gradients_and_its_loss_is_returned():
+    network, calls = make_network(), []
+    optimizer = make_optimizer(network)
+
+    def closure():
+        calls.append(torch.is_grad_enabled())
+        loss = network(torch.ones(2, 6)).square().mean()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        loss = optimizer.step(closure)
+    assert calls == [True] and loss > network(torch.ones(2, 6)).square().mean()
+
+
+def test_groups_hold_each_parameter_once_by_kind_and_decay():
+    named = dict(make_network().named_parameters())
+    groups = parameter_groups(named, {"0.weight", "1.weight"}, 0.3, 1e-3, {"1.weight", "2.weight"}, 0.02)
+    names = [[name for name, one in named.items() if any(one is p for p in group["params"])] for group in groups]
+    assert names == [["0.weight"], ["0.bias", "2.bias"], ["1.weight"], ["2.weight"]]
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0, 0.3, 0.0]
+    assert [group["lr"] for group in groups] == [1e-3, 1e-3, 0.02, 0.02]
+    assert [group.get("muon") for group in groups] == [None, None, True, True]
+    plain = parameter_groups(named, set(named), 0.3, 1e-3)
+    assert [len(group["params"]) for group in plain] == [5, 0] and not any("muon" in group for group in plain)
+
+
+# ---- in training ----
+
+
+def muon_trainer(folder, model, rows, **arguments):
+    fixed = {"muon_learning_rate": 0.02, "learning_rate": 1e-2, "weight_decay": 0.1, "adam_beta2": 0.95}
+    return make_trainer(folder, model, rows, **{**fixed, **arguments})
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
+def test_the_matrices_of_the_blocks_are_muons_and_all_else_is_adamws(tmp_path, optim):
+    model, gradients = make_model(use_bias=True), Gradients()
+    twin = make_model(use_bias=True)
+    trainer = muon_trainer(tmp_path, model, make_rows(8), optim=optim, callbacks=[gradients], max_steps=2)
+    trainer.train()
+    muons = {id(p) for group in trainer.optimizer.param_groups if group["muon"] for p in group["params"]}
+    held = [id(p) for group in trainer.optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(set(held)) == len(list(model.parameters()))
+    assert len(muons) == 2 * 6
+    named = dict(twin.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert (id(parameter) in muons) is is_matrix_of_a_block(name, parameter), name
+    # By hand, with the same gradients: matrices and embeddings decay, biases and norms do not.
+    muon = torch.optim.Muon([p for name, p in named.items() if is_matrix_of_a_block(name, p)], 0.02, weight_decay=0.1)
+    rest = {name: p for name, p in named.items() if not is_matrix_of_a_block(name, p)}
+    groups = [
+        {"params": [p for p in rest.values() if (p.dim() == 2) is decay], "weight_decay": 0.1 * decay}
+        for decay in (True, False)
+    ]
+    adamw = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95))
+    for gradient in gradients.steps:
+        for name, parameter in named.items():
+            parameter.grad = gradient[name].clone()
+        muon.step()
+        adamw.step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter, named[name], rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_both_rates_follow_one_schedule_and_the_log_shows_adamws(tmp_path):
+    rates = []
+
+    class Rates(Watch):
+        def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+            rates.append([(group["muon"], group["lr"]) for group in optimizer.param_groups])
+
+    arguments = {"max_steps": 4, "lr_scheduler_type": "linear", "warmup_steps": 1}
+    trainer = muon_trainer(tmp_path, make_model(), make_rows(16), callbacks=[Rates()], **arguments)
+    trainer.train()
+    for number, groups in enumerate(rates):
+        factor = [0.0, 1.0, 2 / 3, 1 / 3][number]
+        for muon, rate in groups:
+            assert rate == pytest.approx((0.02 if muon else 1e-2) * factor)
+    assert [log["learning_rate"] for log in logs_of(trainer)] == pytest.approx([0.0, 1e-2, 2e-2 / 3, 1e-2 / 3])
+
+
+def test_without_it_the_optimizer_is_the_one_that_transformers_makes(tmp_path):
+    trainer = make_trainer(tmp_path, make_model(), make_rows(4))
+    optimizer = trainer.create_optimizer()
+    assert type(optimizer) is torch.optim.AdamW and len(optimizer.param_groups) == 2
+    assert not any("muon" in group for group in optimizer.param_groups)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    rows, arguments = make_rows(16, lengths=(3, 14)), {"max_steps": 5, "save_strategy": "steps", "save_steps": 3}
+    arguments.update(lr_scheduler_type="cosine", gradient_accumulation_steps=2, max_grad_norm=1.0)
+    whole = muon_trainer(tmp_path, make_model(hidden_dropout=0.1), rows, **arguments)
+    whole.train()
+    resumed = muon_trainer(tmp_path, make_model(seed=3, hidden_dropout=0.1), rows, **arguments)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert_equal_weights(weights(whole.model), weights(resumed.model))
+
+
+def test_a_trunk_that_is_unfrozen_gets_muon_with_the_multiplied_rate(tmp_path):
+    model, watch = frozen_model(), Watch()
+    start = weights(model)
+    callbacks = [UnfreezeCallback(2, lr_multiplier=0.5), watch]
+    trainer = muon_trainer(tmp_path, model, make_rows(16), callbacks=callbacks, max_steps=4)
+    trainer.train()
+    groups = trainer.optimizer.param_groups
+    assert [(g["muon"], g["lr"], g["weight_decay"]) for g in groups] == [
+        (False, 1e-2, 0.1),
+        (False, 1e-2, 0.0),
+        (False, 5e-3, 0.1),
+        (False, 5e-3, 0.0),
+        (True, 1e-2, 0.1),
+    ]
+    assert len(groups[4]["params"]) == 2 * 6
+    assert not any(is_trunk(name) for name in moved(start, watch.weights[1]))
+    assert moved(watch.weights[1], watch.weights[2]) == set(start)
+
+
+@pytest.mark.parametrize("checkpoint", [2, 4], ids=["before", "after"])
+def test_a_run_resumed_around_an_unfreezing_ends_with_the_same_weights(tmp_path, checkpoint):
+    arguments = {"max_steps": 6, "save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "cosine"}
+    rows = make_rows(8)
+    whole = muon_trainer(tmp_path, frozen_model(), rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
+    whole.train()
+    resumed = muon_trainer(tmp_path, frozen_model(seed=3), rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{checkpoint}"))
+    assert_equal_weights(weights(whole.model), weights(resumed.model))
+
+
+def test_the_other_heads_are_trained_with_it_too(tmp_path):
+    trainer = test_head_trainer.make_trainer(
+        tmp_path, "hard", test_head_trainer.make_rows(8), muon_learning_rate=0.02, max_steps=2
+    )
+    start = weights(trainer.model)
+    trainer.train()
+    assert sum(len(group["params"]) for group in trainer.optimizer.param_groups if group["muon"]) == 2 * 6
+    assert moved(start, weights(trainer.model)) == set(start)
+
+
+def test_it_learns_a_trivial_corpus(tmp_path):
+    rows = [{"input_ids": [2, 3, 4, 5, 6, 7, 8, 9]}] * 32
+    model = make_model(position_embedding_type="absolute")
+    arguments = {"max_steps": 40, "per_device_train_batch_size": 16}
+    trainer = muon_trainer(tmp_path, model, rows, eval_rows=rows[:8], **arguments)
+    first = trainer.evaluate()["eval_lm_loss"]
+    trainer.train()
+    assert trainer.evaluate()["eval_lm_loss"] < first / 3
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_sharded_parameters_are_refused(tmp_path, monkeypatch, kind):
+    trainer = muon_trainer(tmp_path, make_model(), make_rows(4))
+    monkeypatch.setattr(type(trainer.accelerator), "distributed_type", kind)
+    with pytest.raises(
+        ValueError, match=f"`muon_learning_rate` must be left out with sharded .* got it with {kind.value}: "
+    ):
+        trainer.create_optimizer()
+
+
+def test_a_trunk_that_stays_frozen_is_refused(tmp_path):
+    trainer = muon_trainer(tmp_path, frozen_model(), make_rows(4))
+    with pytest.raises(ValueError, match="`muon_learning_rate` must be left out where no matrix of the blocks is"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("kind", ["optimizers", "optimizer_cls_and_kwargs"])
+def test_an_optimizer_of_your_own_beside_it_is_refused(tmp_path, kind):
+    model = make_model()
+    own = {
+        "optimizers": (torch.optim.SGD(model.parameters(), lr=0.1), None),
+        "optimizer_cls_and_kwargs": (torch.optim.SGD, {"lr": 0.1}),
+    }
+    trainer = muon_trainer(tmp_path, model, make_rows(4))
+    with pytest.raises(ValueError, match="`muon_learning_rate` must be left out beside an optimizer of your own, got"):
+        type(trainer)(model, trainer.args, trainer.data_collator, train_dataset=make_rows(4), **{kind: own[kind]})
+
+
+# ---- two processes ----
+
+SCRIPT = """
+import json, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from critic_gpt.scripts import leave_together
+from test_trainer import make_model, make_rows, make_trainer, logs_of
+folder, world = Path(sys.argv[2]), int(sys.argv[3])
+rows = make_rows(16, lengths=(3, 14))
+# Large gradients, so that Muon's half precision and Adam magnify no rounding.
+trainer = make_trainer(
+    folder, make_model(initializer_range=0.3), rows, rows[:7], evaluation=True, max_steps=3, learning_rate=1e-3,
+    muon_learning_rate=1e-3, ema_decay=0.6, per_device_train_batch_size=2, gradient_accumulation_steps=4 // world,
+    train_sampling_strategy="sequential", save_strategy="steps", save_steps=3,
+)
+assert trainer.accelerator.num_processes == world
+trainer.train()
+torch.save(trainer.model.state_dict(), folder / f"weights-{trainer.args.process_index}.pt")
+metrics = trainer.evaluate()
+if trainer.is_world_process_zero():
+    (folder / "result.json").write_text(json.dumps({"logs": logs_of(trainer), "metrics": metrics}))
+leave_together()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_with_muon_and_average_like_one(tmp_path):
+    one, two = (launch_script(SCRIPT, tmp_path / str(world), world) for world in (1, 2))
+    first, second = (torch.load(two / f"weights-{rank}.pt") for rank in (0, 1))
+    assert_equal_weights(first, second)
+    assert_equal_weights(torch.load(one / "weights-0.pt"), first, tolerance=1e-4)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (one, two)]
+    assert results[1]["metrics"]["eval_loss"] == pytest.approx(results[0]["metrics"]["eval_loss"], rel=1e-4)
+    for log, other in zip(*(result["logs"] for result in results), strict=True):
+        assert other["loss"] == pytest.approx(log["loss"], rel=1e-4)
