@@ -42,6 +42,50 @@ def score_buckets(critic_logits: torch.Tensor) -> torch.Tensor:
     return (torch.sigmoid(critic_logits.float()) * NUM_BUCKETS).floor().long().clamp(0, NUM_BUCKETS - 1)
 
 
+def find_calibration_file(
+    pretrained_model_name_or_path: str | os.PathLike,
+    *,
+    subfolder: str = "",
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path | None:
+    """The `calibration.json` of a local folder or a hub repository; the arguments mean what they mean for models.
+
+    `None` if the repository has no such file, or if only local files may be used and none is cached.
+
+    Raises:
+        `OSError`: the hub cannot be reached, or refuses access; "there is none" is never guessed from that.
+    """
+    repo = os.fspath(pretrained_model_name_or_path)
+    subfolder = subfolder or ""
+    where = {"revision": revision, "cache_dir": cache_dir}
+    # Without this flag `cached_file` raises one OSError for "no such file" and "no connection" alike.
+    quiet = {"_raise_exceptions_for_missing_entries": False}
+    access = {"token": token, "local_files_only": local_files_only, "force_download": force_download}
+    found = cached_file(repo, CALIBRATION_NAME, subfolder=subfolder, **where, **access, **quiet)
+    if found is not None:
+        return Path(found)
+    if os.path.isdir(repo) or local_files_only or is_offline_mode():
+        return None
+    # Nothing came back from online: either the hub said 404, which the cache remembers, or it said nothing at all.
+    filename = f"{subfolder}/{CALIBRATION_NAME}" if subfolder else CALIBRATION_NAME
+    if try_to_load_from_cache(repo, filename, **where) is not _CACHED_NO_EXIST:
+        try:
+            exists = HfApi(token=token).file_exists(repo, filename, revision=revision)
+        except Exception as error:  # whatever the transport raises; nothing is swallowed
+            raise OSError(
+                f"`{filename}` of {repo} must be reachable to learn whether a table exists, got "
+                f"{type(error).__name__}: {' '.join(str(error).split())}; check the connection, or pass "
+                "`local_files_only=True`."
+            ) from error
+        if exists:
+            raise OSError(f"`{filename}` of {repo} must download, got no file though it exists there; try again.")
+    return None
+
+
 class CriticCalibration:
     """An immutable table from the critic's score to the probability that the token is wrong.
 
@@ -165,54 +209,32 @@ class CriticCalibration:
         Raises:
             `ValueError`: a corrupt or foreign file, or several path-like entries that `key` could mean.
         """
-        return cls._from_file(Path(folder) / CALIBRATION_NAME, key)
+        return cls.from_file(Path(folder) / CALIBRATION_NAME, key)
+
+    @classmethod
+    def from_file(cls, path: Path, key: str = DEFAULT_WEIGHTS_NAME) -> "CriticCalibration | None":
+        """The table that `key` means in the file `path`; `None` without one, `ValueError` if the file is not ours."""
+        document = read_document(path)
+        entry = find_entry(document, key, path)
+        if entry is None:
+            return None
+        return cls(document[entry], document.get(METADATA_KEY, {}).get("entries", {}).get(entry))
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike,
-        key: str = DEFAULT_WEIGHTS_NAME,
-        *,
-        subfolder: str = "",
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | os.PathLike | None = None,
-        local_files_only: bool = False,
-        force_download: bool = False,
+        cls, pretrained_model_name_or_path: str | os.PathLike, key: str = DEFAULT_WEIGHTS_NAME, **location
     ) -> "CriticCalibration | None":
-        """`load` from a local folder or a hub repository; the arguments mean what they mean for models.
+        """`load` from a local folder or a hub repository.
 
-        `None` if the repository has no such file or entry, or if only local files may be used and none is cached.
+        `location` are arguments of `find_calibration_file`. `None` if the repository has no such file or entry, or if
+        only local files may be used and none is cached.
 
         Raises:
             `OSError`: the hub cannot be reached, or refuses access; "there is no table" is never guessed from that.
             `ValueError`: a corrupt or foreign file.
         """
-        repo = os.fspath(pretrained_model_name_or_path)
-        subfolder = subfolder or ""
-        where = {"revision": revision, "cache_dir": cache_dir}
-        # Without this flag `cached_file` raises one OSError for "no such file" and "no connection" alike.
-        quiet = {"_raise_exceptions_for_missing_entries": False}
-        access = {"token": token, "local_files_only": local_files_only, "force_download": force_download}
-        found = cached_file(repo, CALIBRATION_NAME, subfolder=subfolder, **where, **access, **quiet)
-        if found is not None:
-            return cls._from_file(Path(found), key)
-        if os.path.isdir(repo) or local_files_only or is_offline_mode():
-            return None
-        # Nothing came back from online: either the hub said 404, which the cache remembers, or it said nothing at all.
-        filename = f"{subfolder}/{CALIBRATION_NAME}" if subfolder else CALIBRATION_NAME
-        if try_to_load_from_cache(repo, filename, **where) is not _CACHED_NO_EXIST:
-            try:
-                exists = HfApi(token=token).file_exists(repo, filename, revision=revision)
-            except Exception as error:  # whatever the transport raises; nothing is swallowed
-                raise OSError(
-                    f"`{filename}` of {repo} must be reachable to learn whether a table exists, got "
-                    f"{type(error).__name__}: {' '.join(str(error).split())}; check the connection, or pass "
-                    "`local_files_only=True`."
-                ) from error
-            if exists:
-                raise OSError(f"`{filename}` of {repo} must download, got no file though it exists there; try again.")
-        return None
+        path = find_calibration_file(pretrained_model_name_or_path, **location)
+        return None if path is None else cls.from_file(path, key)
 
     def push_to_hub(
         self,
@@ -248,14 +270,6 @@ class CriticCalibration:
             commit_message=commit_message,
         )
         return commit.commit_url
-
-    @classmethod
-    def _from_file(cls, path: Path, key: str) -> "CriticCalibration | None":
-        document = read_document(path)
-        entry = find_entry(document, key, path)
-        if entry is None:
-            return None
-        return cls(document[entry], document.get(METADATA_KEY, {}).get("entries", {}).get(entry))
 
     def __reduce__(self):
         return type(self), (self._probabilities, self._metadata)  # device copies are not worth carrying along

@@ -133,7 +133,18 @@ def _as_logits(critic_logits) -> torch.Tensor:
     return torch.as_tensor(critic_logits).detach().to("cpu", torch.float32).reshape(-1)
 
 
-def _report(raw, calibrated, target) -> dict:
+def before_and_after(raw, calibrated, target) -> dict:
+    """Two predictions of the same targets side by side.
+
+    Args:
+        raw, calibrated (array of any shape): P(wrong) in [0, 1], of the plain sigmoid and of a table.
+        target (array of the same shape): 1 wrong, 0 right.
+
+    Returns:
+        `dict`: `before` (of `raw`) and `after` (of `calibrated`), each with `ece` (15 bins), `brier` and `auroc`
+        (`None` if one class is absent); `positions`, `positive_rate`.
+    """
+
     def judge(probability) -> dict[str, float | None]:
         return {
             "ece": expected_calibration_error(probability, target),
@@ -165,14 +176,14 @@ def calibration_report(critic_logits, target, calibration: CriticCalibration) ->
         after, of the table's values alone, with their ties); `positions`, `positive_rate`.
     """
     logits = _as_logits(critic_logits)
-    return _report(logits.sigmoid(), calibration.error_probability(logits), target)
+    return before_and_after(logits.sigmoid(), calibration.error_probability(logits), target)
 
 
-def cross_fitted_report(critic_logits, target, sequence_index, method: str = "nearest") -> dict:
-    """`calibration_report` with honest figures: every position is judged by a table fitted on other sequences.
+def cross_fitted_probability(critic_logits, target, sequence_index, method: str = "nearest") -> np.ndarray:
+    """P(wrong) of every position by a table fitted on other sequences, so that figures of it are honest.
 
     Two folds, every other sequence in the order of their indices. The split is by sequence, because tokens of one
-    sequence are right or wrong together; the two halves' probabilities are pooled before the figures are computed.
+    sequence are right or wrong together.
 
     Args:
         critic_logits (array of any shape): raw scores, higher = more likely wrong.
@@ -181,7 +192,7 @@ def cross_fitted_report(critic_logits, target, sequence_index, method: str = "ne
         method (`str`, *optional*, defaults to `"nearest"`): as in `CriticHistogram.fit`.
 
     Returns:
-        `dict`: as `calibration_report`, and `sequences` (their number) and `method`.
+        `np.ndarray` of shape `(positions,)`: float32, in [0, 1].
 
     Raises:
         `ValueError`: shapes differ or there are fewer than two sequences.
@@ -201,5 +212,77 @@ def cross_fitted_report(critic_logits, target, sequence_index, method: str = "ne
         histogram = CriticHistogram()
         histogram.update(logits[~judged], flat_target[~judged])
         calibrated[judged] = histogram.fit(method).error_probability(logits[judged])
-    report = _report(logits.sigmoid(), calibrated, flat_target)
-    return {**report, "sequences": int(sequences.size), "method": method}
+    return calibrated.numpy()
+
+
+def cross_fitted_report(critic_logits, target, sequence_index, method: str = "nearest") -> dict:
+    """`calibration_report` with honest figures: every position is judged by a table fitted on other sequences.
+
+    The probabilities of both halves are pooled before the figures are computed. Arguments and errors are those of
+    `cross_fitted_probability`.
+
+    Returns:
+        `dict`: as `calibration_report`, and `sequences` (their number) and `method`.
+    """
+    calibrated = cross_fitted_probability(critic_logits, target, sequence_index, method)
+    report = before_and_after(_as_logits(critic_logits).sigmoid(), calibrated, target)
+    return {**report, "sequences": int(np.unique(_flat(sequence_index)).size), "method": method}
+
+
+def calibration_shift(
+    critic_logits, target, sequence_index, calibration: CriticCalibration, method: str = "nearest"
+) -> dict:
+    """How far a table is off where it was not made: at another temperature, under another sampler, on other data.
+
+    Args:
+        critic_logits (array of any shape): raw scores under the other conditions, higher = more likely wrong.
+        target (array of the same shape): 1 wrong, 0 right.
+        sequence_index (array of the same shape): the sequence each position belongs to, any integers.
+        calibration (`CriticCalibration`): the table in question.
+        method (`str`, *optional*, defaults to `"nearest"`): how the positions' own table is fitted.
+
+    Returns:
+        `dict`: `raw` (plain sigmoid), `table` (the one in question) and `own` (a table of these very positions,
+        cross-fitted), each with `ece` (15 bins), `brier` and `auroc`; `positions`, `positive_rate`, `sequences` and
+        `method`. `table` far above `own` says that the table has to be measured anew.
+
+    Raises:
+        `ValueError`: as `cross_fitted_report`.
+    """
+    own = cross_fitted_report(critic_logits, target, sequence_index, method)
+    table = calibration_report(critic_logits, target, calibration)["after"]
+    counted = {name: own[name] for name in ("positions", "positive_rate", "sequences", "method")}
+    return {"raw": own["before"], "table": table, "own": own["after"], **counted}
+
+
+def binned_errors(expected, actual, num_bins: int = 10) -> dict[str, np.ndarray]:
+    """Expected against actual numbers of wrong tokens, in bins of (nearly) equally many sequences.
+
+    Args:
+        expected (array of any shape): expected number of wrong tokens of each sequence, at least 0.
+        actual (array of the same shape): their true number.
+        num_bins (`int`, *optional*, defaults to 10): how many bins; fewer where there are fewer sequences.
+
+    Returns:
+        `dict` of `np.ndarray` of shape `(bins,)`, by rising expectation: `expected` and `actual` (means),
+        `standard_error` (of the mean of `actual`; NaN in a bin of one sequence) and `count` (sequences).
+    """
+    if not isinstance(num_bins, int) or num_bins < 1:
+        raise ValueError(f"`num_bins` must be a positive integer, got {num_bins!r}; 10 gives deciles.")
+    expected, actual = _flat(expected), _flat(actual)
+    if expected.size != actual.size or expected.size == 0:
+        raise ValueError(
+            "`expected` and `actual` must have the same number of elements and at least one, got "
+            f"{expected.size} and {actual.size}; pass both numbers of every sequence."
+        )
+    if not (np.isfinite(expected).all() and np.isfinite(actual).all()):
+        raise ValueError("`expected` and `actual` must be finite, got NaN or infinity; check the model's weights.")
+    order = np.argsort(expected, kind="stable")
+    bins = np.array_split(order, min(num_bins, order.size))
+    spread = [np.std(actual[part], ddof=1) / np.sqrt(part.size) if part.size > 1 else np.nan for part in bins]
+    return {
+        "expected": np.array([expected[part].mean() for part in bins]),
+        "actual": np.array([actual[part].mean() for part in bins]),
+        "standard_error": np.array(spread),
+        "count": np.array([part.size for part in bins]),
+    }

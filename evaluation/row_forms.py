@@ -59,6 +59,7 @@ class CollatorForCorruptedRows:
         vocab_size (`int`): Of the model.
         critic_regime (`str`): As for [`DataCollatorForMaskedDiffusion`].
         seed (`int`): Of all draws.
+        critic_fill_exponent (`float`, *optional*, defaults to 1.0): As there.
 
     Each example has `input_ids`, `labels` and `example_id`. A batch has no `loss_weights`: only who corrupted the rows
     knows their times. It is the same at every call, so there is nothing to choose between training and evaluation.
@@ -68,6 +69,7 @@ class CollatorForCorruptedRows:
     vocab_size: int
     critic_regime: str
     seed: int = 0
+    critic_fill_exponent: float = 1.0
 
     def __post_init__(self):
         # Pads, warns of foreign attention masks, and masks nothing, since every token is protected.
@@ -98,6 +100,7 @@ class CollatorForCorruptedRows:
                 self.critic_regime,
                 uniforms(seeds, STREAM_FILL_SHARE, 0, 2),
                 uniforms(seeds, STREAM_FILL_POSITION, 0, length),
+                self.critic_fill_exponent,
             ),
             "fill_uniforms": uniforms(seeds, STREAM_FILL_TOKEN, 0, length),
         }

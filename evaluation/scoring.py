@@ -2,7 +2,7 @@
 """Lets a model fill held-out sequences and its critic judge them: the raw material of calibration and evaluation."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +43,8 @@ def shared_batches(num_sequences: int, size: int, accelerator: Accelerator) -> I
         yield end, range(min(start + rank * share, end), min(start + (rank + 1) * share, end))
 
 
-def _check(num_sequences: int, size: int, batch_size: int) -> None:
+def check_numbers(num_sequences: int, size: int, batch_size: int) -> None:
+    """Refuses more sequences than the `size` of the split, or none, and batches of none."""
     if not 1 <= num_sequences <= size:
         raise ValueError(
             f"`num_sequences` must be between 1 and the {size} sequences of the split, got {num_sequences}: "
@@ -53,16 +54,34 @@ def _check(num_sequences: int, size: int, batch_size: int) -> None:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}: give 1 or more.")
 
 
-def _gather(columns: tuple[list, list, list], losses: list, histogram: CriticHistogram) -> JudgedFillings:
-    """Puts together what all processes have judged, in the order of the sequences."""
-    own = [np.concatenate(column) if column else np.empty(0) for column in columns]
-    parts = gather_object([(own, losses)])
-    merged = [np.concatenate([part[0][k] for part in parts]) for k in range(3)]
-    order = np.argsort(merged[2], kind="stable")
-    # Exact sums over the sequences: neither batches nor processes change the last digit.
-    _, loss, count = zip(*(row for part in parts for row in part[1]), strict=True)
-    lm_loss = math.fsum(loss) / max(sum(count), 1)
-    return JudgedFillings(*(column[order] for column in merged), histogram, lm_loss)
+def evaluation_batch(collator, dataset, own: range, device: torch.device) -> dict[str, torch.Tensor]:
+    """The sequences with the numbers `own`, each under its number, as the collator makes a batch of them."""
+    batch = collator([{**dataset[i], "example_id": i} for i in own])
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def count_together(histogram: CriticHistogram, part: CriticHistogram, accelerator: Accelerator) -> None:
+    """Adds what every process has counted in a step to the histogram of all."""
+    counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
+    counts = accelerator.reduce(counts, reduction="sum").cpu()
+    histogram.merge(CriticHistogram(counts[0], counts[1]))
+
+
+def gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    """
+    Puts together what all processes have judged, in the order of the column `sequence_index`; what one sequence has
+    stays in the order in which it was judged. Of every column there is at least one array, if only an empty one.
+    """
+    parts = gather_object([{name: np.concatenate(column) for name, column in columns.items()}])
+    merged = {name: np.concatenate([part[name] for part in parts]) for name in columns}
+    order = np.argsort(merged["sequence_index"], kind="stable")
+    return {name: column[order] for name, column in merged.items()}
+
+
+def _mean_loss(losses: list[tuple[int, float, int]]) -> float:
+    """Of all processes; exact sums over the sequences, so that neither batches nor processes change a digit."""
+    _, loss, count = zip(*(row for part in gather_object([losses]) for row in part), strict=True)
+    return math.fsum(loss) / max(sum(count), 1)
 
 
 def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int]]:
@@ -103,28 +122,27 @@ def judge_fillings(
     Raises:
         `ValueError`: Fewer sequences than asked for, or a batch of none.
     """
-    _check(num_sequences, len(dataset), batch_size)
+    check_numbers(num_sequences, len(dataset), batch_size)
     accelerator = accelerator or Accelerator()
     collator = collator.for_evaluation()
     model.eval()
-    logits, targets, indices, losses = [], [], [], []
-    histogram = CriticHistogram()
+    columns = {"critic_logits": [np.empty(0, np.float32)], "critic_target": [np.empty(0, np.float32)]}
+    columns["sequence_index"] = [np.empty(0, np.int64)]
+    losses, histogram = [], CriticHistogram()
     for done, own in shared_batches(num_sequences, batch_size, accelerator):
         part = CriticHistogram()
         if len(own):
-            batch = collator([{**dataset[i], "example_id": i} for i in own])
-            batch = {name: value.to(model.device) for name, value in batch.items()}
+            batch = evaluation_batch(collator, dataset, own, model.device)
             output = model(**batch)
             if output.critic_valid is not None:
                 valid = output.critic_valid
                 part.update(output.critic_input_logits, output.critic_target, valid)
-                logits.append(output.critic_input_logits[valid].float().cpu().numpy())
-                targets.append(output.critic_target[valid].cpu().numpy())
-                indices.append(torch.tensor(list(own))[:, None].expand(valid.shape)[valid.cpu()].numpy())
+                columns["critic_logits"].append(output.critic_input_logits[valid].float().cpu().numpy())
+                columns["critic_target"].append(output.critic_target[valid].cpu().numpy())
+                rows = torch.tensor(list(own))[:, None].expand(valid.shape)
+                columns["sequence_index"].append(rows[valid.cpu()].numpy())
             losses += _losses(own, batch, output.lm_token_loss)
-        counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
-        counts = accelerator.reduce(counts, reduction="sum").cpu()
-        histogram.merge(CriticHistogram(counts[0], counts[1]))
+        count_together(histogram, part, accelerator)
         if on_step is not None:
             on_step(done, histogram)
-    return _gather((logits, targets, indices), losses, histogram)
+    return JudgedFillings(**gather_by_sequence(columns), histogram=histogram, lm_loss=_mean_loss(losses))

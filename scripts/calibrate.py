@@ -5,9 +5,14 @@ Measures how often the critic's verdicts come true, and writes `calibration.json
     python scripts/calibrate.py runs/data runs/model 1024 --split validation
     accelerate launch scripts/calibrate.py runs/data runs/model 1024 --split validation --verbose
     python scripts/calibrate.py config/train_char_diffusion.py runs/model/model.safetensors 1024
+    python scripts/calibrate.py runs/data runs/model 1024 --split validation --source trajectory --num_steps 18
 
 The model fills masked sequences of the data as in training; for each of 100 buckets of the critic's score the share of
 wrong tokens becomes the error probability. From then on `from_pretrained` loads the table with the weights.
+
+With `--source trajectory` the masked sequences are generated step by step, and every verdict of the critic on a
+visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
+`generate` takes it where `remasking` is the same. The table of one shot guides these generations, so make it first.
 
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
@@ -15,23 +20,30 @@ as corrupted already: its [MASK]s are filled and no others made. An `attention_m
 """
 
 import argparse
+import json
 import math
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.calibrated_model_critic_gpt import weights_file_name
+from critic_gpt.calibrated_model_critic_gpt import (
+    CALIBRATION_SOURCES,
+    sampler_settings,
+    table_key,
+    weights_file_name,
+)
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES, CRITIC_TARGET_SCOPES
 from critic_gpt.evaluation.data_sources import LOOKUP_HELP, DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows, SpecialTokens, uniform_rows
 from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
+from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -44,6 +56,11 @@ from critic_gpt.scripts import (
 
 
 VERBOSE_EVERY = 100
+# Flags that mean something to one source only.
+SOURCE_FLAGS = {
+    "one_shot": ("scope", "regime"),
+    "trajectory": ("remasking", "num_steps", "temperature", "generation", "mask_rate"),
+}
 # Files of weights in a model's folder: whole, the index of shards, a shard; each with or without a variant.
 _WEIGHTS = re.compile(
     r"model(?:\.(?P<a>\w+))?\.safetensors|model\.safetensors\.index(?:\.(?P<b>\w+))?\.json"
@@ -72,13 +89,31 @@ def build_parser() -> argparse.ArgumentParser:
         "num_sequences", metavar="NUM_SEQUENCES", type=int, help="how many sequences to judge, over all processes"
     )
     parser.add_argument("--split", default="train", choices=["train", "val", "validation", "test"])
-    parser.add_argument("--scope", choices=CRITIC_TARGET_SCOPES, help="positions judged; default: the model's own")
-    parser.add_argument("--regime", choices=CRITIC_REGIMES, help="share of masks filled; default: the model's own")
+    parser.add_argument(
+        "--source",
+        default="one_shot",
+        choices=list(CALIBRATION_SOURCES),
+        help="masks filled at once, as in training, or generations step by step",
+    )
     parser.add_argument("--method", default="nearest", choices=["nearest", "isotonic"], help="how to fill buckets")
     parser.add_argument("--batch_size", type=int, default=64, help="sequences a step, over all processes")
     parser.add_argument("--seed", type=int, default=0, help="of masks and fillings")
     parser.add_argument("--plot", help="write a reliability diagram to this PNG")
     parser.add_argument("--verbose", action="store_true", help=f"print the table every {VERBOSE_EVERY} sequences")
+    one_shot = parser.add_argument_group("with --source one_shot")
+    one_shot.add_argument("--scope", choices=CRITIC_TARGET_SCOPES, help="positions judged; default: the model's own")
+    one_shot.add_argument("--regime", choices=CRITIC_REGIMES, help="share of masks filled; default: the model's own")
+    sampler = parser.add_argument_group("with --source trajectory", "the model's own generation settings by default")
+    sampler.add_argument("--remasking", help="strategy of generation")
+    sampler.add_argument("--num_steps", type=int, help="denoising steps")
+    sampler.add_argument("--temperature", type=float, help="of the draws of tokens")
+    sampler.add_argument(
+        "--generation",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="any fields of CriticGPTGenerationConfig, the values as JSON or plain text: unmasking=random top_k=5",
+    )
+    sampler.add_argument("--mask_rate", type=float, help="mask each token with this probability; default: varies")
     return parser
 
 
@@ -153,6 +188,54 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_at_least(2, num_sequences=args.num_sequences)
     if args.plot:
         check_picture(args.plot, field="plot")
+    for source, names in SOURCE_FLAGS.items():
+        for name in names if source != args.source else ():
+            if getattr(args, name) is not None:
+                raise ValueError(
+                    f"`{name}` must be left out with `--source {args.source}`, got {getattr(args, name)!r}: it is for "
+                    f"`--source {source}`."
+                )
+
+
+def generation_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """
+    What the flags say of generation, as arguments of `generate`.
+
+    Raises:
+        `ValueError`: No `KEY=VALUE`, two values of one setting, a setting that does not exist or a wrong value.
+    """
+    settings = {name: getattr(args, name) for name in ("remasking", "num_steps", "temperature")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for pair in args.generation or ():
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise ValueError(f"`generation` must be given as KEY=VALUE, got {pair!r}: write for instance top_k=5.")
+        if name in settings:
+            raise ValueError(f"`{name}` must be given once, got {settings[name]!r} and {text!r}: drop one of the two.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+        if settings[name] is None:
+            raise ValueError(f"`{name}` must have a value, got {text}: leave it out for the model's own setting.")
+    critic_gpt.CriticGPTGenerationConfig(**settings)  # refuses what is wrong before any work
+    return settings
+
+
+def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], regime: str) -> dict[str, Any]:
+    """What a table's metadata say of how the tokens it was measured on came about."""
+    if args.source == "one_shot":
+        fill = model.config.critic_fill
+        drawn = {"temperature": 1.0 if fill == "multinomial" else 0.0, "top_k": None, "top_p": None}
+        share = {"regime": regime, "fill_exponent": model.config.critic_fill_exponent}
+        return {"scope": model.config.critic_target_scope, "fill": fill, **share, **drawn}
+    return {
+        "scope": "generated",
+        **dict.fromkeys(("fill", "regime", "fill_exponent")),  # nothing is filled at once
+        "mask_rate": args.mask_rate,
+        "guided_by": "ramp" if model.calibration is None else "one_shot",
+        **sampler_settings(model.resolve_generation_config(**settings)),
+    }
 
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
@@ -161,16 +244,19 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
+    fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
-        collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, regime, args.seed)
+        collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)
     else:
-        tokenizer = loaded.tokenizer or SpecialTokens.of(config)
-        collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=regime, seed=args.seed)
+        collator = DataCollatorForMaskedDiffusion(loaded.tokenizer or SpecialTokens.of(config), **fill)
     return rows, collator, getattr(loaded.task, "name", None)
 
 
-def judge(model, rows, collator, args: argparse.Namespace, accelerator: Accelerator) -> JudgedFillings:
+def judge(
+    model, rows, collator, args: argparse.Namespace, settings: dict[str, Any], accelerator: Accelerator
+) -> JudgedFillings | JudgedTrajectories:
     """Fills and judges the sequences, with the verbose table every hundred of them."""
+    counted = {"batch_size": steps_of(args.batch_size, args.verbose), "accelerator": accelerator}
     with progress_bar(args.num_sequences, "sequences", accelerator) as bar:
 
         def report(done: int, histogram) -> None:
@@ -180,15 +266,11 @@ def judge(model, rows, collator, args: argparse.Namespace, accelerator: Accelera
                 title = f"after {done} sequences: bucket, count, count of target 1, probability"
                 bar.write(f"{title}\n{histogram.format_table()}", file=sys.stdout)
 
-        return judge_fillings(
-            model,
-            rows,
-            collator,
-            args.num_sequences,
-            batch_size=steps_of(args.batch_size, args.verbose),
-            accelerator=accelerator,
-            on_step=report,
-        )
+        counted["on_step"] = report
+        if args.source == "one_shot":
+            return judge_fillings(model, rows, collator, args.num_sequences, **counted)
+        sampler = {"mask_rate": args.mask_rate, "seed": args.seed, **settings}
+        return judge_trajectories(model, rows, collator, args.num_sequences, **counted, **sampler)
 
 
 def steps_of(batch_size: int, verbose: bool) -> int:
@@ -198,7 +280,17 @@ def steps_of(batch_size: int, verbose: bool) -> int:
     return max(size for size in range(1, min(batch_size, VERBOSE_EVERY) + 1) if VERBOSE_EVERY % size == 0)
 
 
-def closing_rates(judged: JudgedFillings, calibration: critic_gpt.CriticCalibration) -> tuple[float, float]:
+def quality_of(judged: JudgedFillings | JudgedTrajectories, method: str) -> dict[str, Any]:
+    """Cross-fitted figures; of trajectories over all steps and, under `final`, of the finished sequences alone."""
+    quality = cross_fitted_report(judged.critic_logits, judged.critic_target, judged.sequence_index, method=method)
+    if isinstance(judged, JudgedTrajectories):
+        quality["final"] = report_by_step(judged, method=method).get(FINAL_STEP)
+    return quality
+
+
+def closing_rates(
+    judged: JudgedFillings | JudgedTrajectories, calibration: critic_gpt.CriticCalibration
+) -> tuple[float, float]:
     """
     The share of wrong tokens, counted position by position, and the same as the table and the counts of its buckets
     give it. Both ways must agree, or the table is not that of these tokens.
@@ -216,8 +308,8 @@ def closing_rates(judged: JudgedFillings, calibration: critic_gpt.CriticCalibrat
     return plain, from_buckets
 
 
-def print_summary(path, rates: tuple[float, float], calibration, num_processes: int) -> None:
-    """What the user wants to know in the end: both closing rates, and what the table is worth."""
+def print_summary(path, key: str, rates: tuple[float, float], calibration, num_processes: int) -> None:
+    """What the user wants to know in the end: which table it is, both closing rates, and what it is worth."""
     metadata = calibration.metadata
     before, after = metadata["quality"]["before"], metadata["quality"]["after"]
     # A critic that was judged on right or on wrong tokens alone has no AUROC.
@@ -225,56 +317,70 @@ def print_summary(path, rates: tuple[float, float], calibration, num_processes: 
     shared = f", by {num_processes} processes" if num_processes > 1 else ""
     positions = metadata["quality"]["positions"]
     print(f"Saved {path} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    print(f"Table {key}: {measured_on(metadata)}.")
     print(f"Share of wrong tokens:   {rates[0]:.6f}")
     print(f"The same by the buckets: {rates[1]:.6f}")
     print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {auroc} (cross-fitted)")
+    final = metadata["quality"].get("final")
+    if final is not None:
+        rates = f"{final['expected_rate']:.6f} of the tokens expected wrong, {final['positive_rate']:.6f} are"
+        print(f"Of finished sequences:   ECE {final['after']['ece']:.4f}, {rates}")
+
+
+def measured_on(metadata: dict[str, Any]) -> str:
+    """In words, the tokens that a table was measured on."""
+    if metadata["source"] == "one_shot":
+        return f"masks filled at once, temperature={metadata['temperature']}"
+    rate = "various mask rates" if metadata["mask_rate"] is None else f"mask_rate={metadata['mask_rate']}"
+    names = sampler_settings(critic_gpt.CriticGPTGenerationConfig())
+    settings = (f"{name}={metadata[name]}" for name in names if metadata[name] is not None)
+    return f"generations with {', '.join(settings)}, at {rate}"
 
 
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
     args = build_parser().parse_args(argv)
     check_arguments(args)
+    settings = generation_settings(args)
     checkpoint, source = resolve_checkpoint(args.checkpoint), resolve_dataset(args.dataset)
     split = {"val": "validation"}.get(args.split, args.split)
     accelerator = start_accelerator()
     model = load_model("checkpoint", str(checkpoint.folder), variant=checkpoint.variant).to(accelerator.device)
     check_critic(args.checkpoint, model)
+    model.trajectory_calibration = None  # what an earlier run measured does not guide this one
     if args.scope is not None:
         model.config.critic_target_scope = args.scope
     regime = args.regime or model.config.critic_regime
+    measured = source_metadata(args, model, settings, regime)
     rows, collator, task = load_rows(source, split, model, regime, args)
-    judged = judge(model, rows, collator, args, accelerator)
+    judged = judge(model, rows, collator, args, settings, accelerator)
     check_judged("num_sequences", args.num_sequences, judged.sequence_index, least=2)
-    quality = cross_fitted_report(
-        judged.critic_logits, judged.critic_target, judged.sequence_index, method=args.method
-    )
     calibration = judged.histogram.fit(
         args.method,
         metadata={
-            "source": "one_shot",
+            "source": args.source,
             "task": task,
             "dataset": source.name,
             "split": split,
             "corrupted_by": "dataset" if isinstance(collator, CollatorForCorruptedRows) else "collator",
             "num_sequences": args.num_sequences,
             "seed": args.seed,
-            "scope": model.config.critic_target_scope,
-            "fill": model.config.critic_fill,
-            "regime": regime,
+            **measured,
             "fingerprint": model.fingerprint(),
             "critic_gpt_version": critic_gpt.__version__,
-            "quality": quality,
+            "quality": quality_of(judged, args.method),
         },
     )
     rates = closing_rates(judged, calibration)
     if accelerator.is_main_process:
-        path = calibration.save(checkpoint.folder, key=weights_file_name(checkpoint.variant))
+        key = table_key(checkpoint.variant, args.source)
+        path = calibration.save(checkpoint.folder, key=key)
         if args.verbose:
             print("the table as saved: bucket, count, count of target 1, probability, saved")
             print(judged.histogram.format_table(calibration.probabilities))
         if args.plot:
             plot_calibration(args.plot, judged.critic_logits, judged.critic_target, calibration)
-        print_summary(path, rates, calibration, accelerator.num_processes)
+        print_summary(path, key, rates, calibration, accelerator.num_processes)
     return calibration
 
 

@@ -18,15 +18,23 @@ from critic_gpt import (
     CriticGPTForMaskedLM,
     CriticGPTForSequenceClassification,
     CriticGPTForTokenClassification,
+    DataCollatorForMaskedDiffusion,
 )
+from critic_gpt.calibrated_model_critic_gpt import sampler_settings
 from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.evaluation import FINAL_STEP, cross_fitted_report, judge_trajectories, report_by_step
 from critic_gpt.scripts import calibrate, prepare_data
+from critic_gpt.tasks import load_prepared
 
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
     *("fill", "regime", "fingerprint", "critic_gpt_version", "quality", "dataset", "corrupted_by"),
+    *("fill_exponent", "temperature", "top_k", "top_p"),
 }
+
+
+ALONG = ("--source", "trajectory")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +102,7 @@ def test_the_metadata_is_frozen(data_dir, model_dir):
         "method": "nearest",
     }
     assert (metadata["scope"], metadata["fill"], metadata["regime"]) == ("masked_only", "multinomial", "mixed")
+    assert (metadata["temperature"], metadata["top_k"], metadata["top_p"]) == (1.0, None, None)
     assert set(metadata["quality"]) == {"before", "after", "positions", "positive_rate", "sequences", "method"}
     assert sum(metadata["counts"]) == metadata["quality"]["positions"]
     assert str(model_dir) not in json.dumps(metadata) and str(data_dir) not in json.dumps(metadata)
@@ -108,6 +117,18 @@ def test_flags_reach_the_measurement(data_dir, model_dir):
     assert list(everywhere.probabilities) == sorted(everywhere.probabilities)
     # The model's own configuration stays as it was.
     assert CriticGPTForMaskedLM.from_pretrained(model_dir).config.critic_target_scope == "masked_only"
+
+
+@pytest.mark.parametrize("corrupted", [False, True])
+def test_the_share_of_masks_is_the_model_s_own(data_dir, model_dir, tmp_path, corrupted):
+    if corrupted:
+        tokens, truth = corrupted_rows()
+        data_dir = tmp_path / "letters"
+        datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(data_dir))
+    half = run(data_dir, model_dir, 30, "--regime", "partial")
+    few = run(data_dir, save_model(tmp_path / "few", critic_fill_exponent=4.0), 30, "--regime", "partial")
+    assert sum(few.metadata["counts"]) < 0.7 * sum(half.metadata["counts"])
+    assert (half.metadata["fill_exponent"], few.metadata["fill_exponent"]) == (1.0, 4.0)
 
 
 def test_val_means_validation(data_dir, model_dir):
@@ -136,6 +157,120 @@ def test_a_table_of_other_weights_is_replaced(data_dir, model_dir):
 def test_a_plot_is_a_picture(data_dir, model_dir, tmp_path):
     run(data_dir, model_dir, 20, "--plot", tmp_path / "plots" / "reliability.png")
     assert (tmp_path / "plots" / "reliability.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---- along trajectories ----
+
+
+def trajectory(data_dir, model_dir, num, *more):
+    steps = () if "--num_steps" in more else ("--num_steps", 4)
+    return run(data_dir, model_dir, num, "--source", "trajectory", *steps, *more)
+
+
+def test_both_tables_lie_in_one_file_and_are_loaded_with_the_weights(data_dir, model_dir):
+    one_shot, along = run(data_dir, model_dir, 30), trajectory(data_dir, model_dir, 30)
+    document = json.loads((model_dir / "calibration.json").read_text())
+    assert set(document) == {"model.safetensors", "model.safetensors@trajectory", "__metadata__"}
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    assert model.calibration == one_shot and model.trajectory_calibration == along != one_shot
+    assert model.calibration_for(model.resolve_generation_config(num_steps=4)) is model.trajectory_calibration
+    # Made again, each leaves the other alone.
+    assert run(data_dir, model_dir, 30) == one_shot
+    assert CriticCalibration.load(model_dir, key="model.safetensors@trajectory") == along
+
+
+def test_a_table_of_trajectories_is_the_one_of_the_judged_steps(data_dir, model_dir):
+    along = trajectory(data_dir, model_dir, 24, "--split", "train", "--seed", 3, "--method", "isotonic")
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    model.drop_calibration()  # the script measured without
+    dataset, tokenizer, _ = load_prepared(data_dir)
+    collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=None, seed=3)
+    judged = judge_trajectories(model, dataset["train"], collator, 24, seed=3, num_steps=4)
+    assert along.probabilities == judged.histogram.fit("isotonic").probabilities
+    quality = along.metadata["quality"]
+    assert quality.pop("final") == report_by_step(judged, method="isotonic")[FINAL_STEP]
+    assert quality == cross_fitted_report(*judged[:3], method="isotonic")
+    assert quality["positions"] == len(judged.step)
+
+
+def test_the_metadata_of_trajectories_hold_what_those_of_one_shot_do_and_the_whole_sampler(data_dir, model_dir):
+    flags = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
+    more = ("--generation", "schedule=cosine", "top_k=3", "error_threshold=0.25")
+    metadata = trajectory(data_dir, model_dir, 20, *flags, *more[:3]).metadata
+    sampler = sampler_settings(CriticGPTForMaskedLM.from_pretrained(model_dir).resolve_generation_config())
+    assert set(metadata) == METADATA | set(sampler) | {"mask_rate", "guided_by"}
+    assert (metadata["source"], metadata["scope"], metadata["mask_rate"]) == ("trajectory", "generated", 0.5)
+    expected = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
+    assert {name: metadata[name] for name in expected} == expected
+    # What nobody set is there as it was resolved.
+    assert (metadata["start_ratio"], metadata["remask_selection"], metadata["top_p"]) == (0.95, "worst", None)
+    threshold = trajectory(data_dir, model_dir, 20, *flags, "--generation", *more[2:]).metadata
+    assert (threshold["error_threshold"], threshold["mask_rate"]) == (0.25, 0.5)
+
+
+def test_the_settings_shape_the_trajectories(data_dir, model_dir):
+    plain = trajectory(data_dir, model_dir, 20).metadata["counts"]
+    others = [
+        trajectory(data_dir, model_dir, 20, *more).metadata["counts"]
+        for more in (
+            ("--remasking", "none"),
+            ("--num_steps", 9),
+            ("--temperature", 0),
+            ("--mask_rate", 1),
+            ("--seed", 1),
+            ("--generation", "unmasking=random", "remask_per_step=3"),
+        )
+    ]
+    assert plain not in others and len({tuple(counts) for counts in others}) == len(others)
+
+
+def test_the_model_s_own_settings_count_where_no_flag_says_otherwise(data_dir, model_dir):
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    model.generation_config.update(num_steps=3, remasking="none", max_new_tokens=5)
+    model.save_pretrained(model_dir)
+    metadata = run(data_dir, model_dir, 20, "--source", "trajectory", "--temperature", 0.5).metadata
+    assert (metadata["num_steps"], metadata["remasking"], metadata["temperature"]) == (3, "none", 0.5)
+
+
+def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlier_run(data_dir, model_dir):
+    threshold = ("--generation", "error_threshold=0.3")
+    by_ramp = trajectory(data_dir, model_dir, 20, *threshold)
+    assert by_ramp.metadata["guided_by"] == "ramp"
+    assert trajectory(data_dir, model_dir, 20, *threshold) == by_ramp
+    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
+    model.calibration = CriticCalibration([0.0] * 100, {"fingerprint": model.fingerprint()})
+    model.save_pretrained(model_dir)
+    by_table = trajectory(data_dir, model_dir, 20, *threshold)
+    assert by_table.metadata["guided_by"] == "one_shot" and by_table.metadata["counts"] != by_ramp.metadata["counts"]
+
+
+def test_a_variant_has_a_table_of_trajectories_of_its_own(data_dir, model_dir):
+    CriticGPTForMaskedLM.from_pretrained(model_dir).save_pretrained(model_dir, variant="fp16")
+    along = trajectory(data_dir, model_dir / "model.fp16.safetensors", 12)
+    assert CriticGPTForMaskedLM.from_pretrained(model_dir).trajectory_calibration is None
+    assert CriticGPTForMaskedLM.from_pretrained(model_dir, variant="fp16").trajectory_calibration == along
+
+
+def test_rows_that_are_corrupted_already_are_generated_in_their_own_holes(model_dir, tmp_path):
+    tokens, truth = corrupted_rows()
+    folder = tmp_path / "letters"
+    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(folder))
+    # In a single step only the finished sequence shows a generated token.
+    metadata = trajectory(folder, model_dir, 30, "--num_steps", 1).metadata
+    assert metadata["corrupted_by"] == "dataset"
+    assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
+    refused(
+        folder, model_dir, 30, "--source", "trajectory", "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already")
+    )
+
+
+def test_trajectories_too_change_no_count_with_the_batch_size_and_print_the_table_as_it_grows(
+    data_dir, model_dir, capsys
+):
+    tables = [trajectory(data_dir, model_dir, 110, "--batch_size", size, "--verbose") for size in (7, 64)]
+    assert tables[0] == tables[1]
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("after ")]
+    assert [line.split(" sequences")[0] for line in heads] == ["after 100", "after 110"] * 2
 
 
 # ---- which data ----
@@ -309,9 +444,18 @@ def test_a_bar_is_shown_at_a_terminal_only(data_dir, model_dir, capsys, monkeypa
     assert at_terminal.out == captured.out
 
 
-def test_quiet_it_prints_four_lines(data_dir, model_dir, capsys):
+def test_quiet_it_prints_a_few_lines_of_which_the_second_says_which_table_it_is(data_dir, model_dir, capsys):
     run(data_dir, model_dir, 20)
-    assert len(capsys.readouterr().out.splitlines()) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and lines[1] == "Table model.safetensors: masks filled at once, temperature=1.0."
+    trajectory(data_dir, model_dir, 20, "--mask_rate", 0.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and lines[1].startswith("Table model.safetensors@trajectory: generations with ")
+    assert re.fullmatch(
+        r"Of finished sequences: +ECE [01]\.\d{4}, 0\.\d{6} of the tokens .* wrong, 0\.\d{6} are", lines[5]
+    )
+    assert "remasking=critic" in lines[1] and "num_steps=4" in lines[1] and lines[1].endswith(", at mask_rate=0.5.")
+    assert "None" not in lines[1]
 
 
 def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_table_all_the_same(
@@ -350,12 +494,32 @@ def refused(data_dir, model_dir, num, *more, parts):
         (9, ("--split", "test"), ("`num_sequences`", "the 8 sequences", "got 9")),
         (5, ("--batch_size", 0), ("`batch_size`", "got 0")),
         (5, ("--plot", "picture.txt"), ("`plot`", "picture.txt")),
+        (5, ("--num_steps", 9), ("`num_steps`", "left out", "got 9", "`--source trajectory`")),
+        (5, ("--temperature", 0), ("`temperature`", "left out", "got 0.0")),
+        (5, ("--generation", "top_k=1"), ("`generation`", "left out", "top_k=1")),
+        (5, ("--mask_rate", 0.5), ("`mask_rate`", "left out", "got 0.5")),
+        (5, (*ALONG, "--scope", "all"), ("`scope`", "left out", "'all'", "`--source one_shot`")),
+        (5, (*ALONG, "--regime", "full"), ("`regime`", "left out", "'full'")),
+        (5, (*ALONG, "--mask_rate", 2), ("`mask_rate`", "(0, 1]", "got 2.0")),
+        (5, (*ALONG, "--num_steps", 0), ("`num_steps`", "at least 1", "got 0")),
+        (5, (*ALONG, "--remasking", "best"), ("`remasking`", "one of", "got 'best'")),
+        (5, (*ALONG, "--generation", "top_k"), ("`generation`", "KEY=VALUE", "'top_k'")),
+        (5, (*ALONG, "--generation", "top_k=null"), ("`top_k`", "value", "got null")),
+        (5, (*ALONG, "--generation", "top_k=many"), ("`top_k`", "whole number", "got 'many'")),
+        (5, (*ALONG, "--generation", "top_k=1", "top_k=2"), ("`top_k`", "once", "got 1 and '2'")),
+        (5, (*ALONG, "--num_steps", 4, "--generation", "num_steps=5"), ("`num_steps`", "once", "got 4 and '5'")),
+        (5, (*ALONG, "--generation", "return_history=true"), ("`return_history`", "got True")),
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(data_dir, model_dir, num, more, parts):
     before = contents(model_dir)
     refused(data_dir, model_dir, num, *more, parts=parts)
     assert contents(model_dir) == before
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_known_one(data_dir, model_dir):
+    with pytest.raises(ValueError, match=r"`remask_per_stp` is not .* got 3: did you mean `remask_per_step`"):
+        trajectory(data_dir, model_dir, 5, "--generation", "remask_per_stp=3")
 
 
 def test_a_model_without_a_critic_is_refused(data_dir, tmp_path):
@@ -464,8 +628,9 @@ def test_as_a_program_an_error_is_one_line(data_dir, model_dir, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir):
-    alone = run(data_dir, model_dir, 45, "--batch_size", 10)
+@pytest.mark.parametrize("source", [(), (*ALONG, "--num_steps", "4")], ids=["one_shot", "trajectory"])
+def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source):
+    alone = run(data_dir, model_dir, 45, "--batch_size", 10, *source)
     (model_dir / "calibration.json").unlink()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -473,10 +638,10 @@ def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir):
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     accelerate += ["--main_process_port", port, "-m", "critic_gpt.scripts.calibrate"]
-    arguments = [str(data_dir), str(model_dir), "45", "--batch_size", "10", "--verbose"]
+    arguments = [str(data_dir), str(model_dir), "45", "--batch_size", "10", "--verbose", *source]
     done = launch([*accelerate, *arguments], ACCELERATE_USE_CPU="true")
     assert done.returncode == 0, done.stderr
-    together = CriticCalibration.load(model_dir)
+    together = CriticCalibration.load(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
     assert together.probabilities == alone.probabilities
     assert together.metadata["counts"] == alone.metadata["counts"]
     assert together.metadata["positives"] == alone.metadata["positives"]
