@@ -1,4 +1,5 @@
-# Two commands for newcomers: `make demo` and `make test`. Each sets itself up.
+# Two commands for newcomers: `make demo` and `make test`. Each sets itself up. `make results` writes the tables of the
+# documents from docs/results/*.json.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test quality clean
+.PHONY: demo test quality results clean
 
 # The package itself is installed in editable mode, so that the scripts find it.
 $(STAMP): setup.py pyproject.toml constraints.txt
@@ -39,6 +40,9 @@ quality: $(STAMP)
 
 test: quality
 	$(BIN)/python -m pytest
+
+results: $(STAMP)
+	$(BIN)/python scripts/record_results.py
 
 clean:
 	rm -rf runs build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,94 +1,137 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Compares ways of generating at equal forward passes, counted by a hook on the trunk."""
 
+import contextlib
+import logging
+import statistics
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 
-from critic_gpt.evaluation.scoring import shared_batches
-
-
-# What is compared by default: the order of unmasking alone, and the critic on top of it.
-STRATEGIES: dict[str, dict[str, Any]] = {
-    "random": {"unmasking": "random", "remasking": "none"},
-    "confidence": {"unmasking": "confidence", "remasking": "none"},
-    "critic": {"remasking": "critic"},
-}
+from critic_gpt.evaluation.competitors import STRATEGIES, Arguments
+from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
+from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
 
 
-class ForwardCounter:
-    """Counts how often a trunk really runs, whatever the code that calls it reports."""
-
-    def __init__(self, model):
-        self.passes = 0
-        self._handle = model.base_model.register_forward_hook(self._count)
-
-    def _count(self, module, args, output) -> None:
-        self.passes += 1
-
-    def __enter__(self) -> "ForwardCounter":
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self._handle.remove()
-
-
-def sample_texts(
-    model,
-    tokenizer,
-    length: int,
-    num_samples: int,
-    batch_size: int,
-    seed: int,
-    accelerator: Accelerator | None = None,
-    **generate_kwargs,
-) -> tuple[list[str], int]:
+class Tuning(NamedTuple):
     """
-    Generates sequences from nothing but [MASK].
+    How one of several settings is chosen, at each budget anew.
 
     Args:
-        model: With `generate` and a `base_model`.
-        tokenizer: Gives the mask token and decodes.
-        length (`int`): Tokens a sequence.
-        num_samples, batch_size (`int`): How many sequences, and how many at a time, over all processes; at least 1.
-        seed (`int`): Each sequence gets a seed made of it and its place, so that neither the batch size nor the number
-            of processes changes anything.
-        accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes, which all get all.
-        generate_kwargs: Arguments of `generate`.
-
-    Returns:
-        `tuple[list[str], int]`: the texts in the order of their places, and the forward passes of one batch as counted
-        by a hook (the most of any batch, where a strategy stops early).
+        seed (`int`): Of the samples it is chosen by: none of those that are reported.
+        num_samples (`int`): How many of them, from the first canvas on, at most one of each.
+        score (callable): From the judge's figures to what is to be large.
     """
-    for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1, got {value}: give 1 or more.")
-    padding = {tokenizer.pad_token_id, model.config.pad_token_id}
-    texts, passes = [], [0]
-    for _, rows in shared_batches(num_samples, batch_size, accelerator or Accelerator()):
-        if not len(rows):
-            continue
-        canvas = torch.full((len(rows), length), tokenizer.mask_token_id, device=model.device)
-        with ForwardCounter(model) as counter:
-            output = model.generate(
-                canvas,
-                seed=[seed * 1_000_003 + row for row in rows],
-                return_error_probabilities=False,
-                **generate_kwargs,
+
+    seed: int
+    num_samples: int
+    score: Callable[[Mapping[str, float]], Any]
+
+
+def steps_within(model, budget: int, arguments: Arguments) -> int | None:
+    """
+    The most denoising steps that `budget` forward passes a sequence allow; `None` where not even one fits. Where the
+    critic chooses among candidates, its verdict on each is part of the price.
+    """
+    config = model.resolve_generation_config(**arguments)
+    verdicts = config.num_candidates if config.num_candidates > 1 else 0
+    return STRATEGY_CLASSES[config.remasking].steps_within(budget - verdicts, config)
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keeps strategies from saying that a budget is small, which is why it is compared."""
+    advice = logging.getLogger(STRATEGY_CLASSES["none"].__module__)
+    level = advice.level
+    advice.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        advice.setLevel(level)
+
+
+class Competition:
+    """
+    What all cells of a comparison have in common.
+
+    Args:
+        model, tokenizer: What generates.
+        judge (callable): From texts, in the order of the canvases, to figures by name.
+        canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`): What is filled.
+        batch_size (`int`): Sequences at a time, over all processes.
+        accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
+    """
+
+    def __init__(self, model, tokenizer, judge, canvases: torch.Tensor, batch_size: int, accelerator=None):
+        self.model, self.tokenizer, self.judge = model, tokenizer, judge
+        self.canvases, self.batch_size, self.accelerator = canvases, batch_size, accelerator
+
+    def sample(
+        self, budget: int, arguments: Arguments, num_steps: int, seed: int, count: int | None = None
+    ) -> Samples:
+        """Fills the first `count` canvases, all by default; refuses to have spent more than the budget."""
+        with _without_advice():
+            samples = sample_texts(
+                self.model,
+                self.tokenizer,
+                self.canvases[:count],
+                self.batch_size,
+                seed,
+                self.accelerator,
+                **{**arguments, "num_steps": num_steps},
             )
-        if counter.passes != output.forward_passes:
-            raise RuntimeError(f"generate reported {output.forward_passes} passes where {counter.passes} ran")
-        passes.append(counter.passes)
-        # What was cut after a generated EOS is padding, and no part of a text.
-        decoded = (tokenizer.decode([i for i in ids if i not in padding]) for ids in output.sequences.tolist())
-        texts += zip(rows, decoded, strict=True)
-    parts = gather_object([(texts, max(passes))])
-    ordered = sorted(pair for part, _ in parts for pair in part)
-    return [text for _, text in ordered], max(most for _, most in parts)
+        if samples.forward_passes > budget:
+            raise RuntimeError(f"{arguments} took {samples.forward_passes} forward passes of a budget of {budget}")
+        return samples
+
+    def choose(self, budget: int, candidates: Sequence[Arguments], tuning: Tuning) -> tuple[Arguments | None, dict]:
+        """The best of some settings by samples of a seed of their own; and what became of each."""
+        tried, count = [], min(tuning.num_samples, len(self.canvases))
+        for arguments in candidates:
+            num_steps = steps_within(self.model, budget, arguments)
+            if num_steps is None:
+                continue
+            samples = self.sample(budget, arguments, num_steps, tuning.seed, count)
+            tried.append((arguments, num_steps, self.judge(samples.texts)))
+        record = {
+            "seed": tuning.seed,
+            "num_samples": count,
+            "tried": [{"arguments": dict(a), "num_steps": steps, "figures": f} for a, steps, f in tried],
+        }
+        if not tried:
+            return None, record
+        # The first of equals, so that defaults, which stand first, need a reason to go.
+        best, _, _ = max(tried, key=lambda one: tuning.score(one[2]))
+        return best, record
+
+    def cell(self, budget: int, arguments: Arguments, seeds: Sequence[int]) -> dict[str, Any] | None:
+        """One strategy at one budget: see [`compare_strategies`]."""
+        num_steps = steps_within(self.model, budget, arguments)
+        if num_steps is None:
+            return None
+        begin, runs = time.perf_counter(), []
+        for seed in seeds:
+            runs.append(self.sample(budget, arguments, num_steps, seed))
+        seconds = (time.perf_counter() - begin) / len(seeds)
+        judged = [self.judge(samples.texts) for samples in runs]
+        return {
+            "num_steps": num_steps,
+            "forward_passes": max(samples.forward_passes for samples in runs),
+            "mean_forward_passes": statistics.fmean(samples.mean_forward_passes for samples in runs),
+            "seconds": seconds,
+            "arguments": dict(arguments),
+            "figures": {name: over_seeds([figures[name] for figures in judged]) for name in judged[0]},
+        }
+
+
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Several measurements of one figure: `mean`, `spread` (standard deviation, n - 1 in the divisor; `None` of a
+    single one) and `by_seed`."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.mean(values), "spread": spread, "by_seed": list(values)}
 
 
 def compare_strategies(
@@ -96,39 +139,97 @@ def compare_strategies(
     tokenizer,
     task,
     budgets: Sequence[int],
-    strategies: Mapping[str, Mapping[str, Any]] = STRATEGIES,
+    strategies: Mapping[str, Arguments | Sequence[Arguments]] = STRATEGIES,
     num_samples: int = 1000,
     batch_size: int = 250,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     accelerator: Accelerator | None = None,
-) -> dict[str, dict[str, dict[str, float]]]:
+    tuning: Tuning | None = None,
+    canvases: torch.Tensor | None = None,
+    on_cell: Callable[[str, int, dict[str, Any] | None], None] | None = None,
+) -> dict[str, dict[str, dict[str, Any] | None]]:
     """
-    Judges samples of every strategy at every budget.
+    Judges samples of every strategy at every budget. Each strategy gets the most steps whose forward passes fit.
 
     Args:
         model, tokenizer: What generates.
-        task: With `sequence_length` and `judge(texts) -> dict`.
-        budgets (`list[int]`): Numbers of denoising steps.
-        strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise.
-        num_samples, batch_size, seed (`int`, *optional*), accelerator (*optional*): As for `sample_texts`.
+        task: With `judge(texts) -> dict`, and `sequence_length` where no canvases are given.
+        budgets (`list[int]`): Numbers of forward passes of the trunk a sequence, at least 1.
+        strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise. With
+            `tuning` also `{name: [arguments, arguments, ...]}`, of which the best at each budget competes.
+        num_samples, batch_size (`int`, *optional*): How many sequences, and how many at a time, over all processes.
+        seeds (`list[int]`, *optional*): A set of samples is drawn for each.
+        accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes, which all get all.
+        tuning ([`Tuning`], *optional*): How to choose where there is a choice.
+        canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`, *optional*): What is filled, each once;
+            `num_samples` sequences of nothing but [MASK] by default.
+        on_cell (callable, *optional*): Called with name, budget and cell as soon as it is there.
 
     Returns:
-        `dict`: `{strategy: {forward passes as counted: {figures of the judge and "seconds"}}}`.
+        `dict`: `{strategy: {budget: cell}}`, budgets as text. A cell is `None` where not even one step fits, else:
+            - `num_steps`: the steps it got; `arguments`: its other settings.
+            - `forward_passes`, `mean_forward_passes`: what its sequences took, as counted by the hook: the longest and
+              the mean. Never more than the budget, or it is an error.
+            - `seconds`: for one set of samples.
+            - `figures`: of the judge, each with `mean`, `spread` (standard deviation) and `by_seed`.
+            - `tuning`: where it was chosen, the seed and what each setting reached.
+
+    Raises:
+        `ValueError`: Nothing to do, several settings without `tuning`, or a tuning seed that is reported as well.
+        `RuntimeError`: More passes ran than the strategy says it takes.
     """
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for name, arguments in strategies.items():
-        table[name] = {}
+    _check(budgets, strategies, seeds, tuning)
+    canvases = blank_canvases(tokenizer, num_samples, task.sequence_length) if canvases is None else canvases
+    competition = Competition(model, tokenizer, task.judge, canvases, batch_size, accelerator)
+    table: dict[str, dict[str, dict[str, Any] | None]] = {name: {} for name in strategies}
+    for name, settings in strategies.items():
+        candidates = [settings] if isinstance(settings, Mapping) else settings
+        candidates = [{"temperature": 1.0, **arguments} for arguments in candidates]
         for budget in budgets:
-            begin = time.perf_counter()
-            texts, passes = sample_texts(
-                model,
-                tokenizer,
-                task.sequence_length,
-                num_samples,
-                batch_size,
-                seed,
-                accelerator,
-                **{"temperature": 1.0, **arguments, "num_steps": budget},
-            )
-            table[name][str(passes)] = {**task.judge(texts), "seconds": time.perf_counter() - begin}
+            chosen, record = candidates[0], None
+            if len(candidates) > 1:
+                chosen, record = competition.choose(budget, candidates, tuning)
+            cell = None if chosen is None else competition.cell(budget, chosen, seeds)
+            if cell is not None and record is not None:
+                cell["tuning"] = record
+            table[name][str(budget)] = cell
+            if on_cell is not None:
+                on_cell(name, budget, cell)
     return table
+
+
+def _check(budgets, strategies, seeds, tuning: Tuning | None) -> None:
+    for field, values in (("budgets", budgets), ("strategies", strategies), ("seeds", seeds)):
+        if len(values) == 0:
+            raise ValueError(f"`{field}` must name at least one, got none: name what to compare.")
+    if min(budgets) < 1:
+        raise ValueError(f"`budgets` must be forward passes of at least 1, got {min(budgets)}: give 1 or more.")
+    for name, settings in strategies.items():
+        if not isinstance(settings, Mapping) and (len(settings) == 0 or (len(settings) > 1 and tuning is None)):
+            raise ValueError(
+                f"`strategies` must give one setting for {name!r} without `tuning`, got {len(settings)}: pass a "
+                "`Tuning`, or choose one."
+            )
+    if tuning is not None and tuning.seed in seeds:
+        raise ValueError(
+            f"`tuning` must choose by a seed that is not reported, got {tuning.seed} of {list(seeds)}: take another."
+        )
+
+
+def figures_of(table: Mapping[str, Mapping[str, Mapping[str, Any] | None]], part: str = "mean") -> dict[str, dict]:
+    """
+    The table the other way round.
+
+    Args:
+        table (`dict`): From [`compare_strategies`].
+        part (`str`, *optional*, defaults to `"mean"`): Or `"by_seed"`, `"spread"`.
+
+    Returns:
+        `dict`: `{figure: {strategy: {budget: value}}}`; budgets that a strategy cannot meet are left out.
+    """
+    cells = {name: {b: cell for b, cell in row.items() if cell is not None} for name, row in table.items()}
+    figures = dict.fromkeys(figure for row in cells.values() for cell in row.values() for figure in cell["figures"])
+    return {
+        figure: {name: {b: cell["figures"][figure][part] for b, cell in row.items()} for name, row in cells.items()}
+        for figure in figures
+    }

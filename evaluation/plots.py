@@ -214,12 +214,7 @@ def plot_quality_by_forward_passes(
         axes.plot(passes, mean, zorder=4 if front else 3, clip_on=False, **look)
         if (high > low).any():
             axes.fill_between(passes, low, high, color=look["color"], alpha=0.25 if front else 0.12, linewidth=0)
-    ticks = sorted({int(number) for passes, *_ in curves.values() for number in passes})
-    if ticks[0] > 0 and len(ticks) > 1:
-        axes.set_xscale("log", base=2)  # budgets are usually doubled
-    ticks = ticks[:: -(-len(ticks) // 12)]  # more labels than that run into each other
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
+    _budget_axis(axes, {int(number) for passes, *_ in curves.values() for number in passes})
     ends = [
         (name, passes[-1], mean[-1], looks[name]["color"], name == emphasised)
         for name, (passes, mean, *_) in curves.items()
@@ -237,6 +232,16 @@ def plot_quality_by_forward_passes(
     _tidy(axes)
     _label_ends(figure, axes, ends)
     return _save(figure, path)
+
+
+def _budget_axis(axes, budgets: Iterable[int]) -> None:
+    """Numbers of passes along the axis, each with its tick, as long as they fit."""
+    ticks = sorted(budgets)
+    if ticks[0] > 0 and len(ticks) > 1:
+        axes.set_xscale("log", base=2)  # budgets are usually doubled
+    ticks = ticks[:: -(-len(ticks) // 12)]  # more labels than that run into each other
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
 
 
 def _looks(names: Iterable[str], emphasised: str | None) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,14 @@ Measures a model: the language model bound, the critic's calibration on held-out
     python scripts/evaluate.py --model runs/model --data_dir runs/data --output_dir runs/report
     accelerate launch scripts/evaluate.py --model runs/model --data_dir runs/data --output_dir runs/report
 
-Prints a table and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
+    # every strategy there is, each at its best, with the spread over seeds
+    python scripts/evaluate.py ... --strategies all --tune --seeds 1 2 3
+    # puzzles instead of grids from nothing, and what the critic knows of whole answers
+    python scripts/evaluate.py ... --puzzles --forward_passes 13 26 51 102 --verifier 26
+    # text, judged by a model that was trained on the part of the text kept for it
+    python scripts/evaluate.py ... --forward_passes 32 64 128 256 --train_judge --plot
+
+Prints tables and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
 is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
 
     language_model.nats_per_token, .bits_per_token       the diffusion bound
@@ -13,14 +20,21 @@ is fixed by --seed, and no figure but `seconds` depends on the batch size or the
     calibration.before.auroc, .ece, .brier               of plain sigmoid(critic logit)
     calibration.calibrated, .positions, .positive_rate   table or ramp; judged tokens; the share of wrong ones
     calibration.error_probability_by_target.right, .wrong    each count, mean, p10, p90 of P(wrong)
-    FIGURE.STRATEGY.PASSES                               of samples: the figures of the task, and `seconds`
+    FIGURE.STRATEGY.BUDGET                               of samples: the figures of the task, and `seconds`; the mean
+    comparison.STRATEGY.BUDGET                           the steps taken, the passes counted, the settings, and
+        .figures.FIGURE.mean, .spread, .by_seed          standard deviation and each seed; null: no step fits
+        .tuning                                          with --tune what each setting reached on the tuning seed
+    real_text.FIGURE                                     text: the same figures of held-out text
+    verifier.BUDGET                                      with --verifier: see `critic_gpt.evaluation.verify`
+    expected_errors                                      with --plot: wrong tokens a sequence, expected and true: of
+                                                         held-out fillings, with --puzzles of answers
     settings                                             what was asked for
 
-`calibration` is there where the model has a trained critic.
+A budget is a number of forward passes of the trunk a sequence; each strategy takes as many steps as fit. `calibration`
+is there where the model has a trained critic.
 """
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +43,22 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.evaluation.comparison import STRATEGIES, compare_strategies
-from critic_gpt.evaluation.metrics import calibration_report, summary_by_target
-from critic_gpt.evaluation.plots import check_picture, plot_calibration, plot_quality_by_forward_passes
-from critic_gpt.evaluation.scoring import judge_fillings
+from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
+from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, select_strategies
+from critic_gpt.evaluation.held_out import (
+    bound_of,
+    critic_figures,
+    error_figures,
+    errors_of_answers,
+    errors_of_fillings,
+)
+from critic_gpt.evaluation.plots import check_picture, plot_expected_errors, plot_quality_by_forward_passes
+from critic_gpt.evaluation.report import comparison_text, critic_text, too_small_text, verifier_text
+from critic_gpt.evaluation.sampling import blank_canvases
+from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
+from critic_gpt.evaluation.text_figures import TextFigures
+from critic_gpt.evaluation.text_judge import TextJudge
+from critic_gpt.evaluation.verifier import verify
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -43,14 +69,7 @@ from critic_gpt.scripts import (
     start_accelerator,
     write_json,
 )
-from critic_gpt.tasks import load_prepared
-
-
-# The figure of each task that the table shows: its name in the judge's answer, and in words.
-HEADLINES = {
-    "sudoku": ("valid_rate", "share of valid grids"),
-    "text": ("known_word_rate", "share of words known from the training text"),
-}
+from critic_gpt.tasks import TextTask, load_prepared, load_puzzles
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,14 +80,55 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", required=True, help="where the report goes")
     parser.add_argument("--split", default="test", choices=["train", "val", "validation", "test"])
     parser.add_argument("--num_judged", type=int, default=4096, help="held-out sequences for the critic's figures")
-    parser.add_argument("--num_samples", type=int, default=1000, help="samples for each strategy and budget")
+    parser.add_argument("--num_samples", type=int, default=1000, help="samples for each strategy, budget and seed")
     parser.add_argument("--forward_passes", type=int, nargs="+", default=[9, 18, 36], help="budgets to compare at")
     parser.add_argument("--batch_size", type=int, default=250)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of masks, and of samples unless --seeds are given")
+    parser.add_argument("--seeds", type=int, nargs="+", help="a set of samples for each")
+    parser.add_argument("--strategies", nargs="+", metavar="NAME", help='who competes; "all" for everybody')
+    parser.add_argument("--tune", action="store_true", help="choose each strategy's settings at each budget")
+    parser.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
+    parser.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
+    parser.add_argument("--puzzles", action="store_true", help="fill the puzzles of the data, not empty grids")
+    parser.add_argument(
+        "--verifier", type=int, nargs="+", metavar="PASSES", help="does the critic know what is right?"
+    )
+    parser.add_argument("--judge", help="folder of a judge of text; with --train_judge where it goes")
+    parser.add_argument("--train_judge", action="store_true", help="train a judge on the split of that name")
+    parser.add_argument("--judge_steps", type=int, default=600, help="steps of its training")
+    parser.add_argument("--plot", action="store_true", help="plots of all figures, and of expected and true errors")
     return parser
 
 
-def judge_held_out(model, tokenizer, dataset, args, accelerator: Accelerator, report_dir: Path) -> dict[str, Any]:
+def check_arguments(args: argparse.Namespace) -> None:
+    """Refuses what cannot be, before anything is loaded."""
+    for name in ("num_judged", "num_samples", "batch_size", "tuning_samples", "judge_steps"):
+        check_at_least(1, **{name: getattr(args, name)})
+    check_at_least(1, forward_passes=min(args.forward_passes))
+    if args.verifier is not None:
+        check_at_least(1, verifier=min(args.verifier))
+    args.split = {"val": "validation"}.get(args.split, args.split)
+    args.seeds = [args.seed] if args.seeds is None else args.seeds
+    if len(set(args.seeds)) < len(args.seeds):
+        raise ValueError(f"`seeds` must all be different, got {args.seeds}: the same samples say nothing new.")
+    if args.tune and args.tuning_seed in args.seeds:
+        raise ValueError(
+            f"`tuning_seed` must not be among the reported seeds, got {args.tuning_seed} and {args.seeds}: choose "
+            "another one."
+        )
+
+
+def check_verifier(model, task) -> None:
+    """Refuses to ask a critic that is none, or about what is neither right nor wrong."""
+    if not model.has_trained_critic:
+        raise ValueError("`verifier` needs a trained critic, got a model without: leave it out, or train a critic.")
+    if isinstance(task, TextTask):
+        raise ValueError("`verifier` needs sequences that are right or wrong, got text: leave it out.")
+
+
+def judge_held_out(
+    model, tokenizer, dataset, args, accelerator: Accelerator, report_dir: Path
+) -> tuple[dict[str, Any], JudgedFillings]:
     """The language model bound and, with a trained critic, its figures and the reliability diagram."""
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=model.config.critic_regime, seed=args.seed)
     count = min(args.num_judged, len(dataset))
@@ -82,97 +142,165 @@ def judge_held_out(model, tokenizer, dataset, args, accelerator: Accelerator, re
             accelerator,
             on_step=lambda done, _: bar.update(done - bar.n),
         )
-    metrics = {"language_model": {"nats_per_token": judged.lm_loss, "bits_per_token": judged.lm_loss / math.log(2)}}
-    if not model.has_trained_critic:
-        return metrics
-    check_judged("num_judged", count, judged.sequence_index, least=1)
-    calibration = model.calibration or critic_gpt.CriticCalibration.ramp()
-    report = calibration_report(judged.critic_logits, judged.critic_target, calibration)
+    metrics = {"language_model": bound_of(judged)}
+    if model.has_trained_critic:
+        check_judged("num_judged", count, judged.sequence_index, least=1)
+        picture = report_dir / "reliability.png" if accelerator.is_main_process else None
+        metrics["calibration"] = critic_figures(model, judged, picture)
+    return metrics, judged
+
+
+def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
+    """What judges the samples, and the canvases (N, T) they are made from."""
+    if args.puzzles:
+        puzzles = load_puzzles(args.data_dir).first(args.num_samples)
+        return puzzles, torch.as_tensor(puzzles.canvases(tokenizer)).long()
+    if isinstance(task, TextTask):
+        rows = dataset[args.split]["input_ids"][: args.num_samples]
+        judge = text_judge(args, dataset, tokenizer, task.sequence_length, accelerator)
+        task = TextFigures(task, [tokenizer.decode(row) for row in rows], judge)
+    elif args.judge is not None or args.train_judge:
+        raise ValueError("`judge` must be for text, got data of grids, which have an exact judge: leave it out.")
+    return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
+
+
+def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Accelerator) -> TextJudge | None:
+    """The judge of text that was asked for, trained first if need be."""
+    folder = Path(args.judge or Path(args.output_dir) / "judge")
+    if args.train_judge:
+        if "judge" not in dataset:
+            raise ValueError(
+                f"`data_dir` must hold the split judge to train one, got {', '.join(dataset)} in {args.data_dir!r}: "
+                "prepare the data with --judge_share 0.5, and train the model on those."
+            )
+        if accelerator.is_main_process:
+            rows = dataset["judge"]["input_ids"]
+            judge = TextJudge.train(rows, tokenizer, sequence_length, args.judge_steps, device=accelerator.device)
+            judge.save_pretrained(folder)
+        accelerator.wait_for_everyone()
+    elif args.judge is None:
+        return None
+    judge = TextJudge.from_pretrained(folder)
+    return TextJudge(judge.model.to(accelerator.device), tokenizer)
+
+
+def expected_error_report(model, subject, judged, tokenizer, args, accelerator: Accelerator) -> dict[str, Any]:
+    """Wrong tokens a sequence, expected and true: of answers to puzzles, or of held-out fillings."""
+    if args.puzzles:
+        budget = sorted(args.forward_passes)[len(args.forward_passes) // 2]
+        errors = errors_of_answers(
+            model, subject, tokenizer, budget, args.batch_size, args.seeds[0], accelerator=accelerator
+        )
+        title = f"Wrong tokens an answer, at {budget} forward passes"
+    else:
+        errors = errors_of_fillings(model, judged)
+        title = "Wrong tokens a held-out sequence, filled in one shot"
     if accelerator.is_main_process:
-        plot_calibration(report_dir / "reliability.png", judged.critic_logits, judged.critic_target, calibration)
-    probability = calibration.error_probability(torch.as_tensor(judged.critic_logits))
-    metrics["calibration"] = {
-        **report["after"],
-        "before": report["before"],
-        "calibrated": model.calibration is not None,
-        "positions": report["positions"],
-        "positive_rate": report["positive_rate"],
-        "error_probability_by_target": summary_by_target(probability, judged.critic_target),
-    }
-    return metrics
+        plot_expected_errors(
+            Path(args.output_dir) / "expected_errors.png", errors.expected, errors.actual, title=title
+        )
+    return error_figures(errors)
 
 
-def print_table(table: dict[str, dict[str, dict[str, float]]], figure: str, words: str) -> None:
-    """The figure of every strategy by forward passes, in per cent, with the share of distinct samples."""
-    budgets = sorted({int(passes) for row in table.values() for passes in row})
-    print(f"\n{words}, by forward passes (share of distinct samples in brackets)\n")
-    print(f"{'':12}" + "".join(f"{budget:>18}" for budget in budgets))
-    for name, row in table.items():
-        cells = []
-        for budget in budgets:
-            cell = row.get(str(budget))
-            cells.append("" if cell is None else f"{cell[figure]:.1%} ({cell['distinct_rate']:.0%})")
-        print(f"{name:12}" + "".join(f"{cell:>18}" for cell in cells))
-    print()
+def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator) -> tuple[dict, dict[str, str]]:
+    """The table of the comparison, and why strategies that nobody named are not in it."""
+    strategies, reasons = select_strategies(model, args.strategies, args.tune)
+    tuning = None
+    if args.tune:
+        score = getattr(subject, "score", None) or (lambda figures: figures[next(iter(subject.figures))])
+        tuning = Tuning(args.tuning_seed, args.tuning_samples, score)
+    total = len(strategies) * len(args.forward_passes)
+    with progress_bar(total, "cells", accelerator) as bar:
+        table = compare_strategies(
+            model,
+            tokenizer,
+            subject,
+            args.forward_passes,
+            strategies,
+            batch_size=args.batch_size,
+            seeds=args.seeds,
+            accelerator=accelerator,
+            tuning=tuning,
+            canvases=canvases,
+            on_cell=lambda *_: bar.update(),
+        )
+    return table, reasons
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs one evaluation; returns what metrics.json holds."""
     args = build_parser().parse_args(argv)
-    check_at_least(1, num_judged=args.num_judged, num_samples=args.num_samples, batch_size=args.batch_size)
-    check_at_least(1, forward_passes=min(args.forward_passes))
-    split = {"val": "validation"}.get(args.split, args.split)
+    check_arguments(args)
     dataset, tokenizer, task = load_prepared(args.data_dir)
-    check_split(split, dataset[split])
+    check_split(args.split, dataset[args.split])
     accelerator = start_accelerator()
     model = load_model("model", args.model, tokenizer, task.sequence_length).to(accelerator.device).eval()
+    select_strategies(model, args.strategies)  # refuses before the work
+    if args.verifier is not None:
+        check_verifier(model, task)
     report_dir = Path(args.output_dir)
     check_picture(report_dir / "reliability.png")
+    subject, canvases = subject_of(args, task, dataset, tokenizer, accelerator)
     if accelerator.is_main_process:
         report_dir.mkdir(parents=True, exist_ok=True)
-    metrics = judge_held_out(model, tokenizer, dataset[split], args, accelerator, report_dir)
-    has_critic = "calibration" in metrics
-    strategies = {name: arguments for name, arguments in STRATEGIES.items() if has_critic or name != "critic"}
-    table = compare_strategies(
-        model,
-        tokenizer,
-        task,
-        args.forward_passes,
-        strategies,
-        num_samples=args.num_samples,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        accelerator=accelerator,
-    )
-    for key in next(iter(next(iter(table.values())).values())):
-        metrics[key] = {name: {passes: cell[key] for passes, cell in row.items()} for name, row in table.items()}
+    metrics, judged = judge_held_out(model, tokenizer, dataset[args.split], args, accelerator, report_dir)
+    table, reasons = compare(model, tokenizer, subject, canvases, args, accelerator)
+    metrics |= figures_of(table)
+    metrics["seconds"] = {n: {b: c["seconds"] for b, c in row.items() if c is not None} for n, row in table.items()}
+    metrics["comparison"] = table
+    if isinstance(subject, TextFigures):
+        metrics["real_text"] = subject.real
+    if args.verifier is not None:
+        more = {"seeds": args.seeds, "batch_size": args.batch_size, "accelerator": accelerator}
+        metrics["verifier"] = {
+            str(budget): verify(model, tokenizer, subject, canvases, budget, **more) for budget in args.verifier
+        }
+    if args.plot and model.has_trained_critic:
+        metrics["expected_errors"] = expected_error_report(model, subject, judged, tokenizer, args, accelerator)
     metrics["settings"] = {
-        "task": task.name,
-        "split": split,
-        "num_judged": min(args.num_judged, len(dataset[split])),
-        "num_samples": args.num_samples,
+        "task": subject.name,
+        "split": args.split,
+        "num_judged": min(args.num_judged, len(dataset[args.split])),
+        "num_samples": len(canvases),
         "seed": args.seed,
+        "seeds": args.seeds,
+        "tuning_seed": args.tuning_seed if args.tune else None,
+        "forward_passes": args.forward_passes,
         "temperature": 1.0,
-        "strategies": strategies,
+        "strategies": {name: dict(SHOOT_OUT[name]) for name in table},
+        "left_out": reasons,
         "num_parameters": model.num_parameters(),
         "critic_gpt_version": critic_gpt.__version__,
     }
     if accelerator.is_main_process:
-        write_report(report_dir, metrics, table, task)
+        write_report(report_dir, metrics, subject, args.plot)
     return metrics
 
 
-def write_report(report_dir: Path, metrics: dict[str, Any], table: dict, task) -> None:
-    """Writes metrics.json and the plot of quality, and prints what is in them."""
-    figure, words = HEADLINES[task.name]
-    plot_quality_by_forward_passes(report_dir / f"{figure}.png", metrics[figure], words, f"{task.name}: {words}")
+def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
+    """Writes metrics.json and the plots of quality, and prints what is in them."""
+    table, real = metrics["comparison"], metrics.get("real_text", {})
+    by_seed = figures_of(table, "by_seed")
+    for number, (figure, words) in enumerate(subject.figures.items()):
+        if number == 0 or every_picture:
+            plot_quality_by_forward_passes(
+                report_dir / f"{figure}.png",
+                by_seed[figure],
+                words,
+                f"{subject.name}: {words}",
+                emphasised=OURS,
+                reference=("real text", real[figure]) if figure in real else None,
+            )
     write_json(report_dir / "metrics.json", metrics)
-    print_table(table, figure, words)
+    print(comparison_text(table, subject.figures, real))
+    for name, reason in metrics["settings"]["left_out"].items():
+        print(f"Left out: {name}, since {reason}.")
+    if (text := too_small_text(table)) is not None:
+        print(text)
     if "calibration" in metrics:
-        critic = metrics["calibration"]
-        print(f"Critic on held-out data: ECE {critic['before']['ece']:.4f} -> {critic['ece']:.4f}, ", end="")
-        auroc = "none" if critic["auroc"] is None else f"{critic['auroc']:.4f}"
-        print(f"AUROC {auroc} over {critic['positions']:,} tokens.")
+        print(critic_text(metrics["calibration"]))
+    if "verifier" in metrics:
+        print(verifier_text(metrics["verifier"]))
     print(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
 
 

@@ -5,10 +5,14 @@ Generates text, and says of every token how likely it is wrong.
     python scripts/generate.py --model runs/model --num_samples 4 --num_steps 36 --seed 0
     python scripts/generate.py --model runs/model --prompt "12[MASK]456" --num_steps 8
     python scripts/generate.py --model runs/model --remasking critic_full --schedule 0.9,0.5,0.1 --num_steps 3
+    python scripts/generate.py --model runs/model --num_steps 18 --polish_steps 8 --stop_when_expected_errors_below 0.5
+    python scripts/generate.py --model runs/model --num_steps 9 --num_candidates 4
+    python scripts/generate.py --model runs/model --remasking none --unmasking entropy_bound --entropy_bound 0.5
 
-Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. Printed are the text,
-its numbers (by the model itself, by its critic, by a judge where one is given) and the least certain tokens with their
-error probability. Without --seed one is drawn.
+Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. Every field of the
+generation configuration has a flag; what a flag leaves out is that of the model. Printed are the text, in how many
+forward passes it took part, its numbers (by the model itself, by its critic, by a judge where one is given) and the
+least certain tokens with their error probability. Without --seed one is drawn.
 
 --save writes a JSON document, `null` where there is no such number:
 
@@ -25,8 +29,10 @@ error probability. Without --seed one is drawn.
         expected_errors, error_mean, error_p10, error_p50, error_p90
         self_log_probability    mean natural logarithm, of each generated token when it was last drawn
         judge_wrongness         in [0, 1]
-        forward_passes, scoring_passes, judge_passes
-        history                 one entry a step:
+        forward_passes, scoring_passes, judge_passes    of the batch
+        row_passes              in how many of the forward passes it took part, all its candidates together
+        candidate_expected_errors       of each candidate, where there are several
+        history                 one entry a step of the batch:
             input, input_ids    what went in, masks included
             filled, filled_ids  what stood there once masks were filled
             remasked            positions that were masked again, counted from 0
@@ -44,7 +50,13 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
-from critic_gpt.generation_configuration_critic_gpt import REMASKING, SCHEDULES, SEED_PLACEMENT, UNMASKING
+from critic_gpt.generation_configuration_critic_gpt import (
+    CORRECTION,
+    REMASKING,
+    SCHEDULES,
+    SEED_PLACEMENT,
+    UNMASKING,
+)
 from critic_gpt.remasking_critic_gpt import REMASK_SELECTION
 from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
 
@@ -61,27 +73,46 @@ def schedule(text: str) -> str | list[float]:
         ) from None
 
 
-# Flags handed to `generate` where given.
+# Flags handed to `generate` where given: every field of its configuration but for what --history says, and for
+# `return_dict_in_generate`, since there is a verdict to print.
 GENERATION_FLAGS: dict[str, dict[str, Any]] = {
     "num_steps": {"type": int, "help": "denoising steps"},
     "max_new_tokens": {"type": int, "help": "length of what is generated, for prompts without [MASK]"},
     "seed_placement": {"choices": SEED_PLACEMENT, "help": "where a prompt without [MASK] stands in it"},
     "unmasking": {"choices": UNMASKING, "help": "order of revealing"},
+    "entropy_bound": {"type": float, "help": "nats that a step of --unmasking entropy_bound may take on at once"},
+    "confidence_threshold": {"type": float, "help": "above it --unmasking confidence_threshold reveals"},
     "remasking": {"choices": REMASKING, "help": "who decides what is masked again"},
     "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, or one ratio a step, as in 0.9,0.5,0.1"},
     "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},
     "end_ratio": {"type": float, "help": "share masked again at last"},
     "remask_per_step": {"type": int, "help": "tokens masked again at each step"},
     "error_threshold": {"type": float, "help": "mask again what is wrong with a higher probability"},
+    "correction": {"choices": CORRECTION, "help": "mask wrong tokens again, or draw others in their place at once"},
+    "polish_steps": {"type": int, "help": "further steps at most, as long as anything seems wrong"},
+    "polish_threshold": {"type": float, "help": "P(wrong) above which something does"},
+    "stop_when_expected_errors_below": {"type": float, "help": "end a sequence that is expected to be so good"},
+    "num_candidates": {"type": int, "help": "generate so many, keep the one with the fewest expected errors"},
     "randomness_strength": {"type": float, "help": "share of chance in the choice, in [0, 1]"},
     "remask_selection": {"choices": REMASK_SELECTION, "help": "the worst tokens, or a weighted draw among them"},
     "selection_temperature": {"type": float, "help": "of that draw, above 0"},
+    "remdm_eta": {"type": float, "help": "how much ReMDM masks again, in [0, 1]"},
+    "loop_start": {"type": float, "help": "share of the steps after which remdm_loop begins to mask again"},
+    "loop_end": {"type": float, "help": "share of the steps after which it ends"},
+    "loop_visible": {"type": float, "help": "share of visible tokens that it holds in between"},
+    "corrector_interval": {"type": int, "help": "steps of proseco between its corrections"},
+    "corrector_steps": {"type": int, "help": "passes of each correction"},
+    "corrector_temperature": {"type": float, "help": "of the tokens that they draw; 0 takes the likeliest"},
     "temperature": {"type": float, "help": "0 takes the likeliest token"},
     "top_k": {"type": int, "help": "draw among so many likeliest tokens"},
     "top_p": {"type": float, "help": "draw among the likeliest tokens of this total probability"},
     "return_error_probabilities": {
         "action": argparse.BooleanOptionalAction,
         "help": "judge the finished text by the critic, in one more pass",
+    },
+    **{
+        f"{name}_token_id": {"type": int, "nargs": count, "help": "that of the model's configuration by default"}
+        for name, count in (("mask", None), ("pad", None), ("bos", None), ("eos", "+"))
     },
     "remasking_model": {"help": "folder or hub name of a token classifier that decides what is masked again"},
     "judge_model": {"help": "folder or hub name of a sequence scorer that judges the finished text"},
@@ -110,7 +141,12 @@ def describe(result: dict[str, Any]) -> str:
     lines.append(result["generated_text"])
     judged = result["error_probabilities"] is not None
     verdict = f"{result['expected_errors']:.2f} wrong tokens expected" if judged else "no verdict of a critic"
-    lines.append(f"  [{result['forward_passes']} forward passes; {verdict}]")
+    lines.append(f"  [{result['row_passes']} forward passes; {verdict}]")
+    if result["candidate_expected_errors"] is not None:
+        expected = ", ".join(f"{number:.2f}" for number in result["candidate_expected_errors"])
+        lines.append(
+            f"  the best of {len(result['candidate_expected_errors'])} candidates, by expected errors: {expected}"
+        )
     lines += [f"  {line}" for line in describe_quality(result)]
     if judged:
         worst = sorted(enumerate(result["error_probabilities"]), key=lambda pair: -pair[1])[:LEAST_CERTAIN]

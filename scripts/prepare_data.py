@@ -5,13 +5,17 @@ Prepares data: a dataset of token ids, the tokenizer and the task, in one folder
 On a laptop, seconds each:
 
     python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --output_dir data/sudoku-6x6
+    python scripts/prepare_data.py --task sudoku --size 9 --num_train 48000 --num_puzzles 1000 --output_dir data/sudoku
     python scripts/prepare_data.py --task text --sequence_length 256 --output_dir data/reference
     python scripts/prepare_data.py --task fillings --model runs/lm --data_dir data/reference --output_dir data/fillings
 
 The folder holds a `datasets.DatasetDict` (splits train, validation and test with the column `input_ids`), the files of
 the tokenizer, `task.json`, and for text the words of the training split. Text is read in pieces and may be larger than
-memory. `fillings` has two columns more: `labels`, 1 where the model filled a mask rightly, 0 where wrongly and -100
-elsewhere, and `score`, the share of wrong tokens; train.py learns from them. A folder appears complete or not at all.
+memory; --judge_share keeps the end of it from the model, as one more split, "judge". Grids with --num_puzzles have
+`puzzles.txt` beside them: puzzles with exactly one solution, each from a grid that is in no split (for 9x9 nor any of
+its twins by symmetry). `fillings` has two columns more: `labels`, 1 where the model filled a mask rightly, 0 where
+wrongly and -100 elsewhere, and `score`, the share of wrong tokens; train.py learns from them. A folder appears
+complete or not at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,6 +31,7 @@ from critic_gpt.evaluation.fillings import labelled_fillings
 from critic_gpt.scripts import load_model, run_as_program
 from critic_gpt.tasks import (
     SPLITS,
+    SudokuPuzzles,
     SudokuTask,
     TextTask,
     check_output_dir,
@@ -38,13 +43,15 @@ from critic_gpt.tasks.text import iterate_words
 
 
 FLAGS = {
-    "sudoku": ("size", "num_train", "num_validation", "num_test", "grids_per_base"),
+    "sudoku": ("size", "num_train", "num_validation", "num_test", "grids_per_base", "num_puzzles", "blanks"),
     "text": (
         *("source", "text_column", "dataset_config", "dataset_split"),
-        *("tokenizer", "sequence_length", "window", "validation_share", "test_share"),
+        *("tokenizer", "sequence_length", "window", "validation_share", "test_share", "judge_share"),
     ),
     "fillings": ("model", "data_dir", "num_sequences", "batch_size"),
 }
+# 51 blanks are the benchmark of PRISM (Kim et al., 2025); smaller grids keep somewhat more of their cells.
+DEFAULT_BLANKS = {4: 8, 6: 20, 9: 51}
 OWNERS = {flag: task for task, flags in FLAGS.items() for flag in flags}
 
 
@@ -62,6 +69,8 @@ class PrepareDataArguments:
     num_validation: int = field(default=4096, metadata={"help": "Grids to validate on."})
     num_test: int = field(default=4096, metadata={"help": "Grids to test on."})
     grids_per_base: int = field(default=32, metadata={"help": "9x9: grids made by symmetry from each base grid."})
+    num_puzzles: int = field(default=0, metadata={"help": "Puzzles with one solution each, beside the splits."})
+    blanks: int | None = field(default=None, metadata={"help": "Blanks in each puzzle; 9x9: 51, 6x6: 20, 4x4: 8."})
 
     source: str | None = field(
         default=None,
@@ -80,6 +89,7 @@ class PrepareDataArguments:
     )
     validation_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
     test_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
+    judge_share: float = field(default=0.0, metadata={"help": "Share kept from the model, to train a judge on."})
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub name of the model that fills."})
     data_dir: str | None = field(default=None, metadata={"help": "Prepared folder whose sequences it fills."})
@@ -114,8 +124,16 @@ def prepare_sudoku(args: PrepareDataArguments) -> dict[str, Any]:
     for split, num in sizes.items():
         if num < 1:
             raise ValueError(f"`num_{split}` must be at least 1, got {num}; ask for one grid or more.")
+    if args.num_puzzles == 0 and args.blanks is not None:
+        raise ValueError(f"`blanks` needs `num_puzzles`, got {args.blanks} and 0 puzzles; ask for some, or drop it.")
+    if args.num_puzzles < 0:
+        raise ValueError(f"`num_puzzles` must be at least 0, got {args.num_puzzles}; 1000 is usual.")
     grids = task.sample_splits(sizes, args.seed, args.grids_per_base)
-    tokenizer = task.tokenizer()
+    tokenizer, puzzles = task.tokenizer(), None
+    blanks = DEFAULT_BLANKS[task.size] if args.blanks is None else args.blanks
+    if args.num_puzzles:
+        everywhere = np.concatenate(list(grids.values()))
+        puzzles = SudokuPuzzles.draw(task, args.num_puzzles, blanks, args.seed, apart_from=everywhere)
     metadata = {
         "task": task.name,
         "size": task.size,
@@ -123,10 +141,11 @@ def prepare_sudoku(args: PrepareDataArguments) -> dict[str, Any]:
         "seed": args.seed,
         "source": f"sudoku {task.size}x{task.size}",
         **({"grids_per_base": args.grids_per_base} if task.size == 9 else {}),
+        **({"num_puzzles": args.num_puzzles, "blanks": blanks} if puzzles is not None else {}),
         "vocab_size": len(tokenizer),
     }
     windows = {split: task.to_input_ids(part, tokenizer) for split, part in grids.items()}
-    return {"windows": windows, "tokenizer": tokenizer, "metadata": metadata}
+    return {"windows": windows, "tokenizer": tokenizer, "metadata": metadata, "puzzles": puzzles}
 
 
 def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
@@ -143,6 +162,7 @@ def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
         window=args.window,
         validation_share=args.validation_share,
         test_share=args.test_share,
+        judge_share=args.judge_share,
     )
     survey = task.survey()
     bounds = task.bounds(survey.num_characters)
@@ -161,6 +181,7 @@ def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
         "window": task.window,
         "validation_share": task.validation_share,
         "test_share": task.test_share,
+        **({"judge_share": task.judge_share} if task.judge_share else {}),
         "seed": args.seed,
         "source": survey.title,
         "source_sha256": survey.sha256,
@@ -168,7 +189,7 @@ def prepare_text(args: PrepareDataArguments) -> dict[str, Any]:
         "vocab_size": len(tokenizer),
         "num_characters": {split: end - begin for split, (begin, end) in bounds.items()},
     }
-    windows = {split: windows_of(split) for split in SPLITS}
+    windows = {split: windows_of(split) for split in bounds}
     return {"windows": windows, "tokenizer": tokenizer, "metadata": metadata, "train_words": words}
 
 
@@ -184,8 +205,8 @@ def prepare_fillings(args: PrepareDataArguments) -> dict[str, Any]:
     model = load_model("model", args.model, tokenizer, task.sequence_length)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     windows = {
-        split: labelled_fillings(model, rows, tokenizer, args.num_sequences, args.batch_size, args.seed)
-        for split, rows in splits.items()
+        split: labelled_fillings(model, splits[split], tokenizer, args.num_sequences, args.batch_size, args.seed)
+        for split in SPLITS
     }
     made = {"model": Path(args.model).name, "seed": args.seed, "num_sequences": args.num_sequences}
     words = task.train_words if isinstance(task, TextTask) else None
@@ -214,7 +235,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     prepared = PREPARE[args.task](args)
     metadata = save_prepared(args.output_dir, **prepared, overwrite=args.overwrite)
     counts = ", ".join(f"{split} {num}" for split, num in metadata["num_examples"].items())
-    print(f"Prepared {metadata['source']} in {args.output_dir}: {counts} examples.")
+    puzzles = (
+        f", {metadata['num_puzzles']} puzzles of {metadata['blanks']} blanks" if "num_puzzles" in metadata else ""
+    )
+    print(f"Prepared {metadata['source']} in {args.output_dir}: {counts} examples{puzzles}.")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from critic_gpt.tasks.corpus import Corpus
 from critic_gpt.tasks.own_data import load_own_data, load_splits_and_tokenizer
 from critic_gpt.tasks.rows import write_rows
 from critic_gpt.tasks.sudoku import SudokuTask
+from critic_gpt.tasks.sudoku_puzzles import SudokuPuzzles
 from critic_gpt.tasks.text import TextTask, words_of
 from critic_gpt.tasks.tokenizers import build_character_tokenizer, encode_strict
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Corpus",
+    "SudokuPuzzles",
     "SudokuTask",
     "TextTask",
     "build_character_tokenizer",
@@ -33,6 +35,7 @@ __all__ = [
     "SPLITS",
     "load_data",
     "load_prepared",
+    "load_puzzles",
     "load_task",
     "read_metadata",
     "save_prepared",
@@ -42,6 +45,7 @@ __all__ = [
 
 TASK_FILE = "task.json"
 WORDS_FILE = "train_words.txt"
+PUZZLES_FILE = "puzzles.txt"
 SPLITS = ("train", "validation", "test")
 PREPARE = "python -m critic_gpt.scripts.prepare_data --task {sudoku,text} --output_dir"
 
@@ -69,10 +73,48 @@ def load_task(folder: str | os.PathLike) -> SudokuTask | TextTask:
         if metadata["task"] == TextTask.name:
             words = frozenset(_existing(folder, WORDS_FILE).read_text(encoding="utf-8").split("\n"))
             keys = ("sequence_length", "window", "validation_share", "test_share", "source")
-            return TextTask(**{key: metadata[key] for key in keys}, train_words=words)
+            # Folders prepared before there were judges have no share for them.
+            judge_share = metadata.get("judge_share", 0.0)
+            return TextTask(**{key: metadata[key] for key in keys}, judge_share=judge_share, train_words=words)
     except (KeyError, TypeError, ValueError) as error:
         raise _corrupt(folder, f"whose entries do not make a task ({error!r})") from error
     raise _corrupt(folder, f"whose task is {metadata['task']!r}, neither 'sudoku' nor 'text'")
+
+
+def load_puzzles(folder: str | os.PathLike) -> SudokuPuzzles:
+    """
+    Loads the puzzles of a prepared folder.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder written by `scripts/prepare_data.py --task sudoku --num_puzzles ...`.
+
+    Returns:
+        [`SudokuPuzzles`].
+
+    Raises:
+        `FileNotFoundError`: If the folder or a file in it is missing, as where none were asked for.
+        `ValueError`: If it is a folder of another task, or the file is corrupt.
+    """
+    folder = Path(folder)
+    task = load_task(folder)
+    if not isinstance(task, SudokuTask):
+        raise ValueError(
+            f"`folder` must hold grids to have puzzles, got {str(folder)!r} of the task {task.name!r}; give one that "
+            f"`{PREPARE.replace('{sudoku,text}', 'sudoku --num_puzzles 1000')} {folder}` made."
+        )
+    path = folder / PUZZLES_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`folder` must hold {PUZZLES_FILE}, got {str(folder)!r}, which does not; prepare it anew by "
+            f"`{PREPARE.replace('{sudoku,text}', 'sudoku --num_puzzles 1000')} {folder} --overwrite`."
+        )
+    try:
+        return SudokuPuzzles.from_lines(task, path.read_text(encoding="utf-8").splitlines())
+    except ValueError as error:
+        raise ValueError(
+            f"`folder` must hold an intact {PUZZLES_FILE}, got {str(path)!r}, which is not ({error}); prepare it anew."
+        ) from error
 
 
 def load_prepared(
@@ -86,8 +128,8 @@ def load_prepared(
             A folder written by `scripts/prepare_data.py`.
 
     Returns:
-        `tuple`: The `DatasetDict` (splits train, validation and test, memory-mapped, the column `input_ids` and
-        those of labelled data), the tokenizer, and the task as [`load_task`] gives it.
+        `tuple`: The `DatasetDict` (splits train, validation and test, of text perhaps judge, memory-mapped, the column
+        `input_ids` and those of labelled data), the tokenizer, and the task as [`load_task`] gives it.
 
     Raises:
         `FileNotFoundError`: If the folder or a file in it is missing.
@@ -129,6 +171,7 @@ def save_prepared(
     tokenizer: PreTrainedTokenizerBase,
     metadata: Mapping[str, Any],
     train_words: Collection[str] | None = None,
+    puzzles: SudokuPuzzles | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """
@@ -147,6 +190,8 @@ def save_prepared(
             `"sudoku"` or `"text"`.
         train_words (`Collection[str]`, *optional*):
             Text only: the words of the training split. Looked at after `windows`, so it may grow with them.
+        puzzles ([`SudokuPuzzles`], *optional*):
+            Sudoku only: written to a text file of their own, one a line.
         overwrite (`bool`, *optional*, defaults to `False`):
             Replace an earlier prepared folder.
 
@@ -173,6 +218,8 @@ def save_prepared(
         tokenizer.save_pretrained(str(building))
         if train_words is not None:
             (building / WORDS_FILE).write_text("\n".join(sorted(train_words)), encoding="utf-8")
+        if puzzles is not None:
+            (building / PUZZLES_FILE).write_text("\n".join(puzzles.to_lines()) + "\n", encoding="utf-8")
         metadata = {
             **metadata,
             "num_examples": {split: examples for split, (examples, _) in counts.items()},
@@ -180,15 +227,20 @@ def save_prepared(
         }
         text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
         (building / TASK_FILE).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rename(replaced)
-        try:
-            building.rename(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(folder)  # or the old data would go with the temporary folder
-            raise
+        _put_in_place(building, folder, replaced)
     return metadata
+
+
+def _put_in_place(building: Path, folder: Path, replaced: Path) -> None:
+    """Renames a finished folder to where it belongs; what was there goes to `replaced`."""
+    if folder.exists():
+        folder.rename(replaced)
+    try:
+        building.rename(folder)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(folder)  # or the old data would go with the temporary folder
+        raise
 
 
 def stream_prepared(

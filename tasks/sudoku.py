@@ -38,6 +38,8 @@ class SudokuTask:
     size: int = 6
 
     name: ClassVar[str] = "sudoku"
+    # The figures of `judge` that reports show, in words; the first one counts.
+    figures: ClassVar[dict[str, str]] = {"valid_rate": "share of valid grids"}
 
     def __post_init__(self):
         if self.size not in BOX_SHAPES:
@@ -273,12 +275,16 @@ class SudokuTask:
     def valid_rate(self, lines_or_grids: Sequence[str] | np.ndarray) -> float:
         """Share, from 0 to 1, of lines or grids `(num, size, size)` that are valid; malformed lines are invalid."""
         num = _count(lines_or_grids)
-        grids = lines_or_grids
-        if isinstance(grids[0], str):
-            lines = [line for line in grids if self._is_line(line)]
-            digits = np.frombuffer("".join(lines).encode("ascii"), dtype=np.uint8) - ord("0")
-            grids = digits.reshape(-1, self.size, self.size)
-        return int(self.is_valid(grids).sum()) / num
+        is_text = isinstance(lines_or_grids[0], str)
+        return int((self.right if is_text else self.is_valid)(lines_or_grids).sum()) / num
+
+    def right(self, lines: Sequence[str]) -> np.ndarray:
+        """Tells which lines are valid grids: `(num,)` and type `bool`."""
+        right = np.array([self._is_line(line) for line in lines], dtype=bool)
+        text = "".join(itertools.compress(lines, right))
+        digits = np.frombuffer(text.encode("ascii"), dtype=np.uint8) - ord("0")
+        right[right] = self.is_valid(digits.reshape(-1, self.size, self.size))
+        return right
 
     def distinct_rate(self, lines_or_grids: Sequence[str] | np.ndarray) -> float:
         """Number of different lines or grids divided by the number of all of them, valid or not: from above 0 to 1."""

@@ -1,7 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The text task: any corpus, cut into windows of tokens, and a judge of generated text."""
 
+import functools
+import itertools
 import math
+import operator
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +52,10 @@ class TextTask:
         validation_share (`float`, *optional*, defaults to 0.05):
             Share of the characters that becomes the validation split, between 0 and 1.
         test_share (`float`, *optional*, defaults to 0.05):
-            The same for the test split; both together stay below 1.
+            The same for the test split.
+        judge_share (`float`, *optional*, defaults to 0.0):
+            The same for a split "judge", at the end of the text, on which a judge of generated text can be trained
+            that shares no text with the model; 0: there is no such split. All shares together stay below 1.
         train_words (`frozenset[str]`, *optional*):
             Words of the training split as [`words_of`] gives them; what [`~TextTask.judge`] compares with.
 
@@ -66,9 +72,16 @@ class TextTask:
     window: Literal["fixed", "lines"] = "fixed"
     validation_share: float = 0.05
     test_share: float = 0.05
+    judge_share: float = 0.0
     train_words: frozenset[str] = field(default=frozenset(), repr=False)
 
     name: ClassVar[str] = "text"
+    # The figures of `judge` that reports show, in words; the first one counts.
+    figures: ClassVar[dict[str, str]] = {
+        "known_word_rate": "share of words known from the training text",
+        "unigram_entropy_bits": "unigram entropy, bits a character",
+        "distinct_6gram_rate": "share of different runs of six characters",
+    }
 
     def __post_init__(self):
         if self.sequence_length < 2:
@@ -78,10 +91,13 @@ class TextTask:
         for share in ("validation_share", "test_share"):
             if not 0 < getattr(self, share) < 1:
                 raise ValueError(f"`{share}` must be between 0 and 1, got {getattr(self, share)}; 0.05 is usual.")
-        if self.validation_share + self.test_share >= 1:
-            total = self.validation_share + self.test_share
+        if not 0 <= self.judge_share < 1:
+            raise ValueError(f"`judge_share` must be in [0, 1), got {self.judge_share}; 0.5 leaves a half to a judge.")
+        total = self.validation_share + self.test_share + self.judge_share
+        if total >= 1:
             raise ValueError(
-                f"`validation_share + test_share` must be below 1, got {total}; leave a share for training."
+                f"`validation_share + test_share + judge_share` must be below 1, got {total}; leave a share for "
+                "training."
             )
 
     def read(self) -> Corpus:
@@ -123,7 +139,8 @@ class TextTask:
 
     def split(self, text: str) -> dict[str, str]:
         """
-        Cuts a text by position into train, validation and test, at the beginnings of lines where there are any.
+        Cuts a text by position into train, validation, test and perhaps judge, at the beginnings of lines where there
+        are any.
 
         Raises:
             `ValueError`: If a split would be empty.
@@ -143,16 +160,18 @@ class TextTask:
         Raises:
             `ValueError`: If a split would be empty.
         """
-        first = round(num_characters * (1 - self.validation_share - self.test_share))
-        second = round(num_characters * (1 - self.test_share))
+        shares = {"validation": self.validation_share, "test": self.test_share, "judge": self.judge_share}
+        shares = {split: share for split, share in shares.items() if share}
+        behind = [list(shares.values())[i:] for i in range(len(shares))]
+        cuts = [round(num_characters * functools.reduce(operator.sub, parts, 1)) for parts in behind]
         pieces = corpus_pieces(*self._origin) if pieces is None else pieces
-        first, second = _line_beginnings(pieces, ((first, second), (second, num_characters)))
-        bounds = {"train": (0, first), "validation": (first, second), "test": (second, num_characters)}
+        cuts = [0, *_line_beginnings(pieces, list(itertools.pairwise([*cuts, num_characters]))), num_characters]
+        bounds = dict(zip(("train", *shares), itertools.pairwise(cuts), strict=True))
         for split, (begin, end) in bounds.items():
             if begin >= end:
                 raise ValueError(
-                    f"`source` must be long enough for three splits, got {num_characters} characters, which leave "
-                    f"{split} empty; take a longer text or larger shares."
+                    f"`source` must be long enough for {len(bounds)} splits, got {num_characters} characters, which "
+                    f"leave {split} empty; take a longer text or larger shares."
                 )
         return bounds
 

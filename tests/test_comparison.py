@@ -1,13 +1,22 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the comparison of ways of generating at equal forward passes."""
 
-from types import SimpleNamespace
+import statistics
 
 import pytest
 import torch
 
-from critic_gpt.evaluation import STRATEGIES, compare_strategies, comparison
-from critic_gpt.evaluation.comparison import ForwardCounter, sample_texts
+from critic_gpt.evaluation import (
+    GRIDS,
+    SHOOT_OUT,
+    STRATEGIES,
+    Tuning,
+    compare_strategies,
+    figures_of,
+    select_strategies,
+)
+from critic_gpt.evaluation.comparison import over_seeds
+from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
 
 
 class FakeTask:
@@ -23,74 +32,118 @@ class FakeTask:
         return {"first_letter": float(len(self.judged)), "num_samples": len(texts)}
 
 
+class LetterTask(FakeTask):
+    """The more of the letter e, the better."""
+
+    def judge(self, texts):
+        super().judge(texts)
+        return {"letters": "".join(texts).count("e") / sum(map(len, texts))}
+
+
+CRITIC = {"critic": {"remasking": "critic"}}
+MANY = {"critic": [{"remasking": "critic", "remask_per_step": k} for k in (0, 1, 2, 3)]}
+
+
 def compare(model, tokenizer, *args, task=None, **kwargs):
     return compare_strategies(model, tokenizer, task or FakeTask(), *args, **{"num_samples": 5, **kwargs})
 
 
-def test_the_hook_counts_what_runs_and_goes_away(tiny_model):
-    model = tiny_model()
-    ids = torch.full((2, 5), 1)
-    with ForwardCounter(model) as counter:
-        model(ids)
-        model(ids, labels=torch.full((2, 5), 3))  # two passes: the critic's as well
-        model.critic_scores(ids)
-    model(ids)
-    assert counter.passes == 4
-    assert not model.base_model._forward_hooks
+# ---- budgets ----
 
 
-def test_the_hook_goes_away_after_an_error_too(tiny_model):
-    model = tiny_model()
-    with pytest.raises(KeyError), ForwardCounter(model):
-        raise KeyError
-    assert not model.base_model._forward_hooks
-
-
-def test_rows_are_keyed_by_the_passes_that_ran(tiny_model, tokenizer):
-    strategies = {**STRATEGIES, "both": {"remasking": "critic_full"}}
-    table = compare(tiny_model(), tokenizer, [1, 3, 4], strategies)
-    assert {name: list(row) for name, row in table.items()} == {
-        **{name: ["1", "3", "4"] for name in STRATEGIES},
-        "both": ["1", "5", "7"],
+def test_every_strategy_gets_the_most_steps_that_the_budget_allows(tiny_model, tokenizer):
+    strategies = {
+        **STRATEGIES,
+        "both": {"remasking": "critic_full"},
+        "more": {"remasking": "proseco", "corrector_interval": 2, "corrector_steps": 1},
+        "four": {"remasking": "critic", "num_candidates": 4},
     }
+    table = compare(tiny_model(), tokenizer, [1, 4, 9], strategies)
+
+    def taken(name):
+        return {b: cell and (cell["num_steps"], cell["forward_passes"]) for b, cell in table[name].items()}
+
+    for name in STRATEGIES:
+        assert taken(name) == {"1": (1, 1), "4": (4, 4), "9": (9, 9)}
+    assert taken("both") == {"1": (1, 1), "4": (2, 3), "9": (5, 9)}
+    assert taken("more") == {"1": (1, 1), "4": (3, 4), "9": (6, 9)}
+    # Not even one step of four candidates fits into a budget of one; the verdict on them counts as well.
+    assert table["four"]["1"] is None
 
 
-def test_the_figures_of_the_judge_arrive_with_the_seconds(tiny_model, tokenizer):
+def test_every_strategy_that_there_is_keeps_to_every_budget(tiny_model, tokenizer):
+    strategies, left_out = select_strategies(tiny_model(), ["all"])
+    assert list(strategies) == list(SHOOT_OUT) and not left_out
+    table = compare(tiny_model(), tokenizer, [2, 7], strategies, num_samples=3)
+    for name, row in table.items():
+        for budget, cell in row.items():
+            most = int(budget)
+            assert 1 <= cell["mean_forward_passes"] <= cell["forward_passes"] <= most, name
+            arguments = {**cell["arguments"], "num_steps": cell["num_steps"]}
+            config = tiny_model().resolve_generation_config(**arguments)
+            strategy = STRATEGY_CLASSES[config.remasking]
+            assert strategy.forward_passes(cell["num_steps"], config) <= most
+            assert strategy.forward_passes(cell["num_steps"] + 1, config) > most, name
+
+
+def test_more_passes_than_the_budget_are_an_error(tiny_model, tokenizer, monkeypatch):
+    monkeypatch.setattr(
+        STRATEGY_CLASSES["critic"], "steps_within", classmethod(lambda cls, budget, config: budget + 1)
+    )
+    with pytest.raises(RuntimeError, match="took 4 forward passes of a budget of 3"):
+        compare(tiny_model(), tokenizer, [3], CRITIC)
+
+
+# ---- cells ----
+
+
+def test_a_cell_holds_figures_of_the_judge_over_the_seeds(tiny_model, tokenizer):
     task = FakeTask()
-    table = compare(tiny_model(), tokenizer, [2, 3], {"critic": {"remasking": "critic"}}, task=task)
-    assert {passes: cell["first_letter"] for passes, cell in table["critic"].items()} == {"2": 1.0, "3": 2.0}
-    assert all(set(cell) == {"first_letter", "num_samples", "seconds"} for cell in table["critic"].values())
-    assert all(cell["num_samples"] == 5 and cell["seconds"] > 0 for cell in table["critic"].values())
-    assert [len(texts) for texts in task.judged] == [5, 5]
+    table = compare(tiny_model(), tokenizer, [2, 3], CRITIC, task=task, seeds=[5, 6, 7])
+    assert set(table["critic"]["2"]) == {
+        *("num_steps", "forward_passes", "mean_forward_passes", "seconds", "arguments", "figures")
+    }
+    cell = table["critic"]["2"]
+    assert cell["figures"]["first_letter"] == {"mean": 2.0, "spread": 1.0, "by_seed": [1.0, 2.0, 3.0]}
+    assert cell["figures"]["num_samples"] == {"mean": 5, "spread": 0.0, "by_seed": [5, 5, 5]}
+    assert cell["arguments"] == {"temperature": 1.0, "remasking": "critic"} and cell["seconds"] > 0
+    assert [len(texts) for texts in task.judged] == [5] * 6
+    assert len({tuple(texts) for texts in task.judged}) == 6
     assert all(len(text) == 9 for texts in task.judged for text in texts)
 
 
-@pytest.mark.parametrize("remasking", ["none", "critic", "critic_full"])
-def test_the_batch_size_changes_no_sample(tiny_model, tokenizer, remasking):
-    # With rotary positions, all of an empty canvas look alike and rounding would tell which come first.
-    model = tiny_model(position_embedding_type="absolute").double()
-    drawn = [
-        sample_texts(model, tokenizer, 9, 7, batch_size, seed=3, num_steps=4, remasking=remasking)[0]
-        for batch_size in (1, 3, 7, 50)
-    ]
-    assert drawn[0] == drawn[1] == drawn[2] == drawn[3]
-    assert len(set(drawn[0])) == 7
-    assert drawn[0] != sample_texts(model, tokenizer, 9, 7, 7, seed=4, num_steps=4, remasking=remasking)[0]
+def test_a_single_seed_has_no_spread():
+    assert over_seeds([0.25]) == {"mean": 0.25, "spread": None, "by_seed": [0.25]}
+    assert over_seeds([0.25, 0.5])["spread"] == pytest.approx(statistics.stdev([0.25, 0.5]))
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_shared_samples_are_those_of_one_process_in_their_order(tiny_model, tokenizer, monkeypatch, world):
+def test_the_same_seed_gives_the_same_cell_whatever_else_is_compared(tiny_model, tokenizer):
     model = tiny_model(position_embedding_type="absolute").double()
-    flags = {"num_steps": 4, "remasking": "critic"}
-    alone = sample_texts(model, tokenizer, 9, 7, 5, seed=3, **flags)
-    parts = []
-    monkeypatch.setattr(comparison, "gather_object", lambda own: parts.extend(own) or own)
-    for rank in reversed(range(world)):
-        sample_texts(model, tokenizer, 9, 7, 5, 3, SimpleNamespace(num_processes=world, process_index=rank), **flags)
-    assert all(len(texts) < 7 for texts, _ in parts)
-    monkeypatch.setattr(comparison, "gather_object", lambda own: parts)
-    nobody = SimpleNamespace(num_processes=world, process_index=world)
-    assert sample_texts(model, tokenizer, 9, 7, 5, 3, nobody, **flags) == alone
+    task, other = FakeTask(), FakeTask()
+    compare(model, tokenizer, [3], CRITIC, task=task, seeds=[2], batch_size=2)
+    compare(model, tokenizer, [2, 3], {**STRATEGIES}, task=other, seeds=[1, 2])
+    assert task.judged[0] == other.judged[-1]
+
+
+def test_figures_turn_the_table_round_and_leave_out_what_did_not_fit(tiny_model, tokenizer):
+    strategies = {**CRITIC, "four": {"remasking": "critic", "num_candidates": 4}}
+    table = compare(tiny_model(), tokenizer, [2, 9], strategies, seeds=[1, 2])
+    assert figures_of(table)["num_samples"] == {"critic": {"2": 5, "9": 5}, "four": {"9": 5}}
+    assert figures_of(table, "by_seed")["first_letter"]["critic"] == {"2": [1.0, 2.0], "9": [3.0, 4.0]}
+
+
+def test_given_canvases_are_filled_each_once(tiny_model, tokenizer):
+    canvases = torch.full((3, 6), tokenizer.mask_token_id)
+    canvases[:, 0] = torch.tensor(tokenizer.convert_tokens_to_ids(["x", "y", "z"]))
+    task = FakeTask()
+    compare(tiny_model(), tokenizer, [2], CRITIC, task=task, canvases=canvases)
+    assert [text[0] for text in task.judged[0]] == ["x", "y", "z"]
+
+
+def test_cells_are_told_as_they_come(tiny_model, tokenizer):
+    told = []
+    table = compare(tiny_model(), tokenizer, [2, 3], CRITIC, on_cell=lambda *cell: told.append(cell))
+    assert told == [("critic", 2, table["critic"]["2"]), ("critic", 3, table["critic"]["3"])]
 
 
 def test_the_temperature_is_one_unless_a_strategy_says_otherwise(tiny_model, tokenizer, monkeypatch):
@@ -104,38 +157,112 @@ def test_the_temperature_is_one_unless_a_strategy_says_otherwise(tiny_model, tok
 
     monkeypatch.setattr(type(model), "generate", spy)
     task = FakeTask()
-    compare(model, tokenizer, [2], {"plain": {}, "cool": {"temperature": 0.5}, "cold": {"temperature": 0}}, task=task)
+    strategies = {
+        name: {"remasking": "none", **more}
+        for name, more in (("plain", {}), ("cool", {"temperature": 0.5}), ("cold", {"temperature": 0}))
+    }
+    compare(model, tokenizer, [2], strategies, task=task)
     assert seen == [(1.0, 2, False), (0.5, 2, False), (0, 2, False)]
     plain, _, cold = task.judged
     assert len(set(plain)) == 5 > len(set(cold))
 
 
-def test_padding_behind_a_generated_end_is_no_part_of_a_text(tiny_model, tokenizer):
-    model = tiny_model(eos_token_id=5)
-    with torch.no_grad():
-        model.lm_head.weight[5] = model.lm_head.weight[6:].mean(dim=0)
-    texts, _ = sample_texts(model, tokenizer, 30, 20, 20, seed=0, num_steps=30, unmasking="random", remasking="none")
-    assert any(len(text) < 30 for text in texts)
-    assert all("[PAD]" not in text and (len(text) == 30 or text.endswith(".")) for text in texts)
+# ---- tuning ----
 
 
-def test_a_model_that_miscounts_is_caught(tiny_model, tokenizer, monkeypatch):
+def test_the_best_setting_on_the_tuning_seed_competes_and_the_choice_is_recorded(tiny_model, tokenizer):
+    model = tiny_model(position_embedding_type="absolute")
+    tuning = Tuning(seed=9, num_samples=4, score=lambda figures: figures["letters"])
+    table = compare(model, tokenizer, [4, 6], MANY, task=LetterTask(), seeds=[1, 2], tuning=tuning)
+    for budget in (4, 6):
+        cell = table["critic"][str(budget)]
+        record = cell["tuning"]
+        assert (record["seed"], record["num_samples"]) == (9, 4)
+        assert [one["arguments"]["remask_per_step"] for one in record["tried"]] == [0, 1, 2, 3]
+        reached = [one["figures"]["letters"] for one in record["tried"]]
+        assert cell["arguments"] == record["tried"][reached.index(max(reached))]["arguments"]
+        alone = compare(model, tokenizer, [budget], {"one": cell["arguments"]}, task=LetterTask(), seeds=[1, 2])[
+            "one"
+        ][str(budget)]
+        assert alone["figures"] == cell["figures"]
+
+
+def test_the_first_of_equals_is_kept_and_what_does_not_fit_is_not_tried(tiny_model, tokenizer):
+    tuning = Tuning(seed=9, num_samples=2, score=lambda figures: 0)
+    settings = [{"remasking": "critic", "num_candidates": 4}, *MANY["critic"]]
+    cell = compare(tiny_model(), tokenizer, [3], {"critic": settings}, tuning=tuning)["critic"]["3"]
+    assert cell["arguments"] == {"temperature": 1.0, **MANY["critic"][0]} and len(cell["tuning"]["tried"]) == 4
+    nothing = compare(tiny_model(), tokenizer, [3], {"critic": settings[:1] * 2}, tuning=tuning)
+    assert nothing == {"critic": {"3": None}}
+
+
+def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
     model = tiny_model()
-    inner = type(model).generate
-
-    def lie(self, *args, **kwargs):
-        output = inner(self, *args, **kwargs)
-        output.forward_passes -= 1
-        return output
-
-    monkeypatch.setattr(type(model), "generate", lie)
-    with pytest.raises(RuntimeError, match="reported 1 passes where 2 ran"):
-        compare(model, tokenizer, [2])
+    for name, settings in GRIDS.items():
+        resolved = [model.resolve_generation_config(**arguments).to_dict() for arguments in settings]
+        assert resolved[0] == model.resolve_generation_config(**SHOOT_OUT[name]).to_dict(), name
+        assert all(one not in resolved[:number] for number, one in enumerate(resolved)), name
+    assert "critic" not in GRIDS
 
 
-@pytest.mark.parametrize("field", ["num_samples", "batch_size"])
-def test_wrong_numbers_are_one_sentence(tiny_model, tokenizer, field):
+# ---- who competes ----
+
+
+def test_every_strategy_but_the_users_own_judge_competes():
+    assert {one["remasking"] for one in SHOOT_OUT.values()} == set(STRATEGY_CLASSES) - {"external"}
+    assert set(STRATEGIES) < set(SHOOT_OUT) and list(SHOOT_OUT)[-1] == "critic"
+
+
+def test_strategies_are_chosen_by_name(tiny_model):
+    model = tiny_model()
+    assert select_strategies(model) == (STRATEGIES, {})
+    assert select_strategies(model, ["prism", "random"]) == ({n: SHOOT_OUT[n] for n in ("prism", "random")}, {})
+    tuned, _ = select_strategies(model, ["prism", "critic"], tune=True)
+    assert tuned == {"prism": GRIDS["prism"], "critic": SHOOT_OUT["critic"]}
+
+
+def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_name(tiny_model):
+    plain = tiny_model(add_critic_head=False)
+    assert list(select_strategies(plain)[0]) == ["random", "confidence"]
+    strategies, reasons = select_strategies(plain, ["all"])
+    assert set(reasons) == {"critic", "critic_full", "token_critic", "prism", "proseco"}
+    assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]
+    uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0), ["all"])
+    assert set(reasons) == {"proseco"} and "prism" in uncorrected and "correction_alpha" in reasons["proseco"]
+    with pytest.raises(
+        ValueError, match=r"`strategies` must .* got 'prism', where the model has no trained critic: drop"
+    ):
+        select_strategies(plain, ["random", "prism"])
+    with pytest.raises(ValueError, match=r"`strategies` must be \"all\" or among random, .*, got 'best': choose"):
+        select_strategies(plain, ["best"])
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "parts"),
+    [
+        ({"budgets": []}, ("`budgets`", "none")),
+        ({"budgets": [2, 0]}, ("`budgets`", "got 0")),
+        ({"strategies": {}}, ("`strategies`", "none")),
+        ({"seeds": []}, ("`seeds`", "none")),
+        ({"strategies": MANY}, ("`strategies`", "'critic'", "got 4")),
+        ({"strategies": {"critic": []}}, ("`strategies`", "'critic'", "got 0")),
+        ({"seeds": [1, 2], "tuning": Tuning(2, 5, len)}, ("`tuning`", "got 2 of [1, 2]")),
+        ({"num_samples": 0}, ("`num_samples`", "got 0")),
+        ({"batch_size": 0}, ("`batch_size`", "got 0")),
+    ],
+)
+def test_wrong_requests_are_one_sentence(tiny_model, tokenizer, kwargs, parts):
     with pytest.raises(ValueError) as error:
-        compare(tiny_model(), tokenizer, [2], **{field: 0})
+        compare(tiny_model(), tokenizer, **{"budgets": [2], "strategies": CRITIC, **kwargs})
     text = str(error.value)
-    assert text.startswith(f"`{field}` must be at least 1, got 0") and text.endswith(".") and "\n" not in text
+    assert text.endswith(".") and "\n" not in text
+    for part in ("must", *parts):
+        assert part in text, text
+
+
+def test_a_small_budget_is_no_reason_for_advice(tiny_model, tokenizer, caplog):
+    strategies = {"adaptive": {"remasking": "none", "unmasking": "entropy_bound", "entropy_bound": 0.0}}
+    compare(tiny_model(), tokenizer, [2], strategies)
+    assert not [record for record in caplog.records if "too small" in record.message]
+    tiny_model().generate(torch.full((1, 9), tokenizer.mask_token_id), num_steps=2, **strategies["adaptive"])
+    assert [record for record in caplog.records if "too small" in record.message]

@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from critic_gpt.evaluation.competitors import SHOOT_OUT
 from critic_gpt.evaluation.metrics import reliability_bins
-from critic_gpt.evaluation.plots import plot_quality_by_forward_passes, plot_reliability
+from critic_gpt.evaluation.plots import _looks, _spread_out, plot_quality_by_forward_passes, plot_reliability
 
 
 TABLE = {"critic": {"9": 0.42, "18": 0.85, "36": 0.97}, "confidence": {"9": [0.04, 0.06], "36": 0.9, "18": 0.1}}
@@ -17,8 +18,8 @@ def some_bins(seed=0):
     return reliability_bins(probability, generator.random(500) < probability)
 
 
-def draw_quality(path, table=TABLE):
-    return plot_quality_by_forward_passes(path, table, ylabel="valid grids (share)", title="Sudoku")
+def draw_quality(path, table=TABLE, **kwargs):
+    return plot_quality_by_forward_passes(path, table, ylabel="valid grids (share)", title="Sudoku", **kwargs)
 
 
 def size_of_png(path):
@@ -50,6 +51,43 @@ def test_the_order_of_the_keys_does_not_change_the_picture(tmp_path):
     turned = {name: dict(reversed(points.items())) for name, points in TABLE.items()}
     first, second = draw_quality(tmp_path / "a.png"), draw_quality(tmp_path / "b.png", turned)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_everybody_fits_into_one_picture_with_a_level_to_compare_with(tmp_path):
+    table = {name: {"9": [0.001 * i, 0.002 * i], "18": 0.5} for i, name in enumerate(SHOOT_OUT)}
+    plain, full = draw_quality(tmp_path / "plain.png", table), tmp_path / "full.png"
+    draw_quality(full, table, emphasised="critic", reference=("real text", 0.95))
+    assert min(size_of_png(full)) > 500 and plain.read_bytes() != full.read_bytes()
+
+
+def test_no_two_lines_look_alike_and_ours_stands_out():
+    looks = _looks(list(SHOOT_OUT), "critic")
+    assert list(looks) == list(SHOOT_OUT)
+    kinds = {(str(look["color"]), look["marker"], str(look.get("linestyle"))) for look in looks.values()}
+    assert len(kinds) == len(SHOOT_OUT)
+    ours = looks.pop("critic")
+    assert all(ours["color"] != look["color"] and ours["linewidth"] > look["linewidth"] for look in looks.values())
+    assert set(_looks(["a", "b"], "critic")) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("heights", "expected"),
+    [
+        ([], []),
+        ([5.0], [5.0]),
+        ([5.0, 20.0], [5.0, 20.0]),  # far enough apart already
+        ([10.0, 10.0], [9.0, 11.0]),  # moved alike
+        ([0.0, 0.0, 0.0], [0.0, 2.0, 4.0]),  # not below the lowest
+        ([30.0, 30.0], [28.0, 30.0]),  # not above the highest
+        ([1.0, 10.0, 10.5, 11.0, 25.0], [1.0, 8.5, 10.5, 12.5, 25.0]),
+    ],
+)
+def test_names_move_apart_as_little_as_needed(heights, expected):
+    assert _spread_out(heights, 2.0, 0.0, 30.0) == pytest.approx(expected)
+
+
+def test_names_that_cannot_fit_keep_their_distance():
+    assert _spread_out([1.0] * 20, 2.0, 0.0, 30.0) == pytest.approx(2.0 * np.arange(20))
 
 
 def test_a_failing_draw_leaves_the_old_picture(tmp_path, monkeypatch):

@@ -15,7 +15,17 @@ import critic_gpt.tasks as tasks
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.scripts import prepare_data
 from critic_gpt.scripts.prepare_data import PrepareDataArguments, main
-from critic_gpt.tasks import SudokuTask, TextTask, corpus, load_prepared, load_task, rows, stream_prepared, words_of
+from critic_gpt.tasks import (
+    SudokuTask,
+    TextTask,
+    corpus,
+    load_prepared,
+    load_puzzles,
+    load_task,
+    rows,
+    stream_prepared,
+    words_of,
+)
 
 
 TEXT = "".join(f"line {i} of the corpus with a [MASK] in it\n" for i in range(60))
@@ -51,9 +61,9 @@ def source(tmp_path):
 def test_flags_are_frozen():
     assert {field.name for field in dataclasses.fields(PrepareDataArguments)} == {
         *("task", "output_dir", "overwrite", "seed"),
-        *("size", "num_train", "num_validation", "num_test", "grids_per_base"),
+        *("size", "num_train", "num_validation", "num_test", "grids_per_base", "num_puzzles", "blanks"),
         *("source", "text_column", "dataset_config", "dataset_split", "tokenizer", "sequence_length", "window"),
-        *("validation_share", "test_share"),
+        *("validation_share", "test_share", "judge_share"),
         *("model", "data_dir", "num_sequences", "batch_size"),
     }
     assert set(prepare_data.OWNERS) < {field.name for field in dataclasses.fields(PrepareDataArguments)}
@@ -190,6 +200,22 @@ def test_an_interruption_leaves_no_half_written_folder(tmp_path, monkeypatch):
         (["--task", "sudoku", "--num_test", "0"], "`num_test` must be at least 1, got 0"),
         (["--task", "sudoku", "--seed", "-1"], "`seed` must be at least 0, got -1"),
         (["--task", "text", "--sequence_length", "1"], "`sequence_length` must be at least 2, got 1"),
+        (["--task", "text", "--judge_share", "1"], r"`judge_share` must be in \[0, 1\), got 1.0"),
+        (
+            ["--task", "text", "--judge_share", "0.9"],
+            r"`validation_share \+ test_share \+ judge_share` must be below 1",
+        ),
+        (["--task", "text", "--num_puzzles", "5"], "`num_puzzles` belongs to the task 'sudoku' only, got 5"),
+        (["--task", "sudoku", "--blanks", "5"], "`blanks` needs `num_puzzles`, got 5 and 0 puzzles"),
+        (["--task", "sudoku", "--num_puzzles", "-1"], "`num_puzzles` must be at least 0, got -1"),
+        (
+            [
+                "--task",
+                "sudoku",
+                *flatten({"size": 4, "num_train": 272, "num_validation": 8, "num_test": 7, "num_puzzles": 2}),
+            ],
+            "`num_puzzles` must .* leave room beside the 287 grids .* among the 288 of 4x4, got 2",
+        ),
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(tmp_path, flags, message):
@@ -224,6 +250,71 @@ def test_prepared_data_reads_as_a_plain_dataset_and_tokenizer(tmp_path):
     folder = prepare_sudoku(tmp_path / "data")
     assert set(datasets.load_from_disk(str(folder))) == {"train", "validation", "test"}
     assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
+
+
+# ---- puzzles and the judge's part ----
+
+
+@pytest.mark.parametrize("size", [4, 9])
+def test_puzzles_lie_beside_the_splits_and_change_nothing_in_them(tmp_path, size, capsys):
+    plain = prepare_sudoku(tmp_path / "plain", size=size)
+    with pytest.raises(FileNotFoundError, match=r"`folder` must hold puzzles.txt, .*--num_puzzles 1000"):
+        load_puzzles(plain)
+    folder = prepare_sudoku(tmp_path / "puzzles", size=size, num_puzzles=6, blanks=9)
+    assert "test 8 examples, 6 puzzles of 9 blanks" in capsys.readouterr().out
+    puzzles, splits = load_puzzles(folder), load_prepared(folder)[0]
+    assert (len(puzzles), puzzles.task) == (6, SudokuTask(size))
+    assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == 9).all()
+    lines = {
+        AutoTokenizer.from_pretrained(folder).decode(ids) for part in splits.values() for ids in part["input_ids"]
+    }
+    assert not lines & {puzzles.task.to_line(solution) for solution in puzzles.solutions}
+    for split, part in load_prepared(plain)[0].items():
+        assert part["input_ids"][:] == splits[split]["input_ids"][:]
+    old, new = (json.loads((path / "task.json").read_text()) for path in (plain, folder))
+    assert new == {**old, "num_puzzles": 6, "blanks": 9}
+
+
+@pytest.mark.parametrize(("size", "blanks"), prepare_data.DEFAULT_BLANKS.items())
+def test_the_number_of_blanks_suits_the_size(tmp_path, size, blanks):
+    puzzles = load_puzzles(prepare_sudoku(tmp_path / "data", size=size, num_puzzles=2))
+    assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == blanks).all()
+
+
+def test_broken_puzzles_and_those_of_a_text_are_one_sentence(tmp_path, source):
+    folder = prepare_sudoku(tmp_path / "data", num_puzzles=2)
+    (folder / "puzzles.txt").write_text("1234")
+    with pytest.raises(ValueError, match=r"`folder` must hold an intact puzzles.txt, .*; prepare it anew\.$"):
+        load_puzzles(folder)
+    with pytest.raises(ValueError, match=r"`folder` must hold grids to have puzzles, got .* of the task 'text'; give"):
+        load_puzzles(prepare_text(tmp_path / "text", source))
+
+
+@pytest.mark.parametrize("window", ["fixed", "lines"])
+def test_a_judge_gets_the_end_of_the_text_and_the_other_splits_the_rest(tmp_path, source, window):
+    folder = prepare_text(tmp_path / "data", source, window=window, judge_share=0.5)
+    splits, tokenizer, task = load_prepared(folder)
+    assert list(splits) == ["train", "validation", "test", "judge"]
+    assert task.judge_share == 0.5
+    decoded = {split: "".join(tokenizer.decode(ids) for ids in part["input_ids"]) for split, part in splits.items()}
+    metadata = json.loads((folder / "task.json").read_text())
+    characters = metadata["num_characters"]
+    assert metadata["judge_share"] == 0.5
+    assert sum(characters.values()) == len(TEXT) and abs(characters["judge"] / len(TEXT) - 0.5) < 0.03
+    half = TEXT[len(TEXT) - characters["judge"] :]
+    assert half.startswith("line ") and half.startswith(decoded["judge"])
+    assert task.train_words == frozenset(words_of(TEXT[: characters["train"]]))
+
+
+def test_fillings_leave_the_judges_part_alone(tmp_path, source):
+    data = prepare_text(tmp_path / "data", source, judge_share=0.5)
+    config = CriticGPTConfig(
+        vocab_size=len(load_prepared(data)[1]), n_embd=8, n_head=1, n_layer=1, block_size=32, mask_token_id=1
+    )
+    CriticGPTForMaskedLM(config).save_pretrained(tmp_path / "model")
+    flags = ["--task", "fillings", "--model", tmp_path / "model", "--data_dir", data, "--output_dir", tmp_path / "out"]
+    main([str(flag) for flag in flags])
+    assert list(load_prepared(tmp_path / "out")[0]) == ["train", "validation", "test"]
 
 
 # ---- pieces ----

@@ -21,7 +21,7 @@ from critic_gpt import (
     CriticTrainer,
     CriticTrainingArguments,
 )
-from critic_gpt.evaluation import plots
+from critic_gpt.evaluation import GRIDS, SHOOT_OUT, TextFigures, competitors, plots
 from critic_gpt.scripts import evaluate, prepare_data
 from critic_gpt.tasks import load_prepared
 
@@ -29,7 +29,7 @@ from critic_gpt.tasks import load_prepared
 @pytest.fixture(scope="module")
 def sudoku_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared") / "sudoku"
-    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "10"]
+    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "10", "--num_puzzles", "8"]
     prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
     return folder
 
@@ -39,7 +39,7 @@ def text_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "corpus.txt").write_text("".join(f"line {i} of a tiny text\n" for i in range(60)), encoding="utf-8")
     flags = ["--source", str(folder / "corpus.txt"), "--sequence_length", "16", "--output_dir", str(folder / "text")]
-    prepare_data.main(["--task", "text", *flags])
+    prepare_data.main(["--task", "text", "--judge_share", "0.5", *flags])
     return folder / "text"
 
 
@@ -91,7 +91,7 @@ def test_a_report_is_figures_and_two_pictures(report):
 def test_the_keys_of_the_figures_are_frozen(report):
     metrics = report[1]
     judged = {"valid_rate", "distinct_rate", "duplicates", "num_samples", "seconds"}
-    assert set(metrics) == {"language_model", "calibration", "settings", *judged}
+    assert set(metrics) == {"language_model", "calibration", "comparison", "settings", *judged}
     for name in judged:
         assert {strategy: set(row) for strategy, row in metrics[name].items()} == {
             strategy: {"2", "4"} for strategy in ("random", "confidence", "critic")
@@ -107,9 +107,17 @@ def test_the_keys_of_the_figures_are_frozen(report):
         name: {"count", "mean", "p10", "p90"} for name in ("right", "wrong")
     }
     assert set(metrics["settings"]) == {
-        *("task", "split", "num_judged", "num_samples", "seed", "temperature", "strategies", "num_parameters"),
-        "critic_gpt_version",
+        *("task", "split", "num_judged", "num_samples", "seed", "seeds", "tuning_seed", "forward_passes"),
+        *("temperature", "strategies", "left_out", "num_parameters", "critic_gpt_version"),
     }
+    assert metrics["settings"]["seeds"] == [1] and metrics["settings"]["tuning_seed"] is None
+    cell = metrics["comparison"]["critic"]["4"]
+    assert cell["figures"]["valid_rate"] == {
+        "mean": metrics["valid_rate"]["critic"]["4"],
+        "spread": None,
+        "by_seed": [metrics["valid_rate"]["critic"]["4"]],
+    }
+    assert (cell["num_steps"], cell["forward_passes"], cell["seconds"]) == (4, 4, metrics["seconds"]["critic"]["4"])
 
 
 def test_the_figures_are_plausible(report):
@@ -127,7 +135,7 @@ def test_the_figures_are_plausible(report):
 
 def test_the_same_command_measures_the_same_and_another_seed_something_else(report, model_dir, sudoku_dir, tmp_path):
     def without_times(metrics):
-        return {name: value for name, value in metrics.items() if name not in ("seconds", "settings")}
+        return {name: value for name, value in figures(metrics).items() if not name.endswith(".seconds")}
 
     again = run(model_dir, sudoku_dir, tmp_path)
     assert without_times(again) == without_times(report[1])
@@ -137,14 +145,17 @@ def test_the_same_command_measures_the_same_and_another_seed_something_else(repo
 
 
 def figures(metrics):
-    """All but times, flat, so that numbers can be compared one by one."""
+    """All numbers but times, flat, so that they can be compared one by one."""
 
     def flat(value, name):
+        if isinstance(value, list):
+            value = dict(enumerate(value))
         if isinstance(value, dict):
             return {key: leaf for part in value for key, leaf in flat(value[part], f"{name}.{part}").items()}
-        return {name: value}
+        return {name: value} if isinstance(value, int | float) else {}
 
-    return flat({name: value for name, value in metrics.items() if name not in ("seconds", "settings")}, "")
+    kept = {name: value for name, value in metrics.items() if name not in ("seconds", "settings")}
+    return {name: value for name, value in flat(kept, "").items() if not name.endswith(".seconds")}
 
 
 def test_no_figure_depends_on_the_batch_size(model_dir, sudoku_dir, tmp_path):
@@ -196,13 +207,108 @@ def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, t
     assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
     assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
     assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
+    assert metrics["settings"]["left_out"] == {"critic": "the model has no trained critic"}
 
 
-def test_text_is_measured_as_well(text_dir, tmp_path):
+# ---- what else can be asked ----
+
+
+def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_another(
+    model_dir, sudoku_dir, tmp_path, capsys, monkeypatch
+):
+    few = {"prism": GRIDS["prism"][:2], "p2": GRIDS["p2"][:2]}
+    monkeypatch.setattr(competitors, "GRIDS", few)
+    flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3)
+    metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
+    assert list(metrics["comparison"]) == list(metrics["settings"]["strategies"]) == list(SHOOT_OUT)
+    assert metrics["settings"]["seeds"] == [1, 2] and metrics["settings"]["tuning_seed"] == 5
+    for name, row in metrics["comparison"].items():
+        for budget, cell in row.items():
+            assert cell["forward_passes"] <= int(budget)
+            assert len(cell["figures"]["valid_rate"]["by_seed"]) == 2 and cell["figures"]["valid_rate"]["spread"] >= 0
+            assert ("tuning" in cell) == (name in few)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    out = capsys.readouterr().out
+    assert {line.split()[0] for line in out.splitlines() if "±" in line} == set(SHOOT_OUT)
+
+
+def test_puzzles_are_filled_instead_of_empty_grids(model_dir, sudoku_dir, tmp_path, capsys):
+    metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--num_samples", 5)
+    assert metrics["settings"]["task"] == "sudoku puzzles" and metrics["settings"]["num_samples"] == 5
+    assert set(metrics["success_rate"]["critic"]) == set(metrics["right_cell_rate"]["critic"]) == {"2", "4"}
+    assert contents(tmp_path) == ["metrics.json", "reliability.png", "success_rate.png"]
+    assert "share of solved puzzles, by forward passes" in capsys.readouterr().out
+    many = run(model_dir, sudoku_dir, tmp_path / "all", "--puzzles", "--strategies", "critic", "--num_samples", 50)
+    assert many["settings"]["num_samples"] == 8
+
+
+@pytest.mark.parametrize("more", [(), ("--puzzles",)])
+def test_the_critic_as_a_verifier(model_dir, sudoku_dir, tmp_path, capsys, more):
+    metrics = run(model_dir, sudoku_dir, tmp_path, "--strategies", "critic", "--verifier", 3, 5, *more)
+    assert set(metrics["verifier"]) == {"3", "5"}
+    part = metrics["verifier"]["5"]
+    assert part["single"]["passes"] == 6 and part["best_of_n"]["passes"] == 24
+    assert part["single_at_equal_passes"]["passes"] == part["single_at_equal_passes"]["num_steps"] == 24
+    out = capsys.readouterr().out
+    assert "All right? At 5 forward passes: AUROC" in out and "best of 4: " in out
+
+
+def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path):
+    metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--plot")
+    pictures = ["expected_errors.png", "reliability.png", "right_cell_rate.png", "success_rate.png"]
+    assert contents(tmp_path) == sorted([*pictures, "metrics.json"])
+    errors = metrics["expected_errors"]
+    assert errors["sequences"] == 6 and 0 <= errors["actual"] <= 8
+    grids = run(model_dir, sudoku_dir, tmp_path / "grids", "--plot", "--num_judged", 7)
+    errors, critic = grids["expected_errors"], grids["calibration"]
+    assert errors["sequences"] * errors["actual"] == pytest.approx(critic["positions"] * critic["positive_rate"])
+    mean = {name: part["count"] * part["mean"] for name, part in critic["error_probability_by_target"].items()}
+    assert errors["sequences"] * errors["expected"] == pytest.approx(sum(mean.values()))
+
+
+def test_text_is_measured_beside_real_text(text_dir, tmp_path, capsys):
     metrics = run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "report")
     assert contents(tmp_path / "report") == ["known_word_rate.png", "metrics.json", "reliability.png"]
     assert set(metrics["known_word_rate"]) == {"random", "confidence", "critic"}
     assert metrics["settings"]["task"] == "text"
+    real = metrics["real_text"]
+    assert real["entropy_deviation"] == 0.0 and "bits_per_character" not in real
+    assert metrics["entropy_deviation"]["critic"]["4"] == pytest.approx(
+        metrics["unigram_entropy_bits"]["critic"]["4"] / real["unigram_entropy_bits"] - 1
+    )
+    assert capsys.readouterr().out.count("\nreal ") == 4
+
+
+def test_a_judge_of_text_is_trained_once_and_used_again(text_dir, tmp_path, capsys):
+    model = save_model(tmp_path / "model", text_dir)
+    flags = ("--strategies", "critic", "--judge", tmp_path / "judge")
+    first = run(model, text_dir, tmp_path / "first", *flags, "--train_judge", "--judge_steps", 3, "--plot")
+    again = run(model, text_dir, tmp_path / "again", *flags)
+    assert first["bits_per_character"] == again["bits_per_character"]
+    assert 0 < first["real_text"]["bits_per_character"] == again["real_text"]["bits_per_character"] < 10
+    assert "bits_per_character.png" in contents(tmp_path / "first")
+    assert "bits a character" in capsys.readouterr().out
+
+
+def test_settings_of_text_are_chosen_among_those_as_diverse_as_real_text(text_dir, tmp_path):
+    flags = ("--strategies", "confidence", "--tune", "--tuning_samples", 4)
+    metrics = run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "report", *flags)
+    cell = metrics["comparison"]["confidence"]["4"]
+    best = max((one["figures"] for one in cell["tuning"]["tried"]), key=TextFigures.score.__get__(TextFigures))
+    chosen = next(one for one in cell["tuning"]["tried"] if one["arguments"] == cell["arguments"])
+    assert chosen["figures"] == best
+
+
+def test_what_was_left_out_and_what_was_too_little_is_said(sudoku_dir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
+    model = save_model(tmp_path / "model", sudoku_dir)
+    metrics = run(model, sudoku_dir, tmp_path / "report", "--strategies", "two")
+    assert metrics["comparison"]["two"]["2"] is None and list(metrics["valid_rate"]["two"]) == ["4"]
+    assert "Budgets too small for a single step: two at 2." in capsys.readouterr().out
+    run(
+        save_model(tmp_path / "plain", sudoku_dir, critic=False), sudoku_dir, tmp_path / "other", "--strategies", "all"
+    )
+    assert "Left out: prism, since the model has no trained critic." in capsys.readouterr().out
 
 
 def test_it_prints_a_table_and_names_the_report(report, model_dir, sudoku_dir, tmp_path, capsys):
@@ -239,6 +345,12 @@ def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_report_all_the_s
         (("--num_judged", 0), ("`num_judged`", "got 0")),
         (("--batch_size", 0), ("`batch_size`", "got 0")),
         (("--forward_passes", 4, 0), ("`forward_passes`", "got 0")),
+        (("--seeds", 1, 1), ("`seeds`", "different", "[1, 1]")),
+        (("--tune", "--tuning_seed", 1), ("`tuning_seed`", "got 1 and [1]")),
+        (("--tuning_samples", 0), ("`tuning_samples`", "got 0")),
+        (("--verifier", 0), ("`verifier`", "got 0")),
+        (("--strategies", "best"), ("`strategies`", "got 'best'")),
+        (("--judge", "folder"), ("`judge`", "data of grids")),
         (("--model", "no/such/model"), ("`model`", "no/such/model", "did not load")),
         (("--data_dir", "nowhere"), ("`folder`", "nowhere")),
     ],
@@ -278,6 +390,29 @@ def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
     assert plots.check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
     with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
         plots.check_picture(tmp_path / "a.txt")
+
+
+def test_a_verifier_needs_a_critic_and_an_exact_truth(sudoku_dir, text_dir, tmp_path):
+    plain = save_model(tmp_path / "plain", sudoku_dir, critic=False)
+    with pytest.raises(ValueError, match=r"`verifier` needs a trained critic, got a model without: .*\.$"):
+        run(plain, sudoku_dir, tmp_path / "report", "--verifier", 4)
+    model = save_model(tmp_path / "model", text_dir)
+    with pytest.raises(ValueError, match=r"`verifier` needs sequences that are right or wrong, got text: .*\.$"):
+        run(model, text_dir, tmp_path / "report", "--verifier", 4)
+    assert not (tmp_path / "report").exists()
+
+
+def test_puzzles_and_judges_need_their_data(model_dir, sudoku_dir, text_dir, tmp_path):
+    model = save_model(tmp_path / "model", text_dir)
+    with pytest.raises(ValueError, match=r"`folder` must hold grids to have puzzles"):
+        run(model, text_dir, tmp_path / "report", "--puzzles")
+    with pytest.raises(ValueError, match=r"`judge` must be the folder of a judge, got 'model' \(a model of type"):
+        run(model, text_dir, tmp_path / "report", "--judge", model)
+    flags = ["--source", str(text_dir.parent / "corpus.txt"), "--sequence_length", "16"]
+    prepare_data.main(["--task", "text", *flags, "--output_dir", str(tmp_path / "whole")])
+    with pytest.raises(ValueError, match=r"`data_dir` must hold the split judge .*--judge_share 0.5"):
+        run(model, tmp_path / "whole", tmp_path / "report", "--train_judge")
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.slow

@@ -243,7 +243,7 @@ def test_arguments_out_of_range_are_named(field, value):
 
 
 def test_shares_must_leave_something_to_train_on():
-    with pytest.raises(ValueError, match=r"`validation_share \+ test_share` must be below 1, got 1.0"):
+    with pytest.raises(ValueError, match=r"`validation_share \+ test_share \+ judge_share` must be below 1, got 1.0"):
         TextTask(validation_share=0.5, test_share=0.5)
 
 

@@ -1,0 +1,153 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Who competes in a comparison of ways of generating, and with which settings: arguments of `generate` by name.
+
+All draw tokens at temperature 1. Where each method comes from stands with its class (`strategies_critic_gpt`).
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
+
+
+Arguments = Mapping[str, Any]
+
+# Ours, which pictures show in front.
+OURS = "critic"
+# What is compared by default: the order of unmasking alone, and the critic on top of it.
+STRATEGIES: dict[str, Arguments] = {
+    "random": {"unmasking": "random", "remasking": "none"},
+    "confidence": {"unmasking": "confidence", "remasking": "none"},
+    "critic": {"remasking": "critic"},
+}
+# Everybody: orders without re-masking, then re-masking without and with a trained judge, ours last.
+SHOOT_OUT: dict[str, Arguments] = {
+    "random": STRATEGIES["random"],
+    "confidence": STRATEGIES["confidence"],
+    "entropy": {"unmasking": "entropy", "remasking": "none"},
+    "entropy_bound": {"unmasking": "entropy_bound", "remasking": "none"},
+    "confidence_threshold": {"unmasking": "confidence_threshold", "remasking": "none"},
+    "fill_all_random": {"remasking": "random"},
+    "fill_all_confidence": {"remasking": "confidence"},
+    "remdm_cap": {"remasking": "remdm_cap"},
+    "remdm_rescale": {"remasking": "remdm_rescale"},
+    "remdm_conf": {"remasking": "remdm_conf"},
+    "remdm_loop": {"remasking": "remdm_loop"},
+    "p2": {"remasking": "p2"},
+    "multinomial": {"remasking": "multinomial"},
+    "proseco": {"remasking": "proseco"},
+    "token_critic": {"remasking": "token_critic"},
+    "critic_full": {"remasking": "critic_full"},
+    "prism": {"remasking": "prism"},
+    "critic": STRATEGIES["critic"],
+}
+
+# What tables for people call them.
+TITLES: dict[str, str] = {
+    "random": "random order",
+    "confidence": "confidence order",
+    "entropy": "entropy order",
+    "entropy_bound": "entropy bound",
+    "confidence_threshold": "confidence threshold",
+    "fill_all_random": "fill all, random",
+    "fill_all_confidence": "fill all, confidence (MaskGIT)",
+    "remdm_cap": "ReMDM cap",
+    "remdm_rescale": "ReMDM rescale",
+    "remdm_conf": "ReMDM conf",
+    "remdm_loop": "ReMDM loop",
+    "p2": "P2",
+    "multinomial": "redraw all (SUNDAE)",
+    "proseco": "ProSeCo",
+    "token_critic": "Token-Critic",
+    "critic_full": "critic, two passes a step",
+    "prism": "PRISM",
+    "critic": "critic",
+}
+
+
+def _grid(name: str, **choices: Sequence[Any]) -> list[Arguments]:
+    """All combinations of some settings of a competitor, its defaults first."""
+    return [
+        {**SHOOT_OUT[name], **dict(zip(choices, values, strict=True))}
+        for values in itertools.product(*choices.values())
+    ]
+
+
+_SCHEDULES = ("linear", "quadratic", "cosine")
+_RATES = (0.04, 0.005, 0.01, 0.02, 0.08, 0.16)
+# What each may choose from, so that the methods of others are shown at their best. Ours has its defaults only; a name
+# that is missing has nothing to choose.
+GRIDS: dict[str, list[Arguments]] = {
+    "random": _grid("random", schedule=_SCHEDULES),
+    "confidence": _grid("confidence", schedule=_SCHEDULES),
+    "entropy": _grid("entropy", schedule=_SCHEDULES),
+    "entropy_bound": _grid("entropy_bound", entropy_bound=(0.1, 0.01, 0.03, 0.3, 1.0, 3.0)),
+    "confidence_threshold": _grid("confidence_threshold", confidence_threshold=(0.9, 0.5, 0.7, 0.8, 0.95, 0.99)),
+    "fill_all_random": _grid("fill_all_random", schedule=_SCHEDULES),
+    "fill_all_confidence": _grid("fill_all_confidence", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "remdm_cap": _grid("remdm_cap", remdm_eta=_RATES),
+    "remdm_rescale": _grid("remdm_rescale", remdm_eta=(*_RATES, 0.4)),
+    "remdm_loop": [
+        {**one, **phase}
+        for phase in ({"loop_start": 0.45, "loop_end": 0.95}, {"loop_start": 0.25, "loop_end": 0.75})
+        for one in _grid("remdm_loop", remdm_eta=_RATES)
+    ],
+    "p2": _grid("p2", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "proseco": _grid(
+        "proseco",
+        corrector_interval=(4, 1, 2, 8),
+        unmasking=("random", "confidence"),
+        corrector_temperature=(0.0, 1.0),
+    ),
+    "token_critic": _grid(
+        "token_critic", schedule=("cosine", "linear", "quadratic"), randomness_strength=(0.0, 0.2, 0.5)
+    ),
+    "critic_full": _grid("critic_full", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
+}
+
+
+def left_out(model, arguments: Arguments) -> str | None:
+    """Why a model cannot take part with a strategy, in words; `None` where it can."""
+    strategy = STRATEGY_CLASSES[arguments["remasking"]]
+    if strategy.needs_critic and not model.has_trained_critic:
+        return "the model has no trained critic"
+    if strategy.needs_correction and not (model.config.correction_alpha and model.critic_head is not None):
+        return "the model was not trained to correct its own fillings (`correction_alpha=0`)"
+    return None
+
+
+def select_strategies(
+    model, names: Sequence[str] | None = None, tune: bool = False
+) -> tuple[dict[str, Arguments | Sequence[Arguments]], dict[str, str]]:
+    """
+    Those that compete, by their names.
+
+    Args:
+        model ([`CriticGPTForMaskedLM`]): What generates; some strategies need a trained critic.
+        names (`list[str]`, *optional*): Of `SHOOT_OUT`; `["all"]` for all of them, by default those of `STRATEGIES`.
+        tune (`bool`, *optional*, defaults to `False`): Gives every strategy its settings in `GRIDS` to choose from.
+
+    Returns:
+        `tuple`: what `compare_strategies` takes; and, by name, why strategies that nobody named are left out.
+
+    Raises:
+        `ValueError`: A name that nobody has, or a strategy that the model cannot follow.
+    """
+    every = names is None or list(names) == ["all"]
+    chosen = (STRATEGIES if names is None else SHOOT_OUT) if every else names
+    unknown = [name for name in chosen if name not in SHOOT_OUT]
+    if unknown:
+        raise ValueError(
+            f'`strategies` must be "all" or among {", ".join(SHOOT_OUT)}, got {unknown[0]!r}: choose one of these.'
+        )
+    reasons = {name: left_out(model, SHOOT_OUT[name]) for name in chosen}
+    reasons = {name: reason for name, reason in reasons.items() if reason is not None}
+    if reasons and not every:
+        name, reason = next(iter(reasons.items()))
+        raise ValueError(
+            f"`strategies` must be ones that the model can follow, got {name!r}, where {reason}: drop it."
+        )
+    strategies = {name: SHOOT_OUT[name] for name in chosen if name not in reasons}
+    return {name: GRIDS.get(name, one) if tune else one for name, one in strategies.items()}, reasons

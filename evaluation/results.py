@@ -1,0 +1,143 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Recorded results, small JSON files, and the tables of documents that are written from them and never by hand.
+
+A table stands between two comments, of which the first says what it shows:
+
+    <!-- results: sudoku-6x6 valid_rate random confidence prism critic -->
+    <!-- end of results -->
+
+that is, a recorded file, a figure, and the strategies in their order, all of them where none is named. The figure
+`verifier` shows what the critic knows of whole sequences.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from critic_gpt.evaluation.competitors import OURS, TITLES
+from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figure
+
+
+KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
+CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
+MARKER = re.compile(r"(<!-- results: *(?P<what>[^>]*?) *-->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
+VERIFIER = "verifier"
+
+
+def record_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What is worth recording of a `metrics.json`: figures and settings. Times, and what settings reached that were not
+    chosen, stay behind.
+    """
+    record = {name: metrics[name] for name in KEPT if name in metrics}
+    record["comparison"] = {
+        name: {budget: cell and {key: cell[key] for key in CELL} for budget, cell in row.items()}
+        for name, row in metrics["comparison"].items()
+    }
+    return record
+
+
+def read_record(folder: str | os.PathLike, name: str) -> dict[str, Any]:
+    """Reads `NAME.json` of a folder of results.
+
+    Raises:
+        `ValueError`: There is none, or it is none.
+    """
+    path = Path(folder) / f"{name}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        known = sorted(file.stem for file in Path(folder).glob("*.json"))
+        raise ValueError(
+            f"`results` must name a recorded file, got {name!r}, which does not read; there are "
+            f"{', '.join(known) or 'none'}: record it by scripts/record_results.py."
+        ) from error
+
+
+def rendered(text: str, folder: str | os.PathLike) -> str:
+    """
+    A document with its tables as the records have them.
+
+    Args:
+        text (`str`): The document; what stands outside of the comments is not touched.
+        folder (`str` or `os.PathLike`): Where the records are.
+
+    Raises:
+        `ValueError`: A comment without its end, or one that names what is not recorded.
+    """
+    begun, ended = text.count("<!-- results:"), len(MARKER.findall(text))
+    if begun != ended:
+        raise ValueError(
+            f"`results` must end with `<!-- end of results -->`, each, got {begun} beginnings of which {ended} end: "
+            "close the others."
+        )
+    return MARKER.sub(lambda match: f"{match[1]}{_table(match['what'], folder)}{match[4]}", text)
+
+
+def _table(what: str, folder: str | os.PathLike) -> str:
+    name, _, rest = what.partition(" ")
+    figure, *strategies = rest.split() or [""]
+    record = read_record(folder, name)
+    if figure == VERIFIER and VERIFIER in record:
+        return f"\n{_verifier_table(record[VERIFIER])}\n{_caption(record)}\n\n"
+    table = record["comparison"]
+    strategies = strategies or list(table)
+    cells = [cell for row in table.values() for cell in row.values() if cell is not None]
+    if not set(strategies) <= set(table) or not cells or figure not in cells[0]["figures"]:
+        raise ValueError(
+            f"`results` must name a figure and strategies of {name}, got {rest!r}: figures are "
+            f"{', '.join(cells[0]['figures']) if cells else 'none'}, strategies {', '.join(table)}."
+        )
+    rows = table_of_figure({strategy: table[strategy] for strategy in strategies}, figure)
+    titles = {strategy: TITLES.get(strategy, strategy) for strategy in rows}
+    lines = [(titles[strategy], [text or "-" for text in row], strategy == OURS) for strategy, row in rows.items()]
+    if figure in record.get("real_text", {}):
+        real = format_value(figure, {"mean": record["real_text"][figure], "spread": None})
+        lines.append(("real text", [real] * len(budgets_of(table)), False))
+    return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record)}\n\n"
+
+
+def _markdown(corner: str, heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    lines = [f"| {corner} | {' | '.join(map(str, heads))} |", "|---" * (len(heads) + 1) + "|"]
+    for title, cells, bold in rows:
+        shown = [f"**{text}**" for text in (title, *cells)] if bold else [title, *cells]
+        lines.append(f"| {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _verifier_table(verifier: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whole sequences: how they are told apart, and what choosing among candidates is worth."""
+    first = next(iter(verifier.values()))
+    titles = {
+        "single": "right, of one",
+        "best_of_n": f"right, best of {first['num_candidates']} by expected errors",
+        "single_at_equal_passes": "right, of one at as many passes",
+    }
+    rows = []
+    for name, title in (
+        ("all_right", "AUROC of P(all right)"),
+        ("expected_errors", "AUROC of expected errors"),
+        ("self_log_probability", "AUROC of the model's own probability"),
+    ):
+        values = [part["auroc"][name] for part in verifier.values()]
+        rows.append((title, ["-" if value is None else f"{value:.3f}" for value in values], False))
+    for name, title in titles.items():
+        cells = [
+            f"{format_value('success_rate', part[name]['success_rate'])} ({part[name]['passes']} passes)"
+            for part in verifier.values()
+        ]
+        rows.append((title, cells, name == "best_of_n"))
+    return _markdown("forward passes", list(verifier), rows)
+
+
+def _caption(record: Mapping[str, Any]) -> str:
+    settings = record["settings"]
+    seeds = settings["seeds"]
+    named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
+    several = f"for each of the seeds {named}: mean ± standard deviation" if len(seeds) > 1 else f"of the seed {named}"
+    tuned = settings["tuning_seed"]
+    chosen = "" if tuned is None else f" Settings of the others chosen at each budget on the seed {tuned}."
+    return f"{settings['num_samples']:,} samples {several}; {settings['num_parameters']:,} parameters.{chosen}"

@@ -1,0 +1,81 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Records what evaluate.py measured, and writes the tables of README.md and docs/EXPERIMENTS.md from the records.
+
+    python scripts/record_results.py                                        # the tables alone; also `make results`
+    python scripts/record_results.py --report runs/demo/report --name sudoku-6x6 --note machine="two CPU cores"
+
+A record is docs/results/NAME.json: figures and settings. Where a document shows one, and which figure of it, stands in
+a comment there: see `critic_gpt.evaluation.results`. A test compares the documents with the records.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+from pathlib import Path
+
+from critic_gpt.evaluation.results import record_of, rendered
+from critic_gpt.scripts import run_as_program, write_json
+
+
+DOCUMENTS = ("README.md", "docs/EXPERIMENTS.md")
+RESULTS = "docs/results"
+# Whose versions a record names.
+LIBRARIES = ("torch", "transformers")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default=".", help="folder that holds README.md and docs/")
+    parser.add_argument("--report", help="folder of a report of evaluate.py, to be recorded first")
+    parser.add_argument("--name", help="what to call its record")
+    parser.add_argument("--note", nargs="*", default=[], metavar="KEY=VALUE", help="machine, command, commit ...")
+    return parser
+
+
+def record(args: argparse.Namespace, folder: Path) -> Path:
+    """Writes the record of a report."""
+    path = Path(args.report) / "metrics.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`report` must hold metrics.json, got {args.report!r}: measure with evaluate.py first."
+        )
+    pairs = [note.partition("=") for note in args.note]
+    for key, sign, _ in pairs:
+        if not key or not sign:
+            raise ValueError(f'`note` must be KEY=VALUE, got {key + sign!r}: write machine="two CPU cores".')
+    content = {
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "notes": {key: value for key, _, value in pairs},
+        **record_of(json.loads(path.read_text(encoding="utf-8"))),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{args.name}.json", content)
+    return folder / f"{args.name}.json"
+
+
+def main(argv: list[str] | None = None) -> list[Path]:
+    """Records and writes; returns the files that changed."""
+    args = build_parser().parse_args(argv)
+    root = Path(args.root)
+    if (args.report is None) != (args.name is None):
+        raise ValueError(f"`report` and `name` must go together, got {args.report!r} and {args.name!r}: give both.")
+    missing = [name for name in DOCUMENTS if not (root / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"`root` must hold {missing[0]}, got {args.root!r}: run it in the repository.")
+    changed = [] if args.report is None else [record(args, root / RESULTS)]
+    for document in (root / name for name in DOCUMENTS):
+        before = document.read_text(encoding="utf-8")
+        after = rendered(before, root / RESULTS)
+        if after != before:
+            document.write_text(after, encoding="utf-8")
+            changed.append(document)
+    print(f"Written: {', '.join(str(path) for path in changed) or 'nothing, all tables are as recorded'}.")
+    return changed
+
+
+if __name__ == "__main__":
+    run_as_program(main, "record_results")

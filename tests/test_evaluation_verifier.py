@@ -1,0 +1,103 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the critic as a verifier of whole sequences."""
+
+import numpy as np
+import pytest
+import torch
+
+from critic_gpt import CriticCalibration
+from critic_gpt.evaluation import verify
+from critic_gpt.evaluation.metrics import auroc
+from critic_gpt.evaluation.sampling import blank_canvases
+from critic_gpt.evaluation.verifier import _verdicts
+
+
+class FirstLetterTask:
+    """Right is what begins with one of the letters up to m."""
+
+    def right(self, texts):
+        return np.array([text[0] <= "m" for text in texts])
+
+
+class AllRightTask:
+    """Nothing can be wrong."""
+
+    def right(self, texts):
+        return np.ones(len(texts), dtype=bool)
+
+
+def run(model, tokenizer, task=None, num=12, **kwargs):
+    canvases = blank_canvases(tokenizer, num, 9)
+    return verify(model, tokenizer, task or FirstLetterTask(), canvases, **{"budget": 4, "seeds": [1, 2], **kwargs})
+
+
+@pytest.fixture
+def model(unsure_model):
+    unsure_model.calibration = CriticCalibration([i / 100 for i in range(100)])
+    return unsure_model
+
+
+def test_verdicts_are_compared_with_the_truth_of_the_same_samples(model, tokenizer):
+    figures = run(model, tokenizer)
+    scores, truth = [], []
+    for seed in (1, 2):
+        output = model.generate(
+            blank_canvases(tokenizer, 12, 9),
+            seed=[seed * 1_000_003 + row for row in range(12)],
+            num_steps=4,
+            remasking="critic",
+        )
+        scores += (1 - output.error_probabilities.double()).log().sum(dim=-1).tolist()
+        truth += FirstLetterTask().right([tokenizer.decode(ids) for ids in output.sequences]).tolist()
+    truth = np.array(truth)
+    assert 0 < truth.mean() < 1 and figures["sequences"] == 24
+    assert figures["auroc"]["all_right"] == pytest.approx(auroc(-np.array(scores), ~truth))
+    assert figures["all_right"]["rate"] == truth.mean()
+    assert figures["all_right"]["mean"] == pytest.approx(np.exp(scores).mean())
+    assert figures["single"]["success_rate"]["by_seed"] == [truth[:12].mean(), truth[12:].mean()]
+
+
+def test_one_gets_as_many_passes_as_all_candidates_and_the_verdicts_on_them(model, tokenizer):
+    figures = run(model, tokenizer, num_candidates=3)
+    assert (figures["single"]["num_steps"], figures["single"]["passes"]) == (4, 5)
+    assert (figures["best_of_n"]["num_steps"], figures["best_of_n"]["passes"]) == (4, 15)
+    longer = figures["single_at_equal_passes"]
+    assert longer["num_steps"] == longer["passes"] == 15
+    assert figures["num_candidates"] == 3 and figures["budget"] == 4
+    for part in ("single", "best_of_n", "single_at_equal_passes"):
+        assert set(figures[part]["success_rate"]) == {"mean", "spread", "by_seed"}
+
+
+def test_the_best_of_one_is_that_one(model, tokenizer):
+    figures = run(model, tokenizer, num_candidates=1)
+    assert figures["best_of_n"]["success_rate"] == figures["single"]["success_rate"]
+
+
+def test_where_nothing_is_wrong_there_is_nothing_to_tell_apart(model, tokenizer):
+    figures = run(model, tokenizer, AllRightTask())
+    assert set(figures["auroc"].values()) == {None} and figures["all_right"]["rate"] == 1.0
+
+
+def test_a_certain_mistake_is_no_infinity(tiny_model, tokenizer):
+    model = tiny_model()
+    model.calibration = CriticCalibration([1.0] * 100)
+    output = model.generate(blank_canvases(tokenizer, 2, 9), num_steps=2, seed=0)
+    for verdict in _verdicts(output):
+        assert 0 <= verdict["all_right"] < 1e-12 and np.isfinite(verdict["log_all_right"])
+        assert verdict["expected_errors"] == pytest.approx(9)
+
+
+def test_given_tokens_are_no_doubt(model, tokenizer):
+    canvas = torch.tensor([[*tokenizer.convert_tokens_to_ids(list("abcdefgh")), tokenizer.mask_token_id]])
+    output = model.generate(canvas, num_steps=1, seed=0)
+    (verdict,) = _verdicts(output)
+    assert verdict["all_right"] == pytest.approx(1 - float(output.error_probabilities[0, -1]))
+
+
+def test_without_a_critic_or_a_step_it_is_refused(tiny_model, model, tokenizer):
+    with pytest.raises(
+        ValueError, match=r"`model` must have a trained critic .* got one without: train a critic first\.$"
+    ):
+        run(tiny_model(add_critic_head=False), tokenizer)
+    with pytest.raises(ValueError, match=r"`budget` must allow one step of .*, got 2 forward passes: give more\.$"):
+        run(model, tokenizer, budget=2, arguments={"remasking": "critic", "polish_steps": 3})

@@ -1,0 +1,204 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about recorded results: the tables of the documents are those of the records."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import critic_gpt
+from critic_gpt.evaluation.competitors import SHOOT_OUT, TITLES
+from critic_gpt.evaluation.results import record_of, rendered
+from critic_gpt.scripts import record_results
+
+
+ROOT = Path(critic_gpt.__file__).parent
+END = "<!-- end of results -->"
+
+
+def cell(mean, spread=None, **figures):
+    value = {"mean": mean, "spread": spread, "by_seed": [mean]}
+    return {
+        "num_steps": 9,
+        "forward_passes": 9,
+        "mean_forward_passes": 9.0,
+        "seconds": 1.5,
+        "arguments": {"remasking": "critic"},
+        "figures": {"valid_rate": value, "entropy_deviation": {**value, "mean": -mean}},
+        "tuning": {"seed": 0, "num_samples": 5, "tried": []},
+    }
+
+
+def metrics(**more):
+    settings = {"seeds": [1, 2, 3], "num_samples": 1000, "num_parameters": 793_344, "tuning_seed": None}
+    row = {"9": cell(0.012, 0.001), "18": cell(0.5, 0.02)}
+    return {
+        "settings": settings,
+        "language_model": {"nats_per_token": 0.6},
+        "seconds": {"critic": {"9": 1.5}},
+        "comparison": {"prism": {**row, "9": None}, "critic": row},
+        **more,
+    }
+
+
+def verifier():
+    def part(mean, passes):
+        return {"success_rate": {"mean": mean, "spread": None, "by_seed": [mean]}, "passes": passes, "num_steps": 9}
+
+    return {
+        "26": {
+            "auroc": {"all_right": 0.99, "expected_errors": 0.98, "self_log_probability": None},
+            "num_candidates": 4,
+            "single": part(0.5, 27),
+            "best_of_n": part(0.9, 108),
+            "single_at_equal_passes": part(0.8, 108),
+        }
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "grids.json").write_text(json.dumps(record_of(metrics(verifier=verifier()))))
+    return tmp_path
+
+
+# ---- the documents of this repository ----
+
+
+@pytest.mark.parametrize("document", record_results.DOCUMENTS)
+def test_the_tables_of_the_documents_are_those_of_the_records(document):
+    path = ROOT / document
+    if not path.is_file():
+        pytest.skip("the package is installed without its documents")
+    text = path.read_text(encoding="utf-8")
+    assert rendered(text, ROOT / record_results.RESULTS) == text, "run `make results`"
+
+
+def test_every_competitor_has_a_title():
+    assert list(TITLES) == list(SHOOT_OUT) and len(set(TITLES.values())) == len(TITLES)
+
+
+# ---- tables ----
+
+
+def test_a_table_shows_the_figure_of_the_strategies_in_their_order(folder):
+    text = f"before\n<!-- results: grids valid_rate critic prism -->\nold\n{END}\nafter\n"
+    assert rendered(text, folder) == (
+        "before\n<!-- results: grids valid_rate critic prism -->\n\n"
+        "| forward passes | 9 | 18 |\n"
+        "|---|---|---|\n"
+        "| **critic** | **1.2 ± 0.1%** | **50.0 ± 2.0%** |\n"
+        "| PRISM | - | 50.0 ± 2.0% |\n"
+        "\n1,000 samples for each of the seeds 1, 2 and 3: mean ± standard deviation; 793,344 parameters.\n\n"
+        f"{END}\nafter\n"
+    )
+
+
+def test_writing_again_changes_nothing(folder):
+    text = f"<!-- results: grids valid_rate -->\n{END}\n\n<!-- results: grids entropy_deviation critic -->\n{END}\n"
+    once = rendered(text, folder)
+    assert rendered(once, folder) == once and once.count("| **critic** |") == 2 and "-50.0 ± 2.0%" in once
+
+
+def test_text_without_tables_is_left_alone(folder):
+    assert rendered("no table\n", folder) == "no table\n"
+
+
+def test_real_text_and_tuning_and_single_seeds_are_said(folder):
+    settings = {**metrics()["settings"], "seeds": [4], "tuning_seed": 7}
+    record = record_of(metrics(settings=settings, real_text={"valid_rate": 0.955}))
+    (folder / "text.json").write_text(json.dumps(record))
+    table = rendered(f"<!-- results: text valid_rate critic -->\n{END}", folder)
+    assert "| real text | 95.5% | 95.5% |\n" in table
+    assert (
+        "samples of the seed 4; 793,344 parameters. Settings of the others chosen at each budget on the seed 7."
+        in table
+    )
+
+
+def test_what_the_critic_knows_of_whole_sequences_is_a_table_as_well(folder):
+    table = rendered(f"<!-- results: grids verifier -->\n{END}", folder)
+    assert "| forward passes | 26 |" in table and "| AUROC of P(all right) | 0.990 |" in table
+    assert "| AUROC of the model's own probability | - |" in table
+    assert "| **right, best of 4 by expected errors** | **90.0% (108 passes)** |" in table
+
+
+@pytest.mark.parametrize(
+    ("marker", "parts"),
+    [
+        ("<!-- results: none valid_rate -->\n" + END, ("'none'", "there are grids")),
+        ("<!-- results: grids speed -->\n" + END, ("figure", "'speed'", "valid_rate")),
+        ("<!-- results: grids -->\n" + END, ("figure", "''", "valid_rate")),
+        ("<!-- results: grids valid_rate best -->\n" + END, ("strategies", "best", "prism, critic")),
+        ("<!-- results: grids valid_rate -->\n", ("1 beginnings", "0 end")),
+    ],
+)
+def test_markers_that_name_nothing_are_one_sentence(folder, marker, parts):
+    with pytest.raises(ValueError) as error:
+        rendered(marker, folder)
+    text = str(error.value)
+    assert text.startswith("`results` must") and text.endswith(".") and "\n" not in text
+    for part in parts:
+        assert part in text, text
+
+
+def test_a_record_is_small(folder):
+    record = record_of(metrics())
+    assert set(record) == {"settings", "language_model", "comparison"}
+    assert record["comparison"]["prism"]["9"] is None
+    assert set(record["comparison"]["critic"]["9"]) == {
+        *("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
+    }
+
+
+# ---- the script ----
+
+
+@pytest.fixture
+def repository(tmp_path):
+    root = tmp_path / "root"
+    (root / "docs").mkdir(parents=True)
+    (root / "README.md").write_text(f"A\n<!-- results: new valid_rate critic -->\n{END}\n", encoding="utf-8")
+    (root / "docs" / "EXPERIMENTS.md").write_text("B ±\n", encoding="utf-8")
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics()))
+    return root
+
+
+def run(repository, *more):
+    return record_results.main(["--root", str(repository), *map(str, more)])
+
+
+def test_a_report_is_recorded_and_the_tables_follow(repository, capsys):
+    flags = ("--report", repository.parent, "--name", "new", "--note", "machine=two cores", "commit=abc")
+    changed = run(repository, *flags)
+    assert [path.name for path in changed] == ["new.json", "README.md"]
+    record = json.loads((repository / "docs" / "results" / "new.json").read_text())
+    assert set(record) == {"date", "versions", "notes", "settings", "language_model", "comparison"}
+    assert record["notes"] == {"machine": "two cores", "commit": "abc"} and set(record["versions"]) == {
+        "torch",
+        "transformers",
+    }
+    assert "| **critic** | **1.2 ± 0.1%** |" in (repository / "README.md").read_text(encoding="utf-8")
+    assert "README.md" in capsys.readouterr().out
+    assert run(repository) == [] and "nothing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (("--report", "."), ("`report` and `name`", "None")),
+        (("--report", "nowhere", "--name", "x"), ("`report`", "'nowhere'")),
+        (("--report", "{report}", "--name", "x", "--note", "fast"), ("`note`", "'fast'")),
+        (("--root", "nowhere"), ("`root`", "README.md", "'nowhere'")),
+        ((), ("`results`", "'new'")),
+    ],
+)
+def test_wrong_requests_are_one_sentence_and_change_nothing(repository, flags, parts):
+    before = (repository / "README.md").read_bytes()
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        run(repository, *(str(flag).format(report=repository.parent) for flag in flags))
+    text = str(error.value)
+    assert text.endswith(".") and "\n" not in text
+    for part in parts:
+        assert part in text, text
+    assert (repository / "README.md").read_bytes() == before and not (repository / "docs" / "results").exists()
