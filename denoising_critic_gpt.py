@@ -125,8 +125,8 @@ def shift_seed_text(
 class Prediction(NamedTuple):
     """
     What the model would put at each position: `tokens` (B, T), the `probability` of each, all `probabilities`
-    (B, T, V). The probabilities are the model's own, before temperature and truncation: of the
-    tokens that are left by top_k=1 each is certain, and nothing would tell which to reveal first.
+    (B, T, V). The probabilities are the model's own, before temperature, truncation and exclusion: of the tokens that
+    are left by top_k=1 each is certain, and nothing would tell which to reveal first.
     """
 
     tokens: torch.Tensor
@@ -141,6 +141,7 @@ def predict_tokens(
     processors: LogitsProcessorList,
     draw: torch.Tensor | None,
     warpers: LogitsProcessorList | None = None,
+    exclude: torch.Tensor | None = None,
 ) -> Prediction:
     """
     Draws a token for every position by inverse CDF, special tokens never among them.
@@ -154,24 +155,34 @@ def predict_tokens(
             the likeliest token.
         warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied after the processors, to the draw alone:
             temperature, top-k, top-p.
+        exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
+            that is not to be drawn there, unless no other is possible. The warpers choose among the others.
+
+    Returns:
+        [`Prediction`].
     """
     # Warpers compare and sort: at least float32, whatever the model computes in.
     logits = suppress_tokens(logits.to(torch.promote_types(logits.dtype, torch.float32)), special_ids)
     shape, flat_ids = logits.shape, input_ids.reshape(-1, 1)
     logits = processors(flat_ids, logits.reshape(-1, shape[-1])).view(shape)
     probabilities = logits.softmax(dim=-1)
-    if draw is None:
-        tokens = probabilities.argmax(dim=-1)
-    elif warpers:
-        warped = warpers(flat_ids, logits.reshape(-1, shape[-1])).view(shape)
-        tokens = sample_inverse_cdf(warped.softmax(dim=-1), draw)
-    else:
-        tokens = sample_inverse_cdf(probabilities, draw)
+    shaped = logits if exclude is None else _without(logits, exclude)
+    if draw is not None and warpers:
+        shaped = warpers(flat_ids, shaped.reshape(-1, shape[-1])).view(shape)
+    chances = probabilities if shaped is logits else shaped.softmax(dim=-1)
+    tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
     return Prediction(tokens, probability, probabilities)
 
 
-def one_pass_step(
+def _without(logits: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
+    """The logits (B, T, V) with -inf at one token a position (B, T), except where no other is possible."""
+    others = logits.scatter(-1, exclude[..., None], float("-inf"))
+    possible = (others > float("-inf")).any(dim=-1, keepdim=True)
+    return torch.where(possible, others, logits)
+
+
+def scheduled_reveal(
     input_ids: torch.Tensor,
     editable: torch.Tensor,
     prediction: Prediction,
@@ -182,8 +193,8 @@ def one_pass_step(
     remasked: torch.Tensor,
 ) -> torch.Tensor:
     """
-    Reveals masks of the input until, with the tokens masked again, `target_visible` are visible. What is masked again
-    in a step is not revealed in the same step.
+    Which masks of the input a step reveals so that, with the tokens masked again, `target_visible` are visible. What
+    is masked again in a step is not revealed in the same step.
 
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
@@ -196,14 +207,52 @@ def one_pass_step(
         remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to mask again.
 
     Returns:
-        `torch.LongTensor` of shape `(batch_size, sequence_length)`: Tokens after the step.
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
     masked = editable & (input_ids == mask_token_id)
     num_visible = (editable & ~masked).sum(dim=-1)
     num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
     order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
-    revealed = select_worst(settle(order), masked, num_reveal)
-    return torch.where(revealed, prediction.tokens, input_ids).masked_fill(remasked, mask_token_id)
+    return select_worst(settle(order), masked, num_reveal)
+
+
+def entropy_bound_reveal(probabilities: torch.Tensor, masked: torch.Tensor, bound: float) -> torch.Tensor:
+    """
+    Which masks a step reveals so that their joint dependence is bounded: in ascending order of entropy as long as the
+    sum of all entropies but the largest is at most `bound`, hence one mask at least in every row that has any
+    (Ben-Hamu et al., "Accelerated Sampling from Masked Diffusion Models via Entropy Bounded Unmasking", 2025).
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
+        bound (`float`): In nats, at least 0.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    entropy = settle(-torch.special.xlogy(probabilities, probabilities).sum(dim=-1)).clamp(min=0.0)
+    ascending, ranking = entropy.masked_fill(~masked, float("inf")).sort(dim=-1, stable=True)
+    before = ascending.cumsum(dim=-1).roll(1, dims=-1)  # the sum of all but the largest, which is the last one
+    before[..., 0] = 0.0
+    accepted = (before <= bound) & masked.gather(-1, ranking)
+    return torch.zeros_like(masked).scatter(-1, ranking, accepted)
+
+
+def confidence_threshold_reveal(probabilities: torch.Tensor, masked: torch.Tensor, threshold: float) -> torch.Tensor:
+    """
+    Which masks a step reveals: all whose likeliest token has a probability above `threshold`, and the most confident
+    one in every row (Wu et al., "Fast-dLLM: Training-free Acceleration of Diffusion LLM", 2025).
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
+        threshold (`float`): In [0, 1].
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    confidence = settle(probabilities.amax(dim=-1))
+    return select_worst(confidence, masked, 1) | (masked & (confidence > threshold))
 
 
 def cut_after_eos(

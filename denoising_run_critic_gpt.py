@@ -5,6 +5,7 @@ Letters: B batch, T positions, V vocabulary.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from transformers.generation import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.utils import logging
 
 from .calibration_critic_gpt import CriticCalibration
 from .denoising_critic_gpt import Canvas, Prediction, predict_tokens
@@ -22,24 +24,32 @@ from .diffusion_critic_gpt import STREAM_REMASK, STREAM_SAMPLE, STREAM_SELECT, u
 from .remasking_critic_gpt import apply_remasking_step
 
 
+logger = logging.get_logger(__name__)
+
 # Where no token has been drawn; no probability is negative.
 NOT_DRAWN = -1.0
 
 
 class DenoisingStep(NamedTuple):
-    """One step of the history: what went in, what stood there once masks were filled, what was masked again (B, T)."""
+    """
+    One step of the history, all (B, T): what went in, what stood there once masks were filled, what was masked again,
+    P(wrong) where the critic guided; and, of a model with a critic, the tokens it judged in this step with its raw
+    logits about them, NaN in rows that were finished before.
+    """
 
     input_ids: torch.Tensor
     filled: torch.Tensor
     remasked: torch.Tensor
     error_probabilities: torch.Tensor | None
+    judged_ids: torch.Tensor | None = None
+    critic_logits: torch.Tensor | None = None
 
 
 class StepOutcome(NamedTuple):
     """
     What a strategy made of one step, all (B, T): the tokens once masks were `filled`, the positions `remasked`, the
     tokens `after` it, where tokens were `drawn` and the model's `probability` of them, P(wrong) where the critic
-    spoke, and whether nothing is left to do.
+    guided. `finished` (B,) says in which rows nothing is left to do; `None` where no row can finish early.
     """
 
     filled: torch.Tensor
@@ -48,15 +58,16 @@ class StepOutcome(NamedTuple):
     drawn: torch.Tensor
     probability: torch.Tensor
     error_probabilities: torch.Tensor | None = None
-    finished: bool = False
+    finished: torch.Tensor | None = None
 
 
 class DenoisingRun:
     """
-    What strategies work with.
+    What strategies work with. Finished sequences leave the batch: `canvas`, `seeds` and `place` are those of the rows
+    that go on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A).
 
     Args:
-        model: With `forward`, and `calibration` where there is a critic.
+        model: With `forward`, and `calibration_for` and `has_trained_critic` where there is a critic.
         canvas ([`Canvas`]): Where generation takes place.
         config ([`CriticGPTGenerationConfig`]): Complete.
         seeds (`torch.LongTensor` of shape `(batch_size,)`): One a row.
@@ -82,62 +93,129 @@ class DenoisingRun:
         # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
         self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
         self.processors = processors
-        self.warpers = _warpers(config)
         self.streamer = streamer
         self.remasking_model = remasking_model
+        # Places (B,) of the present rows among all; `None` as long as all are there.
+        self.rows = None
+        self.sequences = canvas.input_ids
         self.forward_passes = 0
+        self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
         self.history = [] if config.return_history else None
+        self.judged_ids = self.critic_logits = None
         # The probability each token was last drawn with; kept only for an output that reports it.
         self.drawn_probability = None
-        self.calibration = getattr(model, "calibration", None) or CriticCalibration.ramp()
         self.special_ids = sorted({i for i in (config.mask_token_id, config.pad_token_id) if i is not None})
+
+    @cached_property
+    def calibration(self) -> CriticCalibration:
+        """The table that fits these settings; asked for where the critic speaks only, since it may warn."""
+        chosen = self.model.calibration_for(self.config)
+        if chosen is not None:
+            return chosen
+        if self.model.has_trained_critic:
+            logger.warning_once(
+                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
+                "scripts/calibrate.py for true ones."
+            )
+        return CriticCalibration.ramp()
+
+    def keep(self, going: torch.Tensor) -> None:
+        """Goes on with the rows where `going` (B,) alone."""
+        rows = torch.arange(len(going), device=going.device) if self.rows is None else self.rows
+        self.rows, self.seeds, self.place = rows[going], self.seeds[going], self.place[going]
+        self.canvas = Canvas(*(part[going] for part in self.canvas))
 
     def uniforms(self, stream: int, step: int) -> torch.Tensor:
         return uniforms(self.seeds, stream, step, self.place.shape[1]).gather(-1, self.place)
 
     def forward(self, input_ids: torch.Tensor):
         self.forward_passes += 1
-        return self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
+        self.row_passes[slice(None) if self.rows is None else self.rows] += 1
+        output = self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
+        self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
+        return output
 
-    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
-        draw = None if self.config.temperature == 0 else self.uniforms(STREAM_SAMPLE, step)
-        return predict_tokens(input_ids, logits, self.special_ids, self.processors, draw, self.warpers)
+    def predict(
+        self,
+        input_ids: torch.Tensor,
+        logits: torch.Tensor,
+        step: int,
+        exclude: torch.Tensor | None = None,
+        stream: int = STREAM_SAMPLE,
+        temperature: float | None = None,
+    ) -> Prediction:
+        """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
+        temperature = self.config.temperature if temperature is None else temperature
+        draw = None if temperature == 0 else self.uniforms(stream, step)
+        warpers = _warpers(self.config, temperature)
+        return predict_tokens(input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude)
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""
         config = self.config
         gumbel = config.remask_selection == "gumbel"
+        own = {"error_threshold": config.error_threshold, "protected_mask": ~self.canvas.editable}
         return apply_remasking_step(
             input_ids,
             config.mask_token_id,
-            error_threshold=config.error_threshold,
-            protected_mask=~self.canvas.editable,
             randomness_strength=config.randomness_strength,
             noise=self.uniforms(STREAM_REMASK, step),
             remask_selection=config.remask_selection,
             selection_temperature=config.selection_temperature,
             selection_noise=self.uniforms(STREAM_SELECT, step) if gumbel else None,
-            **scores,
+            **{**own, **scores},
         )
 
     def record(self, input_ids: torch.Tensor, outcome: StepOutcome) -> None:
         """Keeps what the output and the streamer want of a step that began with `input_ids`."""
+        before, self.sequences = self.sequences, self._of_all(outcome.after, self.sequences)
         if self.config.return_dict_in_generate:
             if self.drawn_probability is None:
                 self.drawn_probability = torch.full_like(outcome.probability, NOT_DRAWN)
-            self.drawn_probability = torch.where(outcome.drawn, outcome.probability, self.drawn_probability)
+            known = self._present(self.drawn_probability)
+            drawn = torch.where(outcome.drawn, outcome.probability, known)
+            self.drawn_probability = self._of_all(drawn, self.drawn_probability)
         if self.history is not None:
-            rows = (input_ids, outcome.filled, outcome.remasked, outcome.error_probabilities)
-            self.history.append(DenoisingStep(*[None if row is None else row.cpu() for row in rows]))
+            self._append_to_history(before, outcome)
         if self.streamer is not None and hasattr(self.streamer, "put_draft"):
-            self.streamer.put_draft(outcome.after.cpu())
+            self.streamer.put_draft(self.sequences.cpu())
+
+    def _append_to_history(self, before: torch.Tensor, outcome: StepOutcome) -> None:
+        unknown = torch.full(before.shape, float("nan"), device=before.device)
+        judged = self.judged_ids if self.critic_logits is not None else None
+        rows = (
+            before,
+            self._of_all(outcome.filled, before),
+            self._of_all(outcome.remasked, torch.zeros_like(before, dtype=torch.bool)),
+            self._of_all(outcome.error_probabilities, unknown),
+            self._of_all(judged, before),
+            self._of_all(self.critic_logits, unknown),
+        )
+        self.history.append(DenoisingStep(*[None if row is None else row.cpu() for row in rows]))
+
+    def history_of(self, rows: torch.Tensor) -> list[DenoisingStep] | None:
+        """The history of some of all rows."""
+        if self.history is None:
+            return None
+        rows = rows.cpu()
+        return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self.history]
+
+    def _present(self, rows: torch.Tensor) -> torch.Tensor:
+        """Those of all rows that go on."""
+        return rows if self.rows is None else rows[self.rows]
+
+    def _of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
+        """The present rows (B, T) among all (A, T), with what the finished ones have `otherwise`."""
+        if present is None or self.rows is None:
+            return present
+        return otherwise.to(present.dtype).index_copy(0, self.rows, present)
 
 
-def _warpers(config: GenerationConfig) -> LogitsProcessorList:
+def _warpers(config: GenerationConfig, temperature: float) -> LogitsProcessorList:
     """What shapes the draw of a token; a temperature of 0 draws none."""
     warpers = LogitsProcessorList()
-    if config.temperature not in (0, 1):
-        warpers.append(TemperatureLogitsWarper(float(config.temperature)))
+    if temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
     if config.top_k is not None:
         warpers.append(TopKLogitsWarper(config.top_k))
     if config.top_p is not None and config.top_p < 1.0:

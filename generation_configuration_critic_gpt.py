@@ -9,14 +9,16 @@ from typing import Any
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
-from .remasking_critic_gpt import REMASK_SELECTION
+from .remasking_critic_gpt import REMASK_SELECTION, SCHEDULES
 from .strategies_critic_gpt import STRATEGIES
+from .strategy_critic_gpt import ADAPTIVE_UNMASKING
 
 
 logger = logging.get_logger(__name__)
 
-SCHEDULES = ("linear", "quadratic", "cosine")
-UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right")
+UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right", *ADAPTIVE_UNMASKING)
+CORRECTION = ("auto", "remask", "replace")
+REMASK_BY = ("alternative", "error")
 REMASKING = ("auto", *STRATEGIES)
 SEED_PLACEMENT = ("prefix", "random")
 # Two ways to say the same: what a call says of one takes the place of what a stored configuration says of the other.
@@ -32,22 +34,50 @@ class CriticGPTGenerationConfig(GenerationConfig):
         seed_placement (`str`, *optional*, defaults to `"prefix"`): Where the given tokens stand among those masks:
             before them, or with `"random"` as one block at a random offset, one a row; every offset is equally likely.
         num_steps (`int`, *optional*, defaults to 64): Number of denoising steps; each is one forward pass of the
-            trunk, two under `remasking="critic_full"` (the last needs no second).
+            trunk, two under `"critic_full"` and `"token_critic"` (the last needs no second). `polish_steps` and the
+            corrections of `"proseco"` come on top.
         unmasking (`str`, *optional*, defaults to `"confidence"`): Which masks are revealed first: `"confidence"`,
-            `"margin"`, `"entropy"`, `"random"` or `"left_to_right"`. One-pass strategies only.
+            `"margin"`, `"entropy"`, `"random"` (the default under `"prism"` and `"proseco"`) or `"left_to_right"`, as
+            many as the `schedule` says; or an order that itself decides how many: `"entropy_bound"` or
+            `"confidence_threshold"`. It ends before `num_steps` where nothing is masked again, and in the last step
+            reveals what is left, with a warning. One-pass strategies only.
+        entropy_bound (`float`, *optional*, defaults to 0.1): Nats, at least 0: a step reveals masks in ascending order
+            of entropy as long as the sum of all their entropies but the largest stays within.
+        confidence_threshold (`float`, *optional*, defaults to 0.9): A step reveals every mask whose likeliest token
+            has a probability above it, and one mask at least.
         remasking (`str`, *optional*, defaults to `"auto"`): Who decides which tokens are masked again. `"critic"` (one
             pass a step: the verdict on the visible tokens comes with the predictions for the masks), `"none"`, or the
             strategies that fill every mask and then mask a share again: `"critic_full"` (two passes a step),
             `"external"` (a `remasking_model`), `"confidence"`, `"random"`; or `"multinomial"`, which draws all that
-            may change anew at each step, masked or not, and is meant for models trained with `correction_alpha`.
+            may change anew at each step, masked or not, and is meant for models trained with `correction_alpha`; or
+            the methods of others: `"prism"`, `"token_critic"` (both need a critic), `"remdm_cap"`,
+            `"remdm_rescale"`, `"remdm_conf"`, `"remdm_loop"`, `"p2"`, `"proseco"` (needs `correction_alpha`).
             `"auto"`: external if given, else a trained critic, else confidence.
         schedule (`str`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the steps:
-            `"linear"`, `"quadratic"` (reveals early and leaves time to correct; the default under `"critic"`, linear
-            otherwise), `"cosine"`, a list with one ratio a step or a function of progress. A function cannot be saved.
-        remask_per_step (`int`, *optional*, defaults to 2): How many tokens a one-pass step masks again.
+            `"linear"` (the default of most strategies), `"quadratic"` (reveals early), `"root"` (reveals early, and
+            leaves some masks for the last steps; the default under `"critic"`), `"cosine"`, a list with one ratio a
+            step or a function of progress. A function cannot be saved.
+        remask_per_step (`int` or `float`, *optional*, defaults to 0.2): How many tokens a one-pass step masks again;
+            a float in (0, 1) is a share of the masks that are there, rounded, one token at least.
+        remask_by (`str`, *optional*, defaults to `"alternative"`): By what the critic's strategy ranks tokens:
+            `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
+            token is right rather than the present one: P by the critic's raw score, q the other one's probability
+            given that the present one is wrong. Where nothing better is known, an uncertain token stays.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
+        correction (`str`, *optional*, defaults to `"auto"`): What the critic does with a token that it holds to be
+            wrong: `"remask"`; `"replace"`, the language model draws another one in the same pass, if the token is
+            wrong more likely than not or above `error_threshold`; `"auto"`: masks again, and replaces in the last
+            step, where a mask could no longer be filled.
+        polish_steps (`int`, *optional*, defaults to 0): Up to so many further steps of the critic once the schedule
+            has revealed all, each one pass, as long as anything lies above `polish_threshold`.
+        polish_threshold (`float`, *optional*): P(wrong) above which a token is corrected there; `error_threshold`
+            where given, else 0.5.
+        stop_when_expected_errors_below (`float`, *optional*): Ends a sequence as soon as fewer wrong tokens than that
+            are expected in it, its masks filled; it leaves the batch, and costs nothing more. `"critic"` only.
+        num_candidates (`int`, *optional*, defaults to 1): Generates so many candidates for each row and returns the
+            one with the fewest expected errors. Needs a trained critic.
         start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies
             that fill all masks.
         randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1]: tokens are ranked for re-masking by
@@ -56,6 +86,13 @@ class CriticGPTGenerationConfig(GenerationConfig):
             with the highest P(wrong), or `"gumbel"`, a weighted sample without replacement, proportional to
             `P(wrong) ** (1 / selection_temperature)`.
         selection_temperature (`float`, *optional*, defaults to 1.0): Above 0; see there.
+        remdm_eta (`float`, *optional*, defaults to 0.04): Eta of ReMDM, in [0, 1].
+        loop_start, loop_end, loop_visible (`float`, *optional*, default to 0.45, 0.95 and 0.9): `"remdm_loop"` holds
+            the share `loop_visible` of visible tokens between these two shares of the steps.
+        corrector_interval, corrector_steps (`int`, *optional*, default to 4 and 1): `"proseco"` corrects after every
+            so many steps, in so many passes.
+        corrector_temperature (`float`, *optional*, defaults to 0.0): Of the tokens of its corrector; 0 takes the
+            likeliest.
         temperature (`float`, *optional*, defaults to 1.0): Divides the logits; 0 takes the likeliest token.
         top_k (`int`, *optional*): Draw among the `top_k` likeliest tokens only.
         top_p (`float`, *optional*): Draw among the likeliest tokens that make up `top_p` of the probability.
@@ -73,15 +110,30 @@ class CriticGPTGenerationConfig(GenerationConfig):
         "seed_placement",
         "num_steps",
         "unmasking",
+        "entropy_bound",
+        "confidence_threshold",
         "remasking",
         "schedule",
         "remask_per_step",
+        "remask_by",
         "error_threshold",
+        "correction",
+        "polish_steps",
+        "polish_threshold",
+        "stop_when_expected_errors_below",
+        "num_candidates",
         "start_ratio",
         "end_ratio",
         "randomness_strength",
         "remask_selection",
         "selection_temperature",
+        "remdm_eta",
+        "loop_start",
+        "loop_end",
+        "loop_visible",
+        "corrector_interval",
+        "corrector_steps",
+        "corrector_temperature",
         "temperature",
         "top_k",
         "top_p",
@@ -141,6 +193,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "seed_placement": "prefix",
             "num_steps": 64,
             "remasking": "auto",
+            "num_candidates": 1,
             "temperature": 1.0,
             "return_error_probabilities": True,
             "return_history": False,
@@ -162,28 +215,59 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "remasking": REMASKING,
             "seed_placement": SEED_PLACEMENT,
             "remask_selection": REMASK_SELECTION,
+            "correction": CORRECTION,
+            "remask_by": REMASK_BY,
         }
         for name, known in names.items():
             _check(self, name, lambda v, known=known: v in known, f"one of {', '.join(known)}")
-        for name in ("max_new_tokens", "num_steps", "top_k"):
+        for name in (
+            "max_new_tokens",
+            "num_steps",
+            "top_k",
+            "num_candidates",
+            "corrector_interval",
+            "corrector_steps",
+        ):
             _check(self, name, lambda v: _is_int(v) and v >= 1, "a whole number of at least 1")
-        _check(self, "remask_per_step", lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
-        for name in ("error_threshold", "start_ratio", "end_ratio", "randomness_strength"):
+        _check(self, "polish_steps", lambda v: _is_int(v) and v >= 0, "a whole number of at least 0")
+        _check(
+            self,
+            "remask_per_step",
+            lambda v: (_is_int(v) and v >= 0) or (isinstance(v, float) and 0.0 < v < 1.0),
+            "a whole number of at least 0 or a share in (0, 1)",
+        )
+        for name in (
+            "error_threshold",
+            "polish_threshold",
+            "confidence_threshold",
+            "start_ratio",
+            "end_ratio",
+            "randomness_strength",
+            "remdm_eta",
+        ):
             _check(self, name, lambda v: _is_number(v) and 0.0 <= v <= 1.0, "in [0, 1]")
         _check(self, "top_p", lambda v: _is_number(v) and 0.0 < v <= 1.0, "in (0, 1]")
-        positive = "above 0 and finite"
-        _check(self, "selection_temperature", lambda v: _is_number(v) and 0.0 < v < math.inf, positive)
-        _check(self, "temperature", lambda v: _is_number(v) and 0.0 <= v < math.inf, "at least 0 and finite")
+        for name in ("loop_start", "loop_end", "loop_visible"):
+            _check(self, name, lambda v: _is_number(v) and 0.0 < v < 1.0, "in (0, 1)")
+        for name in ("selection_temperature", "stop_when_expected_errors_below"):
+            _check(self, name, lambda v: _is_number(v) and 0.0 < v < math.inf, "above 0 and finite")
+        for name in ("temperature", "corrector_temperature", "entropy_bound"):
+            _check(self, name, lambda v: _is_number(v) and 0.0 <= v < math.inf, "at least 0 and finite")
         _check(
             self,
             "schedule",
             lambda v: callable(v) or isinstance(v, (list, tuple)) or (isinstance(v, str) and v in SCHEDULES),
-            "linear, quadratic, cosine, a list of ratios or a function",
+            f"{', '.join(SCHEDULES)}, a list of ratios or a function",
         )
         if self.error_threshold is not None and self.remask_per_step is not None:
             raise ValueError(
                 f"`error_threshold` and `remask_per_step` exclude each other, got {self.error_threshold} and "
                 f"{self.remask_per_step}: give one of the two."
+            )
+        if None not in (self.loop_start, self.loop_end) and self.loop_start >= self.loop_end:
+            raise ValueError(
+                f"`loop_start` must lie below `loop_end`, got {self.loop_start} and {self.loop_end}: exchange them, "
+                "or leave them out."
             )
         if self.remask_selection == "gumbel" and self.randomness_strength:
             raise ValueError(

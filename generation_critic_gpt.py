@@ -3,7 +3,7 @@
 
 The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`,
 `vocab_size` and `max_position_embeddings` in the configuration, and for `critic_head`, `has_trained_critic` and
-`calibration` where there is a critic. Letters: B batch, T positions, V vocabulary.
+`calibration_for` where there is a critic. Letters: B batch, T positions, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,13 @@ import torch
 from transformers.generation import LogitsProcessorList
 from transformers.modeling_outputs import ModelOutput
 
-from .denoising_critic_gpt import cut_after_eos, prepare_canvas, shift_seed_text
+from .denoising_critic_gpt import Canvas, cut_after_eos, prepare_canvas, shift_seed_text
 from .denoising_run_critic_gpt import NOT_DRAWN, DenoisingRun, DenoisingStep
-from .diffusion_critic_gpt import STREAM_PLACE, row_seeds, uniforms
+from .diffusion_critic_gpt import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_settings_critic_gpt import GenerationSettingsMixin
 from .quality_critic_gpt import error_summary, judge_wrongness, mean_log_probability
+from .strategy_critic_gpt import Strategy
 
 
 @dataclass
@@ -48,6 +49,10 @@ class CriticGPTGenerationOutput(ModelOutput):
         judge_wrongness (`torch.FloatTensor` of shape `(batch_size,)`, *optional*): What `judge_model` says, in
             [0, 1]; `None` without one.
         forward_passes (`int`): How often the trunk ran to generate.
+        row_passes (`torch.LongTensor` of shape `(batch_size,)`): In how many of these runs each row took part, its
+            candidates added up: a sequence that is finished early leaves the batch.
+        candidate_expected_errors (`torch.FloatTensor` of shape `(batch_size, num_candidates)`, *optional*): With
+            `num_candidates` above 1: what the critic expected of each; the row shows the least.
         scoring_passes (`int`): How often it ran only to judge the result.
         judge_passes (`int`): How often `judge_model` ran.
         history (`list[DenoisingStep]`, *optional*): Every step, on the CPU.
@@ -63,6 +68,8 @@ class CriticGPTGenerationOutput(ModelOutput):
     self_log_probability: torch.FloatTensor | None = None
     judge_wrongness: torch.FloatTensor | None = None
     forward_passes: int | None = None
+    row_passes: torch.LongTensor | None = None
+    candidate_expected_errors: torch.FloatTensor | None = None
     scoring_passes: int | None = None
     judge_passes: int | None = None
     history: list | None = None
@@ -128,6 +135,11 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             raise ValueError(
                 "`judge_model` needs `return_dict_in_generate=True` for its verdict, got False: drop one of the two."
             )
+        if streamer is not None and config.num_candidates > 1:
+            raise ValueError(
+                "`streamer` must be left out with several candidates, of which the best is known in the end only, got "
+                f"one with `num_candidates={config.num_candidates}`: drop one of the two."
+            )
         if input_ids.is_floating_point() or (input_ids.numel() and not self._knows(input_ids)):
             raise ValueError(
                 f"`input_ids` must be whole numbers in [0, vocab_size = {self.config.vocab_size}), got "
@@ -147,16 +159,13 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             prefix = int(canvas.attention_mask.sum(dim=-1).min()) - config.max_new_tokens
             if prefix > 0:
                 streamer.put(canvas.input_ids[:, :prefix].cpu())
+        if config.num_candidates > 1:
+            canvas = Canvas(*(part.repeat_interleave(config.num_candidates, dim=0) for part in canvas))
+            seeds = candidate_seeds(seeds, config.num_candidates)
         processors = LogitsProcessorList(logits_processor or [])
         run = DenoisingRun(self, canvas, config, seeds, processors, streamer, remasking_model)
-        steps, tokens = strategy(run), canvas.input_ids
-        for step in range(config.num_steps):
-            outcome = steps.step(tokens, step)
-            run.record(tokens, outcome)
-            tokens = outcome.after
-            if outcome.finished:
-                break
-        return self._finish(run, tokens, prefix, judge_model)
+        _denoise(run, strategy(run))
+        return self._finish(run, canvas, prefix, judge_model)
 
     def place_seed_text(
         self,
@@ -187,8 +196,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     def _knows(self, input_ids: torch.Tensor) -> bool:
         return bool((input_ids.min() >= 0) & (input_ids.max() < self.config.vocab_size))
 
-    def _finish(self, run: DenoisingRun, sequences: torch.Tensor, prefix: int, judge_model: Callable | None):
-        config, editable, attention_mask = run.config, run.canvas.editable, run.canvas.attention_mask
+    def _finish(self, run: DenoisingRun, canvas: Canvas, prefix: int, judge_model: Callable | None):
+        config, sequences = run.config, run.sequences
+        editable, attention_mask = canvas.editable, canvas.attention_mask
         if config.eos_token_id is not None and config.pad_token_id is not None:
             sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
             cut = editable & (sequences == config.pad_token_id)
@@ -196,26 +206,71 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         if run.streamer is not None:
             run.streamer.put(sequences[:, prefix:].cpu())
             run.streamer.end()
-        if not config.return_dict_in_generate:
-            return sequences
-        drawn = editable & (run.drawn_probability != NOT_DRAWN)
-        verdict = {"scoring_passes": 0, "judge_passes": 0}
-        if config.return_error_probabilities and getattr(self, "has_trained_critic", False):
+        verdict, best = {"scoring_passes": 0, "judge_passes": 0}, None
+        judges = config.return_error_probabilities and config.return_dict_in_generate
+        if config.num_candidates > 1 or (judges and getattr(self, "has_trained_critic", False)):
             logits = self(input_ids=sequences, attention_mask=attention_mask, return_dict=True).critic_logits
             probabilities = run.calibration.error_probability(logits)
-            given_are_true = probabilities.masked_fill(~editable, 0.0)
-            verdict |= {"error_probabilities": given_are_true, "expected_errors": given_are_true.sum(dim=-1)}
-            verdict |= {**error_summary(probabilities, editable), "scoring_passes": 1}
+            expected = probabilities.masked_fill(~editable, 0.0).sum(dim=-1)
+            verdict["scoring_passes"] = 1
+            if config.num_candidates > 1:
+                best, verdict["candidate_expected_errors"] = best_candidates(expected, config.num_candidates)
+                sequences, editable, attention_mask, probabilities, expected = (
+                    rows[best] for rows in (sequences, editable, attention_mask, probabilities, expected)
+                )
+            if judges:
+                given_are_true = probabilities.masked_fill(~editable, 0.0)
+                verdict |= {"error_probabilities": given_are_true, "expected_errors": expected}
+                verdict |= error_summary(probabilities, editable)
+        if not config.return_dict_in_generate:
+            return sequences
         if judge_model is not None:
             wrongness = judge_wrongness(judge_model, sequences, attention_mask)
             verdict |= {"judge_wrongness": wrongness, "judge_passes": 1}
+        drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
+        drawn = editable & (drawn_probability != NOT_DRAWN)
         return CriticGPTGenerationOutput(
             sequences=sequences,
-            self_log_probability=mean_log_probability(run.drawn_probability, drawn),
+            self_log_probability=mean_log_probability(drawn_probability, drawn),
             forward_passes=run.forward_passes,
-            history=run.history,
+            row_passes=run.row_passes.view(-1, config.num_candidates).sum(dim=-1),
+            history=run.history if best is None else run.history_of(best),
             **verdict,
         )
+
+
+def _denoise(run: DenoisingRun, strategy: Strategy) -> None:
+    """The steps of a run; sequences in which nothing is left to do leave the batch."""
+    tokens = run.canvas.input_ids
+    for step in range(strategy.last_step + 1):
+        outcome = strategy.step(tokens, step)
+        run.record(tokens, outcome)
+        tokens = outcome.after
+        if outcome.finished is None:
+            continue
+        going = (~outcome.finished).cpu()
+        if not going.any():
+            return
+        if not going.all():
+            going = going.to(tokens.device)
+            tokens = tokens[going]
+            strategy.keep(going)
+            run.keep(going)
+
+
+def candidate_seeds(seeds: torch.Tensor, num_candidates: int) -> torch.Tensor:
+    """Seeds (batch_size * num_candidates,): of each row its own, then others made of it."""
+    number = torch.arange(num_candidates, device=seeds.device)
+    others = hash_integers(seeds[:, None], STREAM_CANDIDATE, number)
+    return torch.where(number == 0, seeds[:, None], others).flatten()
+
+
+def best_candidates(expected_errors: torch.Tensor, num_candidates: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The place (batch_size,) of each row's best candidate among all, and the expected errors of each, by row."""
+    by_row = expected_errors.view(-1, num_candidates)
+    # A broken score (NaN) is no recommendation.
+    best = by_row.nan_to_num(nan=float("inf")).argmin(dim=-1)
+    return best + num_candidates * torch.arange(len(by_row), device=best.device), by_row
 
 
 def _shifted(

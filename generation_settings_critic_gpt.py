@@ -12,7 +12,8 @@ from transformers.utils import logging
 from .generation_configuration_critic_gpt import EXCLUSIVE, CriticGPTGenerationConfig
 from .loading_critic_gpt import location_of
 from .remasking_critic_gpt import resolve_remasking
-from .strategies_critic_gpt import SCORE_DEFAULTS, STRATEGIES, Strategy
+from .strategies_critic_gpt import STRATEGIES
+from .strategy_critic_gpt import SCORE_DEFAULTS, Strategy
 
 
 logger = logging.get_logger(__name__)
@@ -66,14 +67,31 @@ class GenerationSettingsMixin:
                 f'`remasking_model` is for `remasking="external"`, got {config.remasking!r}: drop one of the two.'
             )
         external = remasking_model is not None
-        config.remasking = resolve_remasking(
-            config.remasking, external=external, critic=self._has_critic_to_use(config)
-        )
+        config.remasking = resolve_remasking(config.remasking, external=external, critic=self._has_critic_to_use())
         strategy = STRATEGIES[config.remasking]
         has_critic = getattr(self, "critic_head", None) is not None
-        strategy.check(config, explicit, critic=has_critic, external=external)
+        corrects = bool(getattr(self.config, "correction_alpha", 0)) and has_critic
+        strategy.check(config, explicit, critic=has_critic, external=external, correction=corrects)
         strategy.complete(config)
+        config.validate()  # again: what the call says may contradict a default
+        self._check_candidates(config, strategy)
         return config, strategy
+
+    def _check_candidates(self, config: CriticGPTGenerationConfig, strategy: type[Strategy]) -> None:
+        """Refuses candidates that nobody can choose among."""
+        if config.num_candidates == 1:
+            return
+        if not getattr(self, "has_trained_critic", False):
+            raise ValueError(
+                f"`num_candidates` must be 1 for a model without a trained critic, got {config.num_candidates}: train "
+                "one, which is to say which candidate is best."
+            )
+        chance = strategy.places_by_chance or config.unmasking == "random" or config.remask_selection == "gumbel"
+        if config.temperature == 0 and not (chance or config.randomness_strength or config.corrector_temperature):
+            logger.warning_once(
+                f"`num_candidates={config.num_candidates}` gives so many copies of one candidate, since nothing is "
+                "left to chance at `temperature=0`: raise it."
+            )
 
     def _merge_settings(self, generation_config, kwargs) -> tuple[CriticGPTGenerationConfig, set[str]]:
         """Call over passed configuration over the model's own over defaults; and which fields this call set itself."""
@@ -147,20 +165,13 @@ class GenerationSettingsMixin:
                 "or choose another judge."
             )
 
-    def _has_critic_to_use(self, config: CriticGPTGenerationConfig) -> bool:
+    def _has_critic_to_use(self) -> bool:
         if getattr(self, "critic_head", None) is None:
             return False
-        trained = self.has_trained_critic
-        guides = config.remasking == "auto" or STRATEGIES[config.remasking].needs_critic
-        judges = config.return_error_probabilities and config.return_dict_in_generate
-        if not trained:
+        if not self.has_trained_critic:
             logger.warning_once("The critic head has not been trained: train it before it can guide generation.")
-        elif getattr(self, "calibration", None) is None and (guides or judges):
-            logger.warning_once(
-                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
-                "scripts/calibrate.py for true ones."
-            )
-        return trained
+            return False
+        return True
 
     def adjust_generation_fn(
         self, generation_config, from_auto_class, from_pipeline, pretrained_model_name_or_path, **kwargs

@@ -11,6 +11,11 @@ from itertools import pairwise
 import torch
 
 
+SCHEDULES = ("linear", "quadratic", "root", "cosine")
+# Of the schedule "root": the visible share grows as progress to this power (docs/EXPERIMENTS.md).
+ROOT_EXPONENT = 0.6
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # Schedules
 # --------------------------------------------------------------------------------------------------------------------
@@ -24,7 +29,8 @@ def remask_ratios(
 
     Args:
         schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"quadratic"`
-            and `"cosine"`: the same two ends joined by a parabola or a quarter cosine wave; a list with one ratio an
+            and `"cosine"`: the same two ends joined by a parabola or a quarter cosine wave, `"root"` by
+            `1 - progress ** 0.6`; a list with one ratio an
             iteration; or a function that gives the ratio for a progress in [0, 1]. A list and a function know no
             `start` and `end`.
         num_steps (`int`): Number of iterations N; a single iteration has the progress 1, hence the ratio `end`.
@@ -59,9 +65,9 @@ def reveal_shares(schedule: str | list[float] | Callable[[float], float], num_st
     Share of the canvas that is visible after each denoising step, rising to 1.
 
     Args:
-        schedule (`str`, `list[float]` or callable): `"linear"`, `"quadratic"` (many tokens first), `"cosine"`
-            (few tokens first), a list with the share still *masked* after each step, or a function giving the masked
-            share for a progress in [0, 1].
+        schedule (`str`, `list[float]` or callable): `"linear"`, `"quadratic"` (many tokens first), `"root"` (many
+            tokens first, but some left for the last steps), `"cosine"` (few tokens first), a list with the share
+            still *masked* after each step, or a function giving the masked share for a progress in [0, 1].
         num_steps (`int`): Number of denoising steps.
 
     Returns:
@@ -88,17 +94,31 @@ def share_of(count: torch.Tensor, share: float) -> torch.Tensor:
     return (count * round(share * 2**40) + 2**20) >> 40
 
 
+def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Tensor:
+    """
+    How many tokens a step masks again: that number, or of a float that share of the masks, rounded, one at least.
+
+    Args:
+        count (`torch.LongTensor` of shape `(batch_size,)`): Masks in each row.
+        remask_per_step (`int` or `float`): A number of at least 0, or a share in (0, 1).
+    """
+    if isinstance(remask_per_step, int):
+        return torch.full_like(count, remask_per_step)
+    # In integers, so that it is the same on every device: half a token more, rounded down.
+    return ((2 * count * round(remask_per_step * 2**40) + 2**40) >> 41).clamp(min=1)
+
+
 def _decay(schedule: str, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
     if schedule == "linear":
         return 1.0 - progress
     if schedule == "quadratic":
         return (1.0 - progress) ** 2
+    if schedule == "root":
+        return 1.0 - progress**ROOT_EXPONENT
     if schedule == "cosine":
         return math.cos(progress * math.pi / 2)
-    raise ValueError(
-        f"`schedule` must be linear, quadratic, cosine, a list or a function, got {schedule!r}: choose one."
-    )
+    raise ValueError(f"`schedule` must be {', '.join(SCHEDULES)}, a list or a function, got {schedule!r}: choose one.")
 
 
 # --------------------------------------------------------------------------------------------------------------------

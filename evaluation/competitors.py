@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from critic_gpt.remasking_critic_gpt import SCHEDULES
 from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
 
 
@@ -74,18 +75,17 @@ def _grid(name: str, **choices: Sequence[Any]) -> list[Arguments]:
     ]
 
 
-_SCHEDULES = ("linear", "quadratic", "cosine")
 _RATES = (0.04, 0.005, 0.01, 0.02, 0.08, 0.16)
 # What each may choose from, so that the methods of others are shown at their best. Ours has its defaults only; a name
 # that is missing has nothing to choose.
 GRIDS: dict[str, list[Arguments]] = {
-    "random": _grid("random", schedule=_SCHEDULES),
-    "confidence": _grid("confidence", schedule=_SCHEDULES),
-    "entropy": _grid("entropy", schedule=_SCHEDULES),
+    "random": _grid("random", schedule=SCHEDULES),
+    "confidence": _grid("confidence", schedule=SCHEDULES),
+    "entropy": _grid("entropy", schedule=SCHEDULES),
     "entropy_bound": _grid("entropy_bound", entropy_bound=(0.1, 0.01, 0.03, 0.3, 1.0, 3.0)),
     "confidence_threshold": _grid("confidence_threshold", confidence_threshold=(0.9, 0.5, 0.7, 0.8, 0.95, 0.99)),
-    "fill_all_random": _grid("fill_all_random", schedule=_SCHEDULES),
-    "fill_all_confidence": _grid("fill_all_confidence", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "fill_all_random": _grid("fill_all_random", schedule=SCHEDULES),
+    "fill_all_confidence": _grid("fill_all_confidence", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "remdm_cap": _grid("remdm_cap", remdm_eta=_RATES),
     "remdm_rescale": _grid("remdm_rescale", remdm_eta=(*_RATES, 0.4)),
     "remdm_loop": [
@@ -93,7 +93,7 @@ GRIDS: dict[str, list[Arguments]] = {
         for phase in ({"loop_start": 0.45, "loop_end": 0.95}, {"loop_start": 0.25, "loop_end": 0.75})
         for one in _grid("remdm_loop", remdm_eta=_RATES)
     ],
-    "p2": _grid("p2", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "p2": _grid("p2", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "proseco": _grid(
         "proseco",
         corrector_interval=(4, 1, 2, 8),
@@ -103,7 +103,7 @@ GRIDS: dict[str, list[Arguments]] = {
     "token_critic": _grid(
         "token_critic", schedule=("cosine", "linear", "quadratic"), randomness_strength=(0.0, 0.2, 0.5)
     ),
-    "critic_full": _grid("critic_full", schedule=_SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "critic_full": _grid("critic_full", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
 }
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers.generation import LogitsProcessorList
 
-from critic_gpt.denoising_critic_gpt import Canvas, one_pass_step, prepare_canvas
+from critic_gpt.denoising_critic_gpt import Canvas, prepare_canvas, scheduled_reveal
 from critic_gpt.denoising_run_critic_gpt import DenoisingRun
 from critic_gpt.diffusion_critic_gpt import STREAM_REVEAL, row_seeds
 from critic_gpt.explorer.session import Explorer
@@ -275,7 +275,8 @@ def unmask(
         editable = run.canvas.editable
         target = (editable & (tokens != mask_id)).sum(dim=-1) + count
         noise, nothing = run.uniforms(STREAM_REVEAL, state.step), torch.zeros_like(editable)
-        after = one_pass_step(tokens, editable, prediction, mask_id, target, order, noise, nothing)
+        revealed = scheduled_reveal(tokens, editable, prediction, mask_id, target, order, noise, nothing)
+        after = torch.where(revealed, prediction.tokens, tokens)
     passes = state.forward_passes + 1
     return _after(state, "unmask", after, step=state.step + 1, forward_passes=passes)
 

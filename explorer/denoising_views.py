@@ -35,13 +35,17 @@ class DenoisingView:
 
 @dataclass(frozen=True)
 class StepView:
-    """One step of `generate`: what stood there once masks were filled, which tokens are new, which masked again."""
+    """
+    One step of `generate`: what stood there once masks were filled, which tokens are new, which masked again. New are
+    those that filled masks (`num_filled`) and those drawn in place of another token (`num_replaced`).
+    """
 
     step: int
     tokens: tuple[TokenView, ...]
     row_width: int | None
     num_masked_before: int
     num_filled: int
+    num_replaced: int
     num_remasked: int
 
 
@@ -162,7 +166,7 @@ def generation_view(explorer: Explorer, state: DenoisingState, threshold: float 
         expected_wrong=None if judged is None else _expected(tokens),
         true_wrong=None if state.truth is None else sum(bool(token.wrong) for token in tokens),
         judged=explorer.judged(text),
-        forward_passes=output.forward_passes,
+        forward_passes=int(output.row_passes[0]),
         scoring_passes=output.scoring_passes,
     )
 
@@ -185,5 +189,13 @@ def _step_view(
         error_probabilities=probabilities,
         threshold=threshold,
     )
-    before = int((step.input_ids == explorer.model.config.mask_token_id).sum())
-    return StepView(number, tokens, explorer.row_width, before, len(new), len(again))
+    masks = positions_of(step.input_ids == explorer.model.config.mask_token_id)
+    return StepView(
+        number,
+        tokens,
+        explorer.row_width,
+        num_masked_before=len(masks),
+        num_filled=len(new & masks),
+        num_replaced=len(new - masks),
+        num_remasked=len(again),
+    )

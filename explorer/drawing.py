@@ -161,8 +161,9 @@ def _(view: DenoisingView) -> list[str]:
 
 @headings.register
 def _(view: StepView) -> list[str]:
+    replaced = f"{view.num_replaced} replaced, " if view.num_replaced else ""
     return [
-        f"step {view.step}: {view.num_masked_before} masks went in, {view.num_filled} filled, "
+        f"step {view.step}: {view.num_masked_before} masks went in, {view.num_filled} filled, {replaced}"
         f"{view.num_remasked} masked again"
     ]
 

@@ -14,6 +14,7 @@ try:
 except ImportError as error:
     raise ImportError("`gradio` must be installed for the page, got none: pip install critic_gpt[web].") from error
 
+from critic_gpt.evaluation.competitors import left_out
 from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.markup import error_html, view_html
@@ -21,8 +22,6 @@ from critic_gpt.explorer.session import Explorer
 from critic_gpt.generation_configuration_critic_gpt import REMASKING
 
 
-# Of an outside model, which the page has no place to name.
-PAGE_STRATEGIES = [name for name in REMASKING if name != "external"]
 ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")
 LEGEND = (
     "Colour: P(wrong), green to red; blue: new from the model. Underlined: differs from the truth. Framed: flagged. "
@@ -30,6 +29,12 @@ LEGEND = (
 )
 # Families that are on every machine: a font of the web would be a call to it.
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+
+
+def page_strategies(model: Any) -> list[str]:
+    """The strategies that the page offers: those that the model can follow, without an outside model to name."""
+    offered = [name for name in REMASKING if name not in ("auto", "external")]
+    return ["auto", *(name for name in offered if left_out(model, {"remasking": name}) is None)]
 
 
 def _guarded(draw: Callable[[], Any]) -> Any:
@@ -211,7 +216,7 @@ def _generation_tab(page: Page, place: list, level) -> None:
     view = gr.State(None)
     text = gr.Textbox(label="a text with [MASK] (empty: the sample)")
     with gr.Row():
-        how = gr.Dropdown(PAGE_STRATEGIES, value="auto", label="strategy")
+        how = gr.Dropdown(page_strategies(page.explorer.model), value="auto", label="strategy")
         steps = gr.Number(8, precision=0, minimum=1, label="steps")
     button, end = gr.Button("generate"), gr.HTML()
     slider, step = gr.Slider(0, 1, 0, step=1, label="step"), gr.HTML()

@@ -66,9 +66,13 @@ class CriticDiffusionPipeline(Pipeline):
       each generated token when it was last drawn; `None` where nothing was generated.
     - `judge_wrongness` (`float` or `None`): What `judge_model` says, in [0, 1]; `None` without one.
     - `forward_passes`, `scoring_passes`, `judge_passes` (`int`): What the batch cost.
-    - `history` (`list[dict]`, with `return_history=True` only): Every step: what went in and what stood there once
-      masks were filled, as text (`input`, `filled`) and as ids (`input_ids`, `filled_ids`), and the positions that
-      were masked again (`remasked`, `list[int]`).
+    - `row_passes` (`int`): In how many of the forward passes this text took part, its candidates added up; one that
+      is finished early leaves the batch.
+    - `candidate_expected_errors` (`list[float]` or `None`): With `num_candidates` above 1: the expected errors of each
+      candidate, of which the best is shown.
+    - `history` (`list[dict]`, with `return_history=True` only): Every step of the batch: what went in and what stood
+      there once masks were filled, as text (`input`, `filled`) and as ids (`input_ids`, `filled_ids`), and the
+      positions that were masked again (`remasked`, `list[int]`).
 
     Args of a call:
         seed (`int`, *optional*): The same results for the same inputs, whatever the batch size.
@@ -80,7 +84,8 @@ class CriticDiffusionPipeline(Pipeline):
         remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are masked again,
             before the critic; a folder or hub name is loaded once. Higher output = better token.
         judge_model (`str`, callable or sequence scorer, *optional*): Judges the finished sequences.
-        kwargs: Every field of the model's generation configuration (`num_steps`, `remasking`, `temperature`, ...).
+        kwargs: Every field of the model's generation configuration (`num_steps`, `remasking`, `temperature`,
+            `polish_steps`, `stop_when_expected_errors_below`, `num_candidates`, ...).
     """
 
     _load_processor = False
@@ -296,10 +301,12 @@ class CriticDiffusionPipeline(Pipeline):
             "forward_passes": torch.full((batch_size,), output.forward_passes),
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
+            "row_passes": output.row_passes,
         }
         result |= {name: output[name] for name in QUALITY if output.get(name) is not None}
-        if output.error_probabilities is not None:
-            result["error_probabilities"] = output.error_probabilities
+        for name in ("error_probabilities", "candidate_expected_errors"):
+            if output.get(name) is not None:
+                result[name] = output[name]
         if output.history is not None:
             steps = [torch.stack([s.input_ids, s.filled, s.remasked.long()], dim=1) for s in output.history]
             result["history"] = torch.stack(steps, dim=1)  # (B, steps, 3, T)
@@ -320,6 +327,7 @@ class CriticDiffusionPipeline(Pipeline):
         probabilities = None
         if "error_probabilities" in rows:
             probabilities = rows["error_probabilities"][real].tolist()
+        candidates = rows.get("candidate_expected_errors")
         result = {
             "generated_text": self.tokenizer.decode(ids),
             "tokens": self.tokenizer.convert_ids_to_tokens(ids),
@@ -327,7 +335,8 @@ class CriticDiffusionPipeline(Pipeline):
             "error_probabilities": probabilities,
             "expected_errors": None if probabilities is None else sum(probabilities),
             **{name: self._plain(rows.get(name)) for name in QUALITY},
-            **{name: int(rows[name]) for name in ("forward_passes", "scoring_passes", "judge_passes")},
+            "candidate_expected_errors": None if candidates is None else [self._plain(c) for c in candidates],
+            **{name: int(rows[name]) for name in ("forward_passes", "scoring_passes", "judge_passes", "row_passes")},
         }
         if history is not None:
             result["history"] = [

@@ -52,6 +52,7 @@ from transformers import pipeline
 from critic_gpt import __version__
 from critic_gpt.generation_configuration_critic_gpt import (
     CORRECTION,
+    REMASK_BY,
     REMASKING,
     SCHEDULES,
     SEED_PLACEMENT,
@@ -59,6 +60,11 @@ from critic_gpt.generation_configuration_critic_gpt import (
 )
 from critic_gpt.remasking_critic_gpt import REMASK_SELECTION
 from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
+
+
+def number(text: str) -> int | float:
+    """Reads a count or, with a decimal point, a share."""
+    return float(text) if "." in text else int(text)
 
 
 def schedule(text: str) -> str | list[float]:
@@ -86,7 +92,11 @@ GENERATION_FLAGS: dict[str, dict[str, Any]] = {
     "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, or one ratio a step, as in 0.9,0.5,0.1"},
     "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},
     "end_ratio": {"type": float, "help": "share masked again at last"},
-    "remask_per_step": {"type": int, "help": "tokens masked again at each step"},
+    "remask_per_step": {
+        "type": number,
+        "help": "tokens masked again a step, or as in 0.2 a share of the masks",
+    },
+    "remask_by": {"choices": REMASK_BY, "help": "rank by P(wrong), or by how likely another token is right instead"},
     "error_threshold": {"type": float, "help": "mask again what is wrong with a higher probability"},
     "correction": {"choices": CORRECTION, "help": "mask wrong tokens again, or draw others in their place at once"},
     "polish_steps": {"type": int, "help": "further steps at most, as long as anything seems wrong"},

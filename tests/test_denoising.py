@@ -1,4 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -10,14 +11,17 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList, Temper
 from critic_gpt import denoising_critic_gpt
 from critic_gpt.denoising_critic_gpt import (
     append_masks,
+    confidence_threshold_reveal,
     cut_after_eos,
+    entropy_bound_reveal,
     external_scores,
-    one_pass_step,
     predict_tokens,
     prepare_canvas,
+    scheduled_reveal,
     shift_seed_text,
 )
 from critic_gpt.generation_configuration_critic_gpt import UNMASKING, CriticGPTGenerationConfig
+from critic_gpt.strategy_critic_gpt import ADAPTIVE_UNMASKING
 
 
 few = settings(max_examples=60, deadline=None)
@@ -25,6 +29,7 @@ PAD, MASK, EOS, VOCAB = 0, 1, 2, 10
 M = MASK
 seeds = st.integers(0, 2**32)
 nothing = LogitsProcessorList()
+SCHEDULED_ORDERS = [name for name in UNMASKING if name not in ADAPTIVE_UNMASKING]
 
 
 def config(**fields):
@@ -90,10 +95,115 @@ def test_warpers_shape_the_draw_and_leave_the_probabilities_the_models_own():
             assert torch.equal(getattr(warped, name), getattr(plain, name)), name
 
 
+@given(seeds, st.sampled_from([None, "greedy", "cold", "single"]))
+@few
+def test_an_excluded_token_is_not_drawn_and_the_probabilities_stay_the_models_own(seed, how):
+    ids, logits, generator = random_logits(seed)
+    draw = None if how == "greedy" else torch.rand(ids.shape, generator=generator)
+    warpers = {"cold": TemperatureLogitsWarper(0.5), "single": TopKLogitsWarper(1)}
+    warpers = LogitsProcessorList([warpers[how]]) if how in warpers else None
+    plain = predict_tokens(ids, logits, [PAD, MASK], nothing, draw, warpers)
+    exclude = torch.where(torch.rand(ids.shape, generator=generator) < 0.5, plain.tokens, MASK)
+    other = predict_tokens(ids, logits, [PAD, MASK], nothing, draw, warpers, exclude)
+    assert not (other.tokens == exclude).any() and torch.equal(other.probabilities, plain.probabilities)
+    # As if that token had no chance from the beginning.
+    banned = logits.scatter(-1, exclude[..., None], float("-inf"))
+    assert torch.equal(other.tokens, predict_tokens(ids, banned, [PAD, MASK], nothing, draw, warpers).tokens)
+    own = plain.probabilities.gather(-1, other.tokens[..., None])[..., 0]
+    assert torch.equal(other.probability, own)
+    # Where a [MASK] is excluded, which is never drawn, nothing changes at all.
+    assert torch.equal(other.tokens[exclude == MASK], plain.tokens[exclude == MASK])
+
+
+def test_an_excluded_token_comes_again_where_no_other_is_possible():
+    ids, logits, _ = random_logits(0)
+    logits = torch.full_like(logits, float("-inf")).index_fill(-1, torch.tensor([7]), 0.0)
+    for draw in (None, torch.full(ids.shape, 0.3)):
+        prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, draw, exclude=torch.full_like(ids, 7))
+        assert (prediction.tokens == 7).all() and (prediction.probability == 1).all()
+
+
+# ---- orders that themselves decide how many masks are lifted ----
+
+
+def random_probabilities(seed):
+    """Sharp and flat distributions (3, 8, V) in float64, and where masks stand."""
+    ids, logits, generator = random_logits(seed)
+    sharpness = torch.rand(*ids.shape, 1, generator=generator) * 4
+    return (logits.double() * sharpness).softmax(-1), ids == MASK
+
+
+def six_digits(number):
+    """As far as numbers are told apart, so that no rounding error decides an order."""
+    return round(number * 2**20) / 2**20
+
+
+def lifted_by_entropy(probabilities, masked, bound):
+    """Masks of one row in a plain loop: the next one is lifted as long as those before it stay within the bound."""
+    entropies = [six_digits(-sum(p * math.log(p) for p in row if p > 0)) for row in probabilities.tolist()]
+    lifted, spent = [], 0.0
+    for entropy, position in sorted((entropies[i], i) for i in range(len(entropies)) if masked[i]):
+        if spent > bound:
+            break
+        lifted.append(position)
+        spent += entropy
+    return set(lifted)
+
+
+@given(seeds, st.sampled_from([0.0, 0.05, 0.3, 1.0, 3.0, 50.0]))
+@settings(max_examples=150, deadline=None)
+def test_masks_are_lifted_in_the_order_of_entropy_as_far_as_the_bound_goes(seed, bound):
+    probabilities, masked = random_probabilities(seed)
+    revealed = entropy_bound_reveal(probabilities, masked, bound)
+    for row in range(len(masked)):
+        expected = lifted_by_entropy(probabilities[row], masked[row].tolist(), bound)
+        assert set(revealed[row].nonzero().flatten().tolist()) == expected
+    assert not (revealed & ~masked).any()
+    assert torch.equal(revealed.any(-1), masked.any(-1)), "one at least, where there is any"
+    if bound == 50.0:
+        assert torch.equal(revealed, masked)
+
+
+def test_a_bound_of_zero_lifts_what_is_certain_and_one_more():
+    sure, unsure = [0.0] * 4 + [1.0, 0.0], [0.0, 0.0, 0.25, 0.25, 0.25, 0.25]
+    probabilities = torch.tensor([[unsure, sure, unsure, sure], [unsure, unsure, unsure, unsure], [sure] * 4])
+    masked = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]).bool()
+    # Among equals the earlier one.
+    expected = torch.tensor([[1, 1, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]).bool()
+    assert torch.equal(entropy_bound_reveal(probabilities, masked, 0.0), expected)
+    # The largest does not count: with a bound of one entropy two of them, with less one.
+    for bound, count in ((math.log(4) - 0.01, 1), (math.log(4) + 0.01, 2), (2 * math.log(4) + 0.01, 3)):
+        assert entropy_bound_reveal(probabilities, masked, bound)[1].sum() == count
+
+
+@given(seeds, st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_masks_above_a_confidence_are_lifted_and_the_most_confident_always(seed, threshold):
+    probabilities, masked = random_probabilities(seed)
+    revealed = confidence_threshold_reveal(probabilities, masked, threshold)
+    for row in range(len(masked)):
+        places = masked[row].nonzero().flatten().tolist()
+        confidence = {i: six_digits(max(probabilities[row, i].tolist())) for i in places}
+        expected = {i for i in places if confidence[i] > threshold}
+        expected |= set(sorted(places, key=lambda i: -confidence[i])[:1])
+        assert set(revealed[row].nonzero().flatten().tolist()) == expected
+
+
+def test_among_equally_confident_masks_below_the_threshold_the_first_is_lifted():
+    probabilities = torch.full((1, 4, VOCAB), 1 / VOCAB)
+    masked = torch.tensor([[False, True, True, True]])
+    assert confidence_threshold_reveal(probabilities, masked, 0.9).tolist() == [[False, True, False, False]]
+    assert confidence_threshold_reveal(probabilities, masked & False, 0.9).tolist() == [[False] * 4]
+    # Above it means above it: of certain tokens one at a threshold of one, all below.
+    certain = torch.eye(VOCAB)[:4][None]
+    assert confidence_threshold_reveal(certain, masked, 1.0).tolist() == [[False, True, False, False]]
+    assert torch.equal(confidence_threshold_reveal(certain, masked, 0.99), masked)
+
+
 # ---- one-pass step ----
 
 
-@given(seeds, st.sampled_from(UNMASKING), st.integers(0, 3), st.integers(0, 8))
+@given(seeds, st.sampled_from(SCHEDULED_ORDERS), st.integers(0, 3), st.integers(0, 8))
 @settings(max_examples=150, deadline=None)
 def test_a_one_pass_step_reaches_its_target_and_reveals_nothing_it_masks_again(seed, unmasking, k, target):
     ids, logits, generator = random_logits(seed)
@@ -103,7 +213,8 @@ def test_a_one_pass_step_reaches_its_target_and_reveals_nothing_it_masks_again(s
     prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, torch.rand(ids.shape, generator=generator))
     noise = torch.rand(ids.shape, generator=generator)
     target_visible = torch.full((len(ids),), target)
-    after = one_pass_step(ids, editable, prediction, MASK, target_visible, unmasking, noise, remasked)
+    revealed = scheduled_reveal(ids, editable, prediction, MASK, target_visible, unmasking, noise, remasked)
+    after = torch.where(revealed, prediction.tokens, ids).masked_fill(remasked, MASK)
 
     assert torch.equal(after[~editable], ids[~editable])
     assert (after[remasked] == MASK).all()
@@ -126,7 +237,8 @@ def test_a_one_pass_step_reveals_the_most_confident_masks_first():
     logits[0, 0, 4], logits[0, 2, 5], logits[0, 3, 6] = 1.0, 9.0, 5.0
     prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, None)
     nobody, everywhere = torch.zeros(1, 4, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool)
-    after = one_pass_step(ids, everywhere, prediction, MASK, torch.tensor([3]), "confidence", torch.rand(1, 4), nobody)
+    arguments = (ids, everywhere, prediction, MASK, torch.tensor([3]), "confidence", torch.rand(1, 4), nobody)
+    after = torch.where(scheduled_reveal(*arguments), prediction.tokens, ids)
     assert after.tolist() == [[M, 7, 5, 6]]
 
 

@@ -16,6 +16,8 @@ from critic_gpt.explorer import (
     start_from_text,
     view_data,
 )
+from critic_gpt.explorer.drawing import headings
+from critic_gpt.strategies_critic_gpt import STRATEGIES
 from critic_gpt.tasks import SudokuTask
 
 
@@ -47,7 +49,7 @@ def test_a_state_is_seen_with_its_masks_errors_and_changes(explorer):
     assert [token.position for token in view.tokens if token.remasked] == list(state.changed)
 
 
-@pytest.mark.parametrize("remasking", ["critic_full", "critic", "none", "confidence"])
+@pytest.mark.parametrize("remasking", [name for name in STRATEGIES if name != "external"])
 def test_a_replay_shows_every_step_of_generate(explorer, remasking):
     state = start_from_sample(explorer, 1, mask_rate=1.0, seed=3)
     view = generation_view(explorer, state, remasking=remasking, num_steps=4)
@@ -63,6 +65,9 @@ def test_a_replay_shows_every_step_of_generate(explorer, remasking):
         assert [token.filled for token in seen.tokens] == (step.input_ids != step.filled)[0].tolist()
         assert seen.num_masked_before == int((step.input_ids == 1).sum())
         assert seen.num_remasked == int(step.remasked.sum())
+        masks = step.input_ids == 1
+        assert seen.num_filled == int((masks & (step.filled != 1)).sum())
+        assert seen.num_replaced == int((~masks & (step.filled != step.input_ids)).sum())
 
 
 def test_in_one_pass_nothing_is_said_of_tokens_that_were_masks_when_the_critic_spoke(explorer):
@@ -71,6 +76,22 @@ def test_in_one_pass_nothing_is_said_of_tokens_that_were_masks_when_the_critic_s
         view = generation_view(explorer, state, remasking=remasking, num_steps=3)
         new = [token for step in view.steps[:2] for token in step.tokens if token.filled]
         assert new and all((token.error_probability is None) is silent for token in new)
+
+
+def test_what_is_drawn_in_place_of_another_token_is_new_and_counted_apart(explorer):
+    state = start_from_sample(explorer, 1, mask_rate=1.0, seed=3)
+    view = generation_view(explorer, state, remasking="critic", correction="replace", num_steps=4, error_threshold=0.4)
+    assert view.steps[0].num_replaced == 0 and sum(step.num_replaced for step in view.steps) > 0
+    for step in view.steps:
+        new = [token for token in step.tokens if token.filled]
+        assert len(new) == step.num_filled + step.num_replaced and all(t.error_probability is None for t in new)
+        words = f"{step.num_filled} filled, {step.num_replaced} replaced, 0 masked again"
+        assert step.num_replaced == 0 or headings(step)[0].endswith(words)
+
+
+def test_a_generation_costs_what_all_its_candidates_cost(explorer):
+    state = start_from_sample(explorer, 1, mask_rate=1.0, seed=3)
+    assert generation_view(explorer, state, num_steps=3, num_candidates=4).forward_passes == 12
 
 
 def test_generation_goes_on_from_where_a_hand_left(explorer):

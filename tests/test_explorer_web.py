@@ -10,7 +10,8 @@ from critic_gpt.explorer.markup import view_html
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install critic_gpt[web]")
 
-from critic_gpt.explorer.web import ACTS, PAGE_STRATEGIES, Page, build_page, serve
+from critic_gpt.explorer.web import ACTS, Page, build_page, page_strategies, serve
+from critic_gpt.generation_configuration_critic_gpt import REMASKING
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
@@ -54,11 +55,27 @@ def test_every_button_does_something_or_says_why_not(page):
     assert "`positions` must be whole numbers" in page.act("unmask", states, 1, "a", 0.5)[1]
 
 
-@pytest.mark.parametrize("how", PAGE_STRATEGIES)
+@pytest.mark.parametrize("how", [name for name in REMASKING if name != "external"])
 def test_a_generation_can_be_stepped_through(page, how):
+    assert how in page_strategies(page.explorer.model)
     view, end, first = page.generate(*PLACE, "", 0.5, how, 3)
     assert len(view.steps) == 3 and end == view_html(view) and first == page.step(view, 0)
     assert "step 2" in page.step(view, 2) == page.step(view, 99) and page.step(None, 0) == ""
+
+
+@pytest.mark.parametrize("fields", [{"add_critic_head": False}, {"correction_alpha": 0.0}])
+def test_no_strategy_is_offered_that_the_model_cannot_follow(tiny_model, tokenizer, fields):
+    model = tiny_model(**fields)
+    page, offered = Page(Explorer(model, tokenizer, {"validation": ROWS})), page_strategies(model)
+    (menu,) = [
+        component["props"]["choices"]
+        for component in build_page(page.explorer).get_config_file()["components"]
+        if component["props"].get("label") == "strategy"
+    ]
+    assert [choice[0] for choice in menu] == offered and offered[0] == "auto"
+    for how in REMASKING:
+        view, end, _ = page.generate(*PLACE, "", 0.5, how, 2)
+        assert (view is not None) == (how in offered), end
 
 
 def test_errors_are_a_sentence_on_the_page_and_escaped(page):

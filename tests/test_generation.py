@@ -17,16 +17,20 @@ from critic_gpt import (
     CriticGPTGenerationConfig,
 )
 from critic_gpt import denoising_critic_gpt as denoising
+from critic_gpt import denoising_run_critic_gpt as denoising_run
 from critic_gpt import generation_configuration_critic_gpt as generation_configuration
 from critic_gpt import generation_settings_critic_gpt as generation_settings
 from critic_gpt.remasking_critic_gpt import resolve_remasking
+from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
 
 
 PAD, MASK, EOS, VOCAB, POSITIONS = 0, 1, 2, 12, 24
 M, P = MASK, PAD
+STRATEGIES = list(STRATEGY_CLASSES)
+# Two families of the registry, and one or more strategies of each of its modules.
 ONE_PASS, FILL_ALL = ["critic", "none"], ["external", "critic_full", "confidence", "random"]
+EACH_KIND = [*ONE_PASS, *FILL_ALL, "multinomial", "remdm_conf", "proseco"]
 QUALITY = ["expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability"]
-STRATEGIES = [*ONE_PASS, *FILL_ALL, "multinomial"]
 
 
 def config(**fields):
@@ -57,7 +61,7 @@ def warnings(monkeypatch):
     """What the modules of generation warn about in this test."""
     messages = []
     recorder = SimpleNamespace(warning_once=messages.append, warning=messages.append, info=lambda message: None)
-    for module in (generation_settings, denoising, generation_configuration):
+    for module in (generation_settings, denoising, denoising_run, generation_configuration):
         monkeypatch.setattr(module, "logger", recorder)
     return messages
 
@@ -80,6 +84,7 @@ mixed = [
     [3, M, M, M, M, 5, M, M, M, M, M, 7],
 ]
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
+every_kind = pytest.mark.parametrize("strategy", EACH_KIND)
 
 
 def padded(rows):
@@ -111,7 +116,9 @@ def test_the_reported_forward_passes_are_those_a_hook_counts(model, strategy, nu
             output = model.generate(
                 canvas, num_steps=num_steps, seed=3, return_error_probabilities=judged, **arguments(strategy)
             )
-            assert output.forward_passes == (2 * num_steps - 1 if strategy == "critic_full" else num_steps)
+            twice = strategy in ("critic_full", "token_critic")
+            corrections = num_steps // 4 if strategy == "proseco" else 0
+            assert output.forward_passes == (2 * num_steps - 1 if twice else num_steps + corrections)
             assert output.scoring_passes == int(judged)
             assert len(calls) == output.forward_passes + output.scoring_passes
     finally:
@@ -154,7 +161,7 @@ def test_a_batch_equals_its_rows_one_by_one(model, case, side):
         assert not batch.error_probabilities[i, len(row) :].any()
 
 
-@every_strategy
+@every_kind
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_prefixes_of_different_lengths_are_continued_as_they_would_be_alone(model, strategy, side):
     rows = [[5, 6, 7, 8], [9, 4]]
@@ -207,8 +214,12 @@ def test_protected_positions_never_change_and_drafts_are_revised_elsewhere(model
         assert torch.equal(step.input_ids[protected], draft[protected])
         assert not (step.remasked & protected).any()
     touched = torch.stack([step.remasked for step in output.history]).any(dim=0)
-    revises = strategy not in ("none", "multinomial")
+    # The first takes what the model says where it stands, the second masks by chance, of which little is left at the
+    # default rate and so few steps.
+    revises = strategy not in ("none", "multinomial", "proseco", "remdm_loop")
     assert bool(touched[0].any()) == revises, "a draft without a [MASK] is revised as well"
+    if strategy in ("multinomial", "proseco"):
+        assert not torch.equal(output.sequences[0], draft[0])
 
 
 @every_strategy
@@ -219,7 +230,7 @@ def test_a_canvas_where_nothing_may_change_comes_back_as_it_is(model, strategy):
     assert output.expected_errors.tolist() == [0, 0]
 
 
-@every_strategy
+@every_kind
 def test_a_model_without_padding_generates(strategy):
     model = build(pad_token_id=None)
     output = model.generate(canvas, num_steps=3, seed=0, **arguments(strategy))
@@ -230,7 +241,7 @@ def test_a_model_without_padding_generates(strategy):
     assert torch.equal(batch[0, :5], model.generate(torch.tensor([[5]]), seed=[1], **case).sequences[0])
 
 
-@every_strategy
+@every_kind
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_every_precision_generates(strategy, dtype):
     output = build(dtype=dtype).generate(
@@ -264,7 +275,7 @@ def test_the_history_tells_what_happened(model, strategy):
         assert (after.input_ids[now.remasked] == MASK).all()
         assert torch.equal(after.input_ids, now.filled.masked_fill(now.remasked, MASK))
         assert not (now.remasked & (canvas != MASK)).any(), "given tokens"
-    if strategy in ONE_PASS:
+    if strategy in (*ONE_PASS, "prism", "proseco") or strategy.startswith("remdm"):
         assert not history[0].remasked.any()
         for now in history:
             assert not (now.remasked & (now.input_ids == MASK)).any(), "only visible tokens are judged"
@@ -272,7 +283,9 @@ def test_the_history_tells_what_happened(model, strategy):
     else:
         assert not any((now.filled == MASK).any() for now in history)
     judged = [now.error_probabilities is not None for now in history]
-    assert judged == {"critic": [True] * 7, "critic_full": [True] * 6 + [False]}.get(strategy, [False] * 7)
+    guided = {name: [True] * 7 for name in ("critic", "prism")}
+    guided |= {name: [True] * 6 + [False] for name in ("critic_full", "token_critic")}
+    assert judged == guided.get(strategy, [False] * 7)
 
 
 def test_a_one_pass_step_masks_exactly_k_tokens_again_where_there_is_room(model):
@@ -459,7 +472,7 @@ def test_a_critic_without_a_table_or_without_training_is_warned_about(warnings):
     assert warnings == []
 
 
-@every_strategy
+@every_kind
 def test_error_probabilities_come_from_the_models_table_and_add_up(strategy):
     table = [i / 200 for i in range(100)]
     model = build()
@@ -476,7 +489,7 @@ def test_error_probabilities_come_from_the_models_table_and_add_up(strategy):
 # ---- how good a row is ----
 
 
-@every_strategy
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "proseco"])
 def test_the_self_number_is_the_mean_logarithm_of_each_token_when_it_was_last_drawn(model, strategy):
     draft = torch.tensor([[5, M, M, 9, 10, M, 11, M], [M] * 8])
     protected = torch.zeros_like(draft, dtype=torch.bool)
@@ -489,7 +502,8 @@ def test_the_self_number_is_the_mean_logarithm_of_each_token_when_it_was_last_dr
         logits = model(input_ids=now.input_ids).logits
         logits[..., [PAD, MASK]] = float("-inf")
         probability = logits.softmax(-1).gather(-1, now.filled[..., None]).squeeze(-1).log()
-        drawn = (now.input_ids == MASK) & (now.filled != MASK)
+        # A token that is drawn in place of another differs from it.
+        drawn = now.filled != now.input_ids
         last = torch.where(~protected if strategy == "multinomial" else drawn, probability, last)
     torch.testing.assert_close(output.self_log_probability, last.nanmean(-1))
 
@@ -502,7 +516,7 @@ def test_the_self_number_is_that_of_the_model_before_temperature_and_truncation(
     assert output.self_log_probability.item() == pytest.approx(logits.log_softmax(-1).max().item())
 
 
-@every_strategy
+@every_kind
 def test_the_critics_numbers_are_those_of_the_generated_tokens_alone(model, strategy):
     output = model.generate(canvas, num_steps=4, seed=0, **arguments(strategy))
     for row in range(2):
@@ -568,7 +582,7 @@ def test_without_a_dictionary_the_sequences_alone_come_back_and_nothing_is_judge
 # ---- where given text stands ----
 
 
-@every_strategy
+@every_kind
 def test_a_block_at_a_random_place_stays_whole_and_is_neither_changed_nor_counted(model, strategy):
     rows, num_new = [[5, 6, 7], [8, 9]], 9
     case = {"max_new_tokens": num_new, "seed_placement": "random", "num_steps": 5, "return_history": True}
@@ -591,7 +605,7 @@ def test_a_block_at_a_random_place_stays_whole_and_is_neither_changed_nor_counte
         assert not output.error_probabilities[i, places].any()
 
 
-@every_strategy
+@every_kind
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_blocks_at_random_places_do_not_depend_on_the_batch(model, strategy, side):
     rows = [[5, 6, 7, 8], [9, 4]]
@@ -664,7 +678,7 @@ class Only(LogitsProcessor):
         return torch.full_like(scores, float("-inf")).index_fill(-1, torch.tensor([7]), 0.0)
 
 
-@every_strategy
+@every_kind
 def test_a_logits_processor_is_applied(model, strategy):
     output = model.generate(
         canvas, logits_processor=LogitsProcessorList([Only()]), num_steps=4, seed=0, **arguments(strategy)
@@ -717,7 +731,7 @@ class DraftStreamer(RecordingStreamer):
         self.drafts.append(value)
 
 
-@every_strategy
+@every_kind
 def test_a_streamer_gets_every_draft_and_the_end(model, strategy):
     streamer = DraftStreamer()
     output = model.generate(canvas, num_steps=4, seed=0, streamer=streamer, return_history=True, **arguments(strategy))

@@ -8,14 +8,23 @@ import pytest
 
 from critic_gpt import CriticGPTGenerationConfig
 from critic_gpt.generation_configuration_critic_gpt import REMASKING
-from critic_gpt.strategies_critic_gpt import STRATEGIES, STRATEGY_ARGUMENTS
+from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.strategy_critic_gpt import CONDITIONS, STRATEGY_ARGUMENTS
+
+
+# Accepted fields that may be left unset: instead of something else, or not at all.
+OPTIONAL = {"error_threshold", "polish_threshold", "stop_when_expected_errors_below"}
 
 
 def test_the_fields_are_frozen():
     assert set(CriticGPTGenerationConfig._FIELDS) == {
         *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule", "remask_per_step"),
-        *("error_threshold", "start_ratio", "end_ratio", "randomness_strength", "remask_selection"),
-        *("selection_temperature", "temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
+        *("entropy_bound", "confidence_threshold", "error_threshold", "start_ratio", "end_ratio"),
+        *("correction", "polish_steps", "polish_threshold", "stop_when_expected_errors_below", "num_candidates"),
+        *("randomness_strength", "remask_selection", "selection_temperature"),
+        *("remdm_eta", "loop_start", "loop_end", "loop_visible"),
+        *("corrector_interval", "corrector_steps", "corrector_temperature"),
+        *("temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
         *("return_dict_in_generate", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
     }
 
@@ -26,7 +35,12 @@ def test_every_strategy_has_its_name_and_declares_known_fields():
         assert strategy.name == name and strategy.family
         declared = {*strategy.accepts, *strategy.defaults, *strategy.harmless, *strategy.unused_beside_threshold}
         assert declared <= set(STRATEGY_ARGUMENTS) <= set(CriticGPTGenerationConfig._FIELDS)
-        assert set(strategy.defaults) | {"error_threshold"} >= set(strategy.accepts), "an accepted field has a default"
+        assert set(strategy.defaults) | OPTIONAL >= set(strategy.accepts), "an accepted field has a default"
+        assert set(strategy.defaults) <= set(strategy.accepts)
+
+
+def test_a_condition_ties_two_fields_of_strategies_to_each_other():
+    assert set(CONDITIONS) | {condition.field for condition in CONDITIONS.values()} <= set(STRATEGY_ARGUMENTS)
 
 
 def test_settings_survive_saving_and_loading(tmp_path):
@@ -38,6 +52,8 @@ def test_settings_survive_saving_and_loading(tmp_path):
         "schedule": [0.9, 0.5, 0.1],
         "num_steps": 3,
         "start_ratio": 0.9,
+        "num_candidates": 2,
+        "stop_when_expected_errors_below": 0.5,
     }
     CriticGPTGenerationConfig(**fields).save_pretrained(tmp_path)
     loaded = CriticGPTGenerationConfig.from_pretrained(tmp_path)
@@ -58,6 +74,24 @@ def test_settings_survive_saving_and_loading(tmp_path):
             {"remask_selection": "gumbel", "randomness_strength": 0.1},
             '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance',
         ),
+        ({"correction": "erase"}, "`correction` must be one of auto, remask, replace, got 'erase': "),
+        ({"unmasking": "best"}, "`unmasking` must be one of confidence, margin, entropy, random, left_to_right, entr"),
+        ({"entropy_bound": -0.1}, "`entropy_bound` must be at least 0 and finite, got -0.1: "),
+        ({"confidence_threshold": 1.1}, "`confidence_threshold` must be in [0, 1], got 1.1: "),
+        ({"polish_steps": -1}, "`polish_steps` must be a whole number of at least 0, got -1: "),
+        ({"polish_threshold": 2}, "`polish_threshold` must be in [0, 1], got 2: "),
+        (
+            {"stop_when_expected_errors_below": 0},
+            "`stop_when_expected_errors_below` must be above 0 and finite, got 0: ",
+        ),
+        ({"num_candidates": 0}, "`num_candidates` must be a whole number of at least 1, got 0: "),
+        ({"remdm_eta": 1.5}, "`remdm_eta` must be in [0, 1], got 1.5: "),
+        ({"loop_start": 0.0}, "`loop_start` must be in (0, 1), got 0.0: "),
+        ({"loop_visible": 1}, "`loop_visible` must be in (0, 1), got 1: "),
+        ({"loop_start": 0.7, "loop_end": 0.3}, "`loop_start` must lie below `loop_end`, got 0.7 and 0.3: "),
+        ({"corrector_interval": 0}, "`corrector_interval` must be a whole number of at least 1, got 0: "),
+        ({"corrector_steps": 1.5}, "`corrector_steps` must be a whole number of at least 1, got 1.5: "),
+        ({"corrector_temperature": -1}, "`corrector_temperature` must be at least 0 and finite, got -1: "),
         (
             {"remask_slection": "worst"},
             "`remask_slection` is not an argument of generation, got 'worst': did you mean ",

@@ -1,6 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about what a call of `generate` comes down to."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticGPTGenerationConfig,
 )
-from critic_gpt.strategies_critic_gpt import STRATEGIES, STRATEGY_ARGUMENTS
+from critic_gpt import generation_settings_critic_gpt as generation_settings
+from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.strategy_critic_gpt import CONDITIONS, STRATEGY_ARGUMENTS
 
 
 MASK = 1
@@ -35,6 +39,19 @@ FIELDS = [
     ("confidence", {"remask_selection": "gumbel"}),
     ("random", {"start_ratio": 0.5}),
     ("multinomial", {"temperature": 0.5, "top_k": 3}),
+    ("critic", {"correction": "replace", "stop_when_expected_errors_below": 0.5}),
+    ("critic", {"correction": "remask", "polish_steps": 2}),
+    ("critic", {"polish_steps": 2, "polish_threshold": 0.3, "num_candidates": 2}),
+    ("critic", {"unmasking": "entropy_bound"}),
+    ("none", {"unmasking": "confidence_threshold", "confidence_threshold": 0.2}),
+    ("prism", {}),
+    ("token_critic", {}),
+    ("remdm_cap", {"remdm_eta": 0.2}),
+    ("remdm_rescale", {}),
+    ("remdm_conf", {}),
+    ("remdm_loop", {"loop_end": 0.7}),
+    ("p2", {"schedule": "cosine"}),
+    ("proseco", {"corrector_temperature": 1.0}),
 ]
 
 
@@ -46,10 +63,14 @@ def test_resolved_settings_are_complete_and_give_the_same_result_again(tiny_mode
     given = {"remasking": strategy, **fields, **external(strategy)}
     resolved = model.resolve_generation_config(**given)
     assert resolved.remasking == strategy and resolved.num_steps == 4 and resolved.mask_token_id == MASK
+    cls = STRATEGIES[strategy]
     for name in STRATEGY_ARGUMENTS:
-        if name not in STRATEGIES[strategy].accepts:
-            assert getattr(resolved, name) == STRATEGIES[strategy].harmless.get(name)
-        elif resolved.error_threshold is None and name != "error_threshold":
+        condition = CONDITIONS.get(name)
+        idle = condition is not None and condition.field in cls.accepts
+        idle = idle and not condition.holds(getattr(resolved, condition.field))
+        if name not in cls.accepts or idle:
+            assert getattr(resolved, name) == cls.harmless.get(name)
+        elif resolved.error_threshold is None and name in {*cls.defaults, *fields}:
             assert getattr(resolved, name) is not None, name
     first = model.generate(canvas, seed=3, **given).sequences
     model.generation_config = CriticGPTGenerationConfig()
@@ -136,6 +157,119 @@ def test_a_stored_setting_gives_way_to_what_contradicts_it_and_to_nothing_else(t
     model.generation_config = CriticGPTGenerationConfig(**stored)
     config = model.resolve_generation_config(remasking="critic", **said)
     assert (config.remask_selection, config.randomness_strength) == expected
+
+
+# ---- settings that contradict each other ----
+
+ORDER, DECIDES = "for another order of unmasking", "beside an `unmasking` that itself decides how many tokens a step"
+CONTRADICTIONS = [
+    ({"remasking": "none", "entropy_bound": 0.5}, f"`entropy_bound` has no meaning {ORDER}, got 0.5: set `unmasking="),
+    (
+        {"remasking": "critic", "unmasking": "entropy_bound", "confidence_threshold": 0.5},
+        f"`confidence_threshold` has no meaning {ORDER}, got 0.5: set `unmasking=",
+    ),
+    (
+        {"remasking": "prism", "unmasking": "confidence_threshold", "schedule": "linear"},
+        f"`schedule` has no meaning {DECIDES} reveals, got 'linear': choose another order of unmasking, or leave it ",
+    ),
+    (
+        {"remasking": "critic", "polish_threshold": 0.2},
+        "`polish_threshold` has no meaning without steps of polishing, got 0.2: set `polish_steps`, or leave it out.",
+    ),
+    (
+        {"remasking": "critic", "polish_threshold": 0.2, "polish_steps": 0},
+        "`polish_threshold` has no meaning without steps of polishing, got 0.2: ",
+    ),
+    (
+        {"remasking": "prism", "correction": "replace"},
+        "`correction` has no meaning for `remasking='prism'`, a one-pass strategy, got 'replace': ",
+    ),
+    (
+        {"remasking": "critic_full", "stop_when_expected_errors_below": 0.5},
+        "`stop_when_expected_errors_below` has no meaning for `remasking='critic_full'`, a fill-all strategy, got ",
+    ),
+    (
+        {"remasking": "remdm_cap", "loop_start": 0.5},
+        "`loop_start` has no meaning for `remasking='remdm_cap'`, a ReMDM strategy, got 0.5: ",
+    ),
+    (
+        {"remasking": "remdm_loop", "loop_start": 0.6, "loop_end": 0.6},
+        "`loop_start` must lie below `loop_end`, got 0.6 and 0.6: ",
+    ),
+    # The end is that of the paper, unless the call says another.
+    ({"remasking": "remdm_loop", "loop_start": 0.97}, "`loop_start` must lie below `loop_end`, got 0.97 and 0.95: "),
+    (
+        {"remasking": "critic", "error_threshold": 0.5, "remask_per_step": 2},
+        "`error_threshold` and `remask_per_step` exclude each other, got 0.5 and 2: give one of the two.",
+    ),
+    (
+        {"remasking": "prism", "remasking_model": judge},
+        "`remasking_model` is for `remasking=\"external\"`, got 'prism': drop one of the two.",
+    ),
+    (
+        {"remasking": "p2", "start_ratio": 0.5},
+        "`start_ratio` has no meaning for `remasking='p2'`, a fill-all strategy, got 0.5: ",
+    ),
+    (
+        {"remasking": "token_critic", "error_threshold": 0.5},
+        "`error_threshold` has no meaning for `remasking='token_critic'`, a fill-all strategy, got 0.5: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), CONTRADICTIONS)
+def test_a_contradiction_is_refused_with_the_way_out(tiny_model, fields, message):
+    with pytest.raises(ValueError) as error:
+        tiny_model().generate(canvas, **fields)
+    text = str(error.value)
+    assert text.startswith(message) and text.endswith(".") and "\n" not in text
+
+
+OWN = [
+    ({"schedule": "cosine"}, {"unmasking": "entropy_bound"}, {"schedule": None, "entropy_bound": 0.1}),
+    (
+        {"unmasking": "entropy_bound", "entropy_bound": 0.7},
+        {"unmasking": "margin"},
+        {"entropy_bound": None, "schedule": "quadratic"},
+    ),
+    ({"polish_steps": 4, "polish_threshold": 0.3}, {"polish_steps": 0}, {"polish_threshold": None}),
+    ({"polish_steps": 4, "error_threshold": 0.3}, {}, {"polish_threshold": 0.3}),
+    ({"polish_steps": 4}, {}, {"polish_threshold": 0.5}),
+    ({"remdm_eta": 0.3, "corrector_steps": 3, "loop_end": 0.2}, {}, {"remdm_eta": None, "corrector_steps": None}),
+]
+
+
+@pytest.mark.parametrize(("stored", "said", "expected"), OWN)
+def test_what_the_models_own_settings_say_gives_way_to_the_call(tiny_model, stored, said, expected):
+    model = tiny_model()
+    model.generation_config = CriticGPTGenerationConfig(**stored)
+    config = model.resolve_generation_config(remasking="critic", **said)
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert config.loop_end is None
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    messages = []
+    monkeypatch.setattr(generation_settings, "logger", SimpleNamespace(warning_once=messages.append))
+    return messages
+
+
+def test_candidates_that_chance_cannot_tell_apart_are_warned_about(tiny_model, warnings):
+    model = tiny_model()
+    for fields in ({"remasking": "critic"}, {"remasking": "confidence"}, {"remasking": "multinomial"}):
+        model.resolve_generation_config(num_candidates=3, temperature=0, **fields)
+        assert "gives so many copies of one candidate" in warnings.pop() and not warnings
+        model.resolve_generation_config(num_candidates=3, temperature=0.1, **fields)
+        model.resolve_generation_config(temperature=0, **fields)
+    by_chance = [
+        *({"remasking": name} for name in ("prism", "random", "remdm_cap", "proseco")),
+        {"remasking": "critic", "remask_selection": "gumbel"},
+        {"remasking": "p2", "randomness_strength": 0.1},
+    ]
+    for fields in by_chance:
+        model.resolve_generation_config(num_candidates=3, temperature=0, **fields)
+    assert warnings == []
 
 
 def test_an_end_that_could_cut_nothing_is_refused_where_the_call_names_it(tiny_model):

@@ -20,7 +20,7 @@ from critic_gpt.pipelines import critic_diffusion
 KEYS = {
     *("generated_text", "tokens", "token_ids", "error_probabilities", "expected_errors"),
     *("error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability", "judge_wrongness"),
-    *("forward_passes", "scoring_passes", "judge_passes"),
+    *("forward_passes", "scoring_passes", "judge_passes", "row_passes", "candidate_expected_errors"),
 }
 HOLES = "ab[MASK]de[MASK][MASK]h"
 # Of different lengths, so that batches are padded.
@@ -96,7 +96,7 @@ def test_the_keys_of_a_result_are_frozen_and_its_values_plain(generate):
     plain = {name: type(value) for name, value in result.items()}
     lists, counts = (
         ("tokens", "token_ids", "error_probabilities"),
-        ("forward_passes", "scoring_passes", "judge_passes"),
+        ("forward_passes", "scoring_passes", "judge_passes", "row_passes"),
     )
     numbers = ("expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability")
     assert plain == {
@@ -105,6 +105,7 @@ def test_the_keys_of_a_result_are_frozen_and_its_values_plain(generate):
         **dict.fromkeys(numbers, float),
         **dict.fromkeys(counts, int),
         "judge_wrongness": type(None),
+        "candidate_expected_errors": type(None),
     }
     assert {type(i) for i in result["token_ids"]} == {int}
     assert {type(p) for p in result["error_probabilities"]} == {float}
@@ -220,6 +221,28 @@ def test_where_nothing_is_generated_there_are_no_means(generate):
     result = generate.postprocess(outputs)
     assert result["expected_errors"] == 0
     assert result["error_mean"] is result["error_p50"] is result["self_log_probability"] is None
+
+
+def test_each_text_says_in_how_many_passes_it_took_part_whatever_the_batch(generate):
+    case = {"seed": 7, "stop_when_expected_errors_below": 6.0, "remasking": "critic", "num_steps": 8}
+    one_by_one = generate(PROMPTS, **case)
+    assert len({result["row_passes"] for result in one_by_one}) > 1
+    for batch_size in (3, len(PROMPTS)):
+        found = generate(PROMPTS, batch_size=batch_size, **case)
+        assert [result["row_passes"] for result in found] == [result["row_passes"] for result in one_by_one]
+        assert [result["token_ids"] for result in found] == [result["token_ids"] for result in one_by_one]
+        assert all(result["row_passes"] <= result["forward_passes"] for result in found)
+
+
+def test_of_several_candidates_the_best_comes_back_with_what_was_expected_of_each(generate):
+    plain, results = generate(PROMPTS, seed=7), generate(PROMPTS, seed=7, num_candidates=3, batch_size=4)
+    for before, result in zip(plain, results, strict=True):
+        expected = result["candidate_expected_errors"]
+        assert len(expected) == 3 and expected[0] == pytest.approx(before["expected_errors"], abs=1e-6)
+        assert result["expected_errors"] == pytest.approx(min(expected), abs=1e-6)
+        assert result["row_passes"] == 12 and json.loads(json.dumps(result)) == result
+        if min(expected) == expected[0]:
+            assert result["token_ids"] == before["token_ids"]
 
 
 # ---- where a prompt stands ----

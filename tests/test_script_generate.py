@@ -83,6 +83,62 @@ def test_every_flag_reaches_generate(model_dir):
     assert run(model_dir, "--error_threshold", 0.5, "--prompt", "[MASK]a")[0]["forward_passes"] == 3
 
 
+EVERY_FIELD = [
+    {
+        "remasking": "critic",
+        "unmasking": "entropy_bound",
+        "entropy_bound": 0.5,
+        "remask_per_step": 1,
+        "correction": "replace",
+        "polish_steps": 2,
+        "polish_threshold": 0.3,
+        "num_candidates": 2,
+        "stop_when_expected_errors_below": 0.5,
+        "remask_selection": "gumbel",
+        "selection_temperature": 2.0,
+        "temperature": 0.9,
+        "top_k": 5,
+        "top_p": 0.9,
+        "num_steps": 4,
+    },
+    {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.4},
+    {"remasking": "p2", "schedule": "cosine", "randomness_strength": 0.3},
+    {"remasking": "critic_full", "start_ratio": 0.9, "end_ratio": 0.1},
+    {"remasking": "critic_full", "error_threshold": 0.7},
+    {"remasking": "remdm_loop", "remdm_eta": 0.2, "loop_start": 0.3, "loop_end": 0.7, "loop_visible": 0.8},
+    {"remasking": "proseco", "corrector_interval": 2, "corrector_steps": 2, "corrector_temperature": 0.5},
+    {"max_new_tokens": 6, "seed_placement": "random", "mask_token_id": 1, "pad_token_id": 0, "bos_token_id": 3},
+    {"eos_token_id": [4, 5], "return_error_probabilities": False},
+]
+
+
+def test_every_field_of_the_configuration_can_be_set(model_dir, tmp_path):
+    for fields in EVERY_FIELD:
+        flags = ["--prompt", "ab" if "max_new_tokens" in fields else "[MASK]b" * 4]
+        for name, value in fields.items():
+            no = ["--no-return_error_probabilities"] if value is False else None
+            values = value if isinstance(value, list) else [value]
+            flags += no or [f"--{name}", *values]
+        run(model_dir, *flags, "--save", tmp_path / "results.json")
+        document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+        assert fields.items() <= document["settings"]["generation_config"].items()
+    said = {name for fields in EVERY_FIELD for name in fields}
+    assert said == set(generate.GENERATION_FLAGS) - {"remasking_model", "judge_model"}
+
+
+def test_it_says_in_how_many_passes_a_text_took_part_and_how_good_its_candidates_were(model_dir, capsys):
+    case = ("--prompt", "[MASK]" * 9, "--seed", 0)
+    (result,) = run(model_dir, *case, "--stop_when_expected_errors_below", 100)
+    assert result["row_passes"] == 1 and "  [1 forward passes; " in capsys.readouterr().out
+    (result,) = run(model_dir, *case, "--num_candidates", 3)
+    expected = result["candidate_expected_errors"]
+    assert len(expected) == 3 and result["expected_errors"] == pytest.approx(min(expected), rel=1e-5)
+    out = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  [9 forward passes; ") for line in out)
+    numbers = ", ".join(f"{number:.2f}" for number in expected)
+    assert f"  the best of 3 candidates, by expected errors: {numbers}" in out
+
+
 def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
     case = ("--prompt", "[MASK]" * 10, "--remasking", "critic_full", "--seed", 0, "--history")
     run(model_dir, *case, "--schedule", "1.0,0.5,0.2")
@@ -128,15 +184,15 @@ def test_judges_are_loaded_from_folders_and_their_verdict_is_printed(model_dir, 
 
 
 def test_the_generation_flags_are_fields_of_the_configuration_and_the_judges():
+    # The first is said by --history; the second must be the case, since a verdict is printed.
     fields = set(CriticGPTGenerationConfig._FIELDS) - {"return_history", "return_dict_in_generate"}
-    fields = {name for name in fields if not name.endswith("_token_id")}
     assert set(generate.GENERATION_FLAGS) == fields | {"remasking_model", "judge_model"}
 
 
 RESULT = {
     *("generated_text", "tokens", "token_ids", "error_probabilities", "expected_errors", "error_mean", "error_p10"),
     *("error_p50", "error_p90", "self_log_probability", "judge_wrongness", "forward_passes", "scoring_passes"),
-    *("judge_passes", "history"),
+    *("judge_passes", "row_passes", "candidate_expected_errors", "history"),
 }
 SETTINGS = {
     *("model", "fingerprint", "remasking_model", "judge_model", "prompts", "num_samples", "batch_size", "seed"),
@@ -172,6 +228,9 @@ def test_save_writes_settings_results_and_every_step(model_dir, tmp_path):
         ("--remasking", "critic_full", "--schedule", "0.9,0.5,0.1", "--remask_selection", "gumbel"),
         ("--prompt", "abc", "--seed_placement", "random", "--max_new_tokens", 12),
         ("--prompt", "abc", "[MASK][MASK]", "--num_samples", 2, "--temperature", 0.5),
+        ("--prompt", "[MASK]" * 9, "--num_candidates", 2, "--polish_steps", 3, "--correction", "replace"),
+        ("--prompt", "[MASK]" * 9, "--remasking", "none", "--unmasking", "entropy_bound"),
+        ("--prompt", "[MASK]" * 9, "--remasking", "proseco", "--corrector_temperature", 1.0),
     ],
 )
 def test_what_is_saved_is_enough_to_generate_the_same_again(model_dir, tmp_path, flags):

@@ -7,12 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticGPTGenerationConfig
-from critic_gpt.strategies_critic_gpt import STRATEGIES, STRATEGY_ARGUMENTS
+from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.strategy_critic_gpt import STRATEGY_ARGUMENTS
 
 
 PAD, MASK, VOCAB = 0, 1, 12
-FILL_ALL = ["external", "critic_full", "confidence", "random"]
-SCORED = ["critic", *FILL_ALL]
+# Those that mask a share between two ratios again, and those that choose by scores.
+BY_RATIO = [name for name, strategy in STRATEGIES.items() if "start_ratio" in strategy.accepts]
+SCORED = [name for name, strategy in STRATEGIES.items() if "remask_selection" in strategy.accepts]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 # Tokens as hexadecimal digits, and how many were masked again at each step; written down before strategies were
 # classes.
 RECORDED = [
-    ("critic", {}, "5776b777778b b9b4a67466bb", "022110 022210"),
+    ("critic", {"correction": "remask"}, "5776b777778b b9b4a67466bb", "022110 022210"),
     ("none", {"unmasking": "margin", "schedule": "cosine"}, "5b364bb779b6 7338b797bb73", "000000 000000"),
     ("external", {"randomness_strength": 0.4}, "5a36b5777bb7 9997bb76b3b7", "653200 974200"),
     ("critic_full", {"schedule": [1.0, 0.6, 0.5, 0.3, 0.2, 0.1]}, "566676674b56 774477786487", "542100 763210"),
@@ -100,7 +102,7 @@ def test_protected_positions_are_never_touched_nor_counted(model, strategy, draw
     for number, step in enumerate(output.history):
         assert torch.equal(step.input_ids[fixed], ids[fixed]) and torch.equal(step.filled[fixed], ids[fixed])
         assert not (step.remasked & fixed).any()
-        if strategy in FILL_ALL and number < num_steps - 1:
+        if strategy in BY_RATIO and number < num_steps - 1:
             ratio = 0.95 - (number + 1) / (num_steps - 1) * 0.9
             expected = [int(count * ratio + 1e-9) for count in (~fixed).sum(-1).tolist()]
             assert step.remasked.sum(-1).tolist() == expected, "exactly k of those that may change"
@@ -138,51 +140,6 @@ def test_a_draw_is_made_anew_at_each_step(model):
     assert len({tuple(step.remasked[0].tolist()) for step in history[:-1]}) == 5
 
 
-# ---- drawing all anew ----
-
-
-def test_multinomial_draws_everything_that_may_change_anew_at_each_step(model):
-    ids = torch.tensor([[5, M, 6, 8, M, M, 9, PAD]])
-    protected = torch.tensor([[1, 0, 0, 0, 0, 1, 0, 0]])
-    output = model.generate(
-        ids, protected_mask=protected, remasking="multinomial", num_steps=4, seed=3, return_history=True
-    )
-    assert output.forward_passes == 4
-    changed = torch.zeros_like(ids, dtype=torch.bool)
-    for step, now in enumerate(output.history):
-        prediction = model(input_ids=now.input_ids, attention_mask=(ids != PAD).long()).logits
-        prediction[..., [PAD, MASK]] = float("-inf")
-        greedy = model.generate(
-            now.input_ids, protected_mask=protected, remasking="multinomial", num_steps=1, temperature=0
-        ).sequences
-        free = (protected == 0) & (ids != PAD)
-        assert torch.equal(greedy[free], prediction.argmax(-1)[free]), "also at visible positions"
-        assert torch.equal(now.filled[~free], ids[~free]) and not now.remasked.any()
-        if step:
-            changed |= now.filled != now.input_ids
-    assert changed.any(), "visible tokens are drawn again"
-
-
-def test_multinomial_draws_from_the_models_own_distribution(model):
-    ids = torch.tensor([[5, 6, M, 9]])
-    protected = torch.tensor([[1, 0, 1, 1]])
-    logits = model(input_ids=ids).logits[0, 1]
-    logits[[PAD, MASK]] = float("-inf")
-    num_rows, expected = 4000, logits.softmax(-1)
-    output = model.generate(
-        ids.expand(num_rows, -1),
-        protected_mask=protected.expand(num_rows, -1),
-        remasking="multinomial",
-        num_steps=1,
-        seed=0,
-        return_error_probabilities=False,
-    )
-    counts = output.sequences[:, 1].bincount(minlength=VOCAB)
-    deviation = (num_rows * expected * (1 - expected)).sqrt()
-    # z = 5: one false alarm in 150 000 runs.
-    assert ((counts - num_rows * expected).abs() <= 5 * deviation + 1e-9).all()
-
-
 # ---- what strategies declare ----
 
 
@@ -190,12 +147,34 @@ def test_multinomial_draws_from_the_models_own_distribution(model):
 def test_the_declared_passes_are_those_that_run(model, strategy):
     for num_steps in (1, 2, 5):
         output = model.generate(canvas, num_steps=num_steps, seed=0, **arguments(strategy))
-        assert output.forward_passes == STRATEGIES[strategy].forward_passes(num_steps)
+        config = model.resolve_generation_config(**arguments(strategy))
+        assert output.forward_passes == STRATEGIES[strategy].forward_passes(num_steps, config)
+        assert output.row_passes.tolist() == [output.forward_passes] * 2
+    config = model.resolve_generation_config(num_candidates=3, **arguments(strategy))
+    output = model.generate(canvas, num_steps=5, seed=0, num_candidates=3, **arguments(strategy))
+    assert output.row_passes.tolist() == [STRATEGIES[strategy].forward_passes(5, config)] * 2
+
+
+COSTS = [
+    *((strategy, fields) for strategy in STRATEGIES for fields in ({}, {"num_candidates": 3})),
+    ("critic", {"polish_steps": 4}),
+    *(("proseco", {"corrector_interval": n, "corrector_steps": k}) for n, k in ((1, 2), (3, 1), (2, 5))),
+]
+
+
+@pytest.mark.parametrize(("strategy", "fields"), COSTS)
+def test_the_steps_within_a_budget_are_as_many_as_fit(model, strategy, fields):
+    cls, config = STRATEGIES[strategy], model.resolve_generation_config(**arguments(strategy), **fields)
+    for budget in range(40):
+        fitting = [n for n in range(1, 45) if cls.forward_passes(n, config) <= budget]
+        assert cls.steps_within(budget, config) == (max(fitting) if fitting else None)
 
 
 VALUES = {
     "unmasking": "margin",
     "schedule": "cosine",
+    "entropy_bound": 0.5,
+    "confidence_threshold": 0.6,
     "remask_per_step": 3,
     "error_threshold": 0.5,
     "start_ratio": 0.9,
@@ -203,6 +182,24 @@ VALUES = {
     "randomness_strength": 0.5,
     "remask_selection": "gumbel",
     "selection_temperature": 2.0,
+    "correction": "replace",
+    "polish_steps": 2,
+    "polish_threshold": 0.3,
+    "stop_when_expected_errors_below": 1.5,
+    "remdm_eta": 0.3,
+    "loop_start": 0.3,
+    "loop_end": 0.7,
+    "loop_visible": 0.5,
+    "corrector_interval": 2,
+    "corrector_steps": 3,
+    "corrector_temperature": 0.5,
+}
+# What some arguments mean something beside only.
+BESIDE = {
+    "selection_temperature": {"remask_selection": "gumbel"},
+    "entropy_bound": {"unmasking": "entropy_bound"},
+    "confidence_threshold": {"unmasking": "confidence_threshold"},
+    "polish_threshold": {"polish_steps": 2},
 }
 
 
@@ -210,8 +207,8 @@ VALUES = {
 @pytest.mark.parametrize("name", STRATEGY_ARGUMENTS)
 def test_an_argument_is_accepted_exactly_where_it_means_something(model, strategy, name):
     given_arguments = {name: VALUES[name], **arguments(strategy)}
-    if name == "selection_temperature" and strategy in SCORED:
-        given_arguments["remask_selection"] = "gumbel"
+    if name in STRATEGIES[strategy].accepts:
+        given_arguments |= BESIDE.get(name, {})
 
     def generate(**more):
         return model.generate(canvas, num_steps=6, seed=5, return_error_probabilities=False, **more).sequences

@@ -1,0 +1,370 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Strategies of one forward pass a step: predictions for the masks and the verdict on the visible tokens together.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from transformers.generation import GenerationConfig
+from transformers.utils import logging
+
+from .denoising_critic_gpt import (
+    Prediction,
+    confidence_threshold_reveal,
+    entropy_bound_reveal,
+    scheduled_reveal,
+)
+from .denoising_run_critic_gpt import DenoisingRun, StepOutcome
+from .diffusion_critic_gpt import STREAM_CORRECT, STREAM_REVEAL
+from .remasking_critic_gpt import remask_counts, reveal_shares, settle, share_of
+from .strategy_critic_gpt import (
+    ADAPTIVE_UNMASKING,
+    HARMLESS,
+    SCORE_ARGUMENTS,
+    SCORE_DEFAULTS,
+    UNMASKING_ARGUMENTS,
+    Strategy,
+)
+
+
+logger = logging.get_logger(__name__)
+
+# Above it a token is wrong more likely than not, or another one right more likely than it.
+EVEN_ODDS = 0.5
+
+
+def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+    """
+    The probability of the likeliest token other than the one that stands there, given that it is another one.
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): What stands there.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`: in [0, 1]; 0 where no other token is possible.
+    """
+    others = probabilities.scatter(-1, input_ids[..., None], 0.0)
+    return others.amax(dim=-1) / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny)
+
+
+def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
+    """
+    The critic says how likely a token is wrong, the language model what else might stand there: log-odds of the
+    likeliest other token being right rather than the present one, `log(P q / (1 - P))`.
+
+    A token of which nothing better is known scores low however uncertain it is, as the first ones on an empty canvas
+    do: masking it again would only bring another guess.
+
+    Args:
+        critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Log-odds of P = P(wrong).
+        alternative (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): q, the probability of the likeliest
+            other token, given that the present one is wrong.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
+    """
+    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
+
+
+class Verdict(NamedTuple):
+    """What a step makes of the visible tokens, all (B, T): masks them again, redraws them, their P(wrong)."""
+
+    remasked: torch.Tensor
+    replaced: torch.Tensor
+    error_probabilities: torch.Tensor | None = None
+
+
+class PlainUnmasking(Strategy):
+    """Reveals masks and masks nothing again."""
+
+    name, family = "none", "one-pass"
+    accepts: ClassVar = UNMASKING_ARGUMENTS
+    defaults: ClassVar = {
+        "unmasking": "confidence",
+        "schedule": "linear",
+        "entropy_bound": 0.1,
+        "confidence_threshold": 0.9,
+    }
+    harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        config = run.config
+        self.first_visible = (self.editable & (run.canvas.input_ids != config.mask_token_id)).sum(dim=-1)
+        self.adaptive = config.unmasking in ADAPTIVE_UNMASKING
+        self.lifted = self.nothing  # by an adaptive order
+        self.shares = None if self.adaptive else reveal_shares(config.schedule, self.num_steps)
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        output = self.run.forward(input_ids)
+        prediction = self.predict(input_ids, output.logits, step)
+        outcome = self.act(input_ids, prediction, self.judge(input_ids, output, prediction, step), step)
+        return outcome._replace(finished=self.finished(outcome.after)) if self.adaptive else outcome
+
+    def finished(self, after: torch.Tensor) -> torch.Tensor:
+        """The rows (B,) without a mask. With an adaptive order generation waits for the device here."""
+        return ~(self.editable & (after == self.run.config.mask_token_id)).any(dim=-1)
+
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
+        """Draws a token for every position."""
+        return self.run.predict(input_ids, logits, step)
+
+    def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
+        """What becomes of the visible tokens."""
+        return Verdict(self.nothing, self.nothing)
+
+    def act(self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, step: int) -> StepOutcome:
+        """Reveals, redraws and masks again, all at once."""
+        mask_id = self.run.config.mask_token_id
+        revealed = self.revealed(input_ids, prediction, verdict.remasked, step)
+        drawn = revealed | verdict.replaced
+        filled = torch.where(drawn, prediction.tokens, input_ids)
+        after = filled.masked_fill(verdict.remasked, mask_id)
+        return StepOutcome(filled, verdict.remasked, after, drawn, prediction.probability, verdict.error_probabilities)
+
+    def target(self, step: int) -> torch.Tensor:
+        """How many tokens (B,) are to be visible after a step."""
+        if step >= self.num_steps - 1:
+            return self.total
+        return self.first_visible + share_of(self.total - self.first_visible, self.shares[step])
+
+    def revealed(
+        self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        """Which masks (B, T) are lifted."""
+        config = self.run.config
+        masked = self.editable & (input_ids == config.mask_token_id)
+        if self.adaptive:
+            if config.unmasking == "entropy_bound":
+                chosen = entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
+            else:
+                chosen = confidence_threshold_reveal(prediction.probabilities, masked, config.confidence_threshold)
+            if step < self.last_step:
+                self.lifted = self.lifted | chosen
+                return chosen
+            # What was lifted before is a mask again because somebody asked for it, whatever the number of steps.
+            self._say_what_was_forced(masked & ~chosen & ~self.lifted)
+            return masked
+        noise = self.run.uniforms(STREAM_REVEAL, step)
+        target = self.target(step)
+        return scheduled_reveal(
+            input_ids, self.editable, prediction, config.mask_token_id, target, config.unmasking, noise, remasked
+        )
+
+    def _say_what_was_forced(self, forced: torch.Tensor) -> None:
+        count, rows = int(forced.sum()), int(forced.any(dim=-1).sum())
+        if count:
+            logger.warning(
+                f"`num_steps={self.num_steps}` was too small for `unmasking={self.run.config.unmasking!r}`: the last "
+                f"step revealed {count} tokens of {rows} sequences that the order would have kept back. Raise "
+                "`num_steps` for a better result."
+            )
+
+
+class Critic(PlainUnmasking):
+    """
+    Masks again, or redraws, what the critic holds to be wrong, in the very pass that found it.
+
+    Once the schedule has revealed all, up to `polish_steps` further steps go on as long as anything lies above
+    `polish_threshold`. A sequence ends early where so few wrong tokens are expected if all its masks were filled now,
+    those of the masks by one minus the probability of the token drawn, that it meets
+    `stop_when_expected_errors_below`.
+    """
+
+    name, needs_critic = "critic", True
+    accepts = (
+        *PlainUnmasking.accepts,
+        "remask_per_step",
+        "remask_by",
+        *SCORE_ARGUMENTS,
+        "correction",
+        "polish_steps",
+        "polish_threshold",
+        "stop_when_expected_errors_below",
+    )
+    # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
+    defaults: ClassVar = {
+        **PlainUnmasking.defaults,
+        **SCORE_DEFAULTS,
+        "schedule": "root",
+        "remask_per_step": 0.2,
+        "remask_by": "alternative",
+        "correction": "auto",
+        "polish_steps": 0,
+    }
+    harmless: ClassVar = HARMLESS
+    unused_beside_threshold = ("remask_per_step",)
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        config = run.config
+        self.last_step = self.num_steps - 1 + config.polish_steps
+        # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
+        self.draft = self.first_visible == self.total
+        self.stops_early = config.stop_when_expected_errors_below is not None
+
+    @classmethod
+    def forward_passes(cls, num_steps: int, config: GenerationConfig) -> int:
+        return super().forward_passes(num_steps + config.polish_steps, config)
+
+    @classmethod
+    def complete(cls, config: GenerationConfig) -> None:
+        super().complete(config)
+        if config.polish_steps and config.polish_threshold is None:
+            given = config.error_threshold
+            config.polish_threshold = EVEN_ODDS if given is None else given
+
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
+        # Where a token is redrawn it is held to be wrong, and does not come again.
+        return self.run.predict(input_ids, logits, step, exclude=input_ids if self._replaces(step) else None)
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        output = self.run.forward(input_ids)
+        prediction = self.predict(input_ids, output.logits, step)
+        verdict = self.judge(input_ids, output, prediction, step)
+        outcome = self.act(input_ids, prediction, verdict, step)
+        if step < self.last_step and (self.stops_early or self._polishes(step)):
+            return self._end_rows(input_ids, prediction, verdict, outcome, step)
+        return outcome
+
+    def _replaces(self, step: int) -> bool:
+        """Whether a step draws other tokens in place of wrong ones; otherwise it masks them again."""
+        correction = self.run.config.correction
+        return correction == "replace" or (correction == "auto" and step == self.last_step)
+
+    def _polishes(self, step: int) -> bool:
+        return self.run.config.polish_steps > 0 and step >= self.num_steps - 1
+
+    def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
+        config = self.run.config
+        probabilities = self.run.calibration.error_probability(output.critic_logits)
+        last, replaces = step == self.last_step, self._replaces(step)
+        if step == 0 or (last and not replaces):
+            return Verdict(self.nothing, self.nothing, probabilities)
+        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
+        threshold = config.polish_threshold if self._polishes(step) else config.error_threshold
+        # Every token above a threshold, else as many as were asked for.
+        by_number = threshold is None and not last
+        wanted = self.total
+        if by_number:
+            masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
+            wanted = remask_counts(masks, config.remask_per_step)
+        allowed = self.editable
+        if threshold is not None:
+            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
+            allowed = allowed & ~(probabilities <= threshold)
+        elif replaces:
+            # A token that is redrawn does not come again: that of a right one would be lost.
+            allowed = allowed & (scores > EVEN_ODDS)
+        if not replaces and not self._polishes(step):
+            # Tokens masked again must still fit among those the schedule leaves masked.
+            wanted = torch.minimum(wanted, self._room(step))
+        _, chosen = self.run.remask(
+            input_ids,
+            step,
+            remasking="critic",
+            critic_scores=scores,
+            tie_break=tie_break,
+            num_remask=wanted,
+            error_threshold=None,
+            protected_mask=~allowed,
+        )
+        pair = (self.nothing, chosen) if replaces else (chosen, self.nothing)
+        return Verdict(*pair, probabilities)
+
+    def _scores(
+        self, input_ids: torch.Tensor, probabilities: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
+        if self.run.config.remask_by == "error":
+            return probabilities, settle(critic_logits)
+        # Of the raw logits: a table of 100 numbers cannot tell the worst tokens apart.
+        alternative = likeliest_other(prediction.probabilities, input_ids)
+        log_odds = settle(better_alternative(critic_logits, alternative))
+        return log_odds.sigmoid(), log_odds
+
+    def _room(self, step: int) -> torch.Tensor:
+        """How many tokens (B,) a step may leave masked."""
+        if self.adaptive:
+            return self.total
+        return torch.where(self.draft, self.total, self.total - self.target(step))
+
+    def _end_rows(
+        self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
+    ) -> StepOutcome:
+        """Ends the rows in which nothing is left to do. The one place where the critic waits for the device."""
+        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        ended = torch.zeros_like(self.draft)
+        if self._polishes(step):  # judged as a whole, and nothing lies above the threshold
+            ended = ~(masked | verdict.remasked | verdict.replaced).any(dim=-1)
+        if self.stops_early:
+            wrong = torch.where(masked, 1.0 - prediction.probability, verdict.error_probabilities)
+            expected = wrong.masked_fill(~self.editable, 0.0).sum(dim=-1)
+            good = (expected < self.run.config.stop_when_expected_errors_below)[:, None]
+            complete = torch.where(masked, prediction.tokens, input_ids)
+            outcome = outcome._replace(
+                filled=torch.where(good, complete, outcome.filled),
+                after=torch.where(good, complete, outcome.after),
+                remasked=outcome.remasked & ~good,
+                drawn=torch.where(good, masked, outcome.drawn),
+            )
+            ended = ended | good.squeeze(-1)
+        return outcome._replace(finished=ended)
+
+
+class Prism(Critic):
+    """
+    Reveals masks in random order and masks the `remask_per_step` tokens again that the critic scores worst (Kim et
+    al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025): [`Critic`] without what is ours.
+    """
+
+    name = "prism"
+    accepts = (*PlainUnmasking.accepts, "remask_per_step")
+    defaults: ClassVar = {**PlainUnmasking.defaults, "unmasking": "random", "remask_per_step": 4}
+    harmless: ClassVar = {**HARMLESS, "correction": "remask", "remask_by": "error"}
+
+
+class ProSeCo(PlainUnmasking):
+    """
+    After every `corrector_interval` steps of unmasking, `corrector_steps` passes of a corrector: the sequence, its
+    masks filled with the likeliest tokens, is predicted anew at all positions, and what is visible takes the outcome
+    ("Learn from Your Mistakes: Self-Correcting Masked Diffusion Models", 2026, arXiv:2602.11590). The corrector takes
+    the likeliest tokens at the `corrector_temperature` 0 and draws them at 1.
+    """
+
+    name, family, needs_correction = "proseco", "corrector", True
+    accepts = (*PlainUnmasking.accepts, "corrector_interval", "corrector_steps", "corrector_temperature")
+    defaults: ClassVar = {
+        **PlainUnmasking.defaults,
+        "unmasking": "random",
+        "corrector_interval": 4,
+        "corrector_steps": 1,
+        "corrector_temperature": 0.0,
+    }
+
+    @classmethod
+    def forward_passes(cls, num_steps: int, config: GenerationConfig) -> int:
+        corrections = num_steps // config.corrector_interval * config.corrector_steps
+        return (num_steps + corrections) * (config.num_candidates or 1)
+
+    def act(self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, step: int) -> StepOutcome:
+        outcome, config = super().act(input_ids, prediction, verdict, step), self.run.config
+        if (step + 1) % config.corrector_interval:
+            return outcome
+        visible = self.editable & (outcome.after != config.mask_token_id)
+        likeliest = config.corrector_temperature == 0
+        filling = prediction.probabilities.argmax(dim=-1) if likeliest else prediction.tokens
+        draft = torch.where(self.editable & ~visible, filling, outcome.after)
+        for number in range(config.corrector_steps):
+            corrected = self._correct(draft, step * config.corrector_steps + number)
+            draft = torch.where(self.editable, corrected.tokens, draft)
+        after = torch.where(visible, draft, outcome.after)
+        return outcome._replace(filled=after, after=after, drawn=visible, probability=corrected.probability)
+
+    def _correct(self, draft: torch.Tensor, number: int) -> Prediction:
+        """Predicts a complete sequence (B, T) anew."""
+        run, temperature = self.run, self.run.config.corrector_temperature
+        return run.predict(draft, run.forward(draft).logits, number, stream=STREAM_CORRECT, temperature=temperature)

@@ -1,0 +1,447 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the strategies of one pass a step: adaptive orders, correction by the critic, PRISM, ProSeCo."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers.generation import LogitsProcessor, LogitsProcessorList
+
+from critic_gpt import CriticCalibration
+from critic_gpt import strategies_one_pass_critic_gpt as one_pass
+
+
+PAD, MASK, VOCAB = 0, 1, 32
+M, P = MASK, PAD
+canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
+given = (canvas != MASK) | (canvas == PAD)
+RAMP = [(i + 0.5) / 100 for i in range(100)]
+
+
+@pytest.fixture
+def model(unsure_model):
+    """In float64, where batches of any size give the same numbers; with a table that says what the head says."""
+    model = unsure_model.double()
+    model.calibration = CriticCalibration(RAMP)
+    return model
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    messages = []
+    monkeypatch.setattr(one_pass, "logger", SimpleNamespace(warning=messages.append))
+    return messages
+
+
+def generate(model, ids=canvas, **fields):
+    fields = {"seed": 3, "return_history": True, **fields}
+    return model.generate(ids, **fields)
+
+
+def probabilities_of(model, ids):
+    """What the model predicts for each position."""
+    logits = model(input_ids=ids, attention_mask=(ids != PAD).long()).logits
+    logits[..., [PAD, MASK]] = float("-inf")
+    return logits.softmax(-1)
+
+
+def same_steps(one, other):
+    """Whether two histories went through the same tokens."""
+    pairs = zip(one, other, strict=True)
+    return all(torch.equal(a.input_ids, b.input_ids) and torch.equal(a.filled, b.filled) for a, b in pairs)
+
+
+# ---- orders that themselves decide how many masks are lifted ----
+
+ADAPTIVE = [("entropy_bound", 4.0), ("confidence_threshold", 0.3)]
+
+
+def six_digits(numbers):
+    """As far as numbers are told apart: on a canvas of [MASK] all predictions are the same but for rounding."""
+    return numbers.mul(2.0**20).round().div(2.0**20)
+
+
+@pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
+def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model, warnings, unmasking, value):
+    output = generate(model, remasking="none", unmasking=unmasking, num_steps=30, **{unmasking: value})
+    for step in output.history:
+        probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
+        lifted = masked & (step.filled != MASK)
+        entropy = six_digits(-torch.special.xlogy(probabilities, probabilities).sum(-1))
+        confidence = six_digits(probabilities.amax(-1))
+        for row in range(len(canvas)):
+            places = masked[row].nonzero().flatten().tolist()
+            if unmasking == "entropy_bound":
+                places.sort(key=lambda i: entropy[row, i])
+                expected = {i for n, i in enumerate(places) if sum(entropy[row, j] for j in places[:n]) <= value}
+            else:
+                expected = {i for i in places if confidence[row, i] > value}
+                expected |= set(sorted(places, key=lambda i: -confidence[row, i])[:1])
+            assert set(lifted[row].nonzero().flatten().tolist()) == expected
+    assert not (output.sequences == MASK).any() and warnings == []
+    needed = torch.stack([(step.input_ids == MASK).any(-1) for step in output.history]).sum(0)
+    assert torch.equal(output.row_passes, needed) and output.forward_passes == needed.max() < 30
+    assert len(set(needed.tolist())) > 1, "rows end one by one"
+
+
+@pytest.mark.parametrize(("unmasking", "value"), [("entropy_bound", 0.0), ("confidence_threshold", 1.0)])
+@pytest.mark.parametrize("num_steps", [1, 2, 5])
+def test_the_last_step_of_an_adaptive_order_lifts_the_rest_and_says_how_many(
+    model, warnings, unmasking, value, num_steps
+):
+    order = {"remasking": "none", "unmasking": unmasking, unmasking: value}
+    output = generate(model, num_steps=num_steps, **order)
+    assert not (output.sequences == MASK).any() and output.forward_passes == num_steps
+    (said,) = warnings
+    # Had there been one step more, so many masks would have been left.
+    enough = generate(model, num_steps=num_steps + 1, **order).history[num_steps].input_ids == MASK
+    count, rows = int(enough.sum()), int(enough.any(-1).sum())
+    assert said.startswith(
+        f"`num_steps={num_steps}` was too small for `unmasking='{unmasking}'`: the last step revealed {count} tokens "
+        f"of {rows} sequences that the order would have kept back. Raise `num_steps`"
+    )
+
+
+@pytest.mark.parametrize(("num_steps", "bound"), [(3, 4.0), (12, 4.0), (12, 6.0)])
+def test_what_the_critic_masked_again_is_no_reason_to_ask_for_more_steps(model, warnings, num_steps, bound):
+    order = {"unmasking": "entropy_bound", "entropy_bound": bound}
+    output = generate(model, remasking="critic", num_steps=num_steps, remask_per_step=3, **order)
+    said = list(warnings)
+    last = output.history[-1].input_ids
+    kept_back = generate(model, last, remasking="none", num_steps=2, **order).history[1].input_ids == MASK
+    never = torch.stack([step.input_ids == MASK for step in output.history]).all(0)
+    count = int((kept_back & never).sum())
+    assert output.forward_passes == num_steps and (kept_back & ~never).any() and bool(count) == (bound == 4.0)
+    assert [f" the last step revealed {count} tokens of " in line for line in said] == [True] * bool(count)
+
+
+# ---- PRISM ----
+
+
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_prism_masks_the_k_tokens_again_that_the_critic_scores_worst(model, k):
+    history = generate(model, torch.full((3, 20), M), remasking="prism", num_steps=10, remask_per_step=k).history
+    for number, step in enumerate(history):
+        visible = step.input_ids != MASK
+        # Two more are visible after each step; what is masked again stands among the others.
+        count = 0 if number in (0, 9) else min(k, 2 * number, 20 - 2 * (number + 1))
+        assert (visible.sum(-1) == 2 * number).all() and (step.remasked.sum(-1) == count).all()
+        assert torch.equal(step.filled[visible], step.input_ids[visible]), "nothing is redrawn"
+        logits = model.critic_scores(step.input_ids)
+        if 0 < count < 2 * number:
+            worst = logits.masked_fill(~step.remasked, 99).amin(-1)
+            assert (worst >= logits.masked_fill(~visible | step.remasked, -99).amax(-1) - 2.0**-20).all()
+
+
+def test_prism_lifts_masks_at_random_whatever_the_model_thinks_of_them(model):
+    num_rows = 2000
+    ids = torch.tensor([[5, M, M, 6, M, M, M]]).expand(num_rows, -1)
+    fields = {"remasking": "prism", "num_steps": 5, "remask_per_step": 1, "return_error_probabilities": False}
+    for number, step in enumerate(generate(model, ids, **fields).history[:-1]):
+        lifted = (step.input_ids == MASK) & (step.filled != MASK)
+        count = lifted.sum(-1)
+        assert (count == 1 + (0 < number < 4)).all()
+        # Each mask of a row with equal probability: by position, and among those the model is surer of.
+        masked = step.input_ids == MASK
+        chance = torch.where(masked, count[:, None] / masked.sum(-1, keepdim=True), 0.0).double()
+        confidence = probabilities_of(model, step.input_ids).amax(-1)
+        surest = masked & (confidence == confidence.masked_fill(~masked, -1).amax(-1, keepdim=True))
+        for where in (*(masked & (torch.arange(7) == i) for i in (1, 2, 4, 5, 6)), surest):
+            expected, variance = chance[where].sum(), (chance * (1 - chance))[where].sum()
+            # One position a row, so that draws are independent; z = 5: one false alarm in 1.7 million.
+            assert abs(lifted[where].sum() - expected) <= 5 * variance.sqrt() + 1e-6
+
+
+def test_prism_is_the_critic_with_the_settings_of_its_paper(model):
+    prism = generate(model, remasking="prism", num_steps=6)
+    settings = {"unmasking": "random", "schedule": "linear", "remask_per_step": 4, "correction": "remask"}
+    critic = generate(model, remasking="critic", num_steps=6, **settings)
+    assert torch.equal(prism.sequences, critic.sequences) and same_steps(prism.history, critic.history)
+
+
+@pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
+def test_prism_takes_an_adaptive_order_too(model, unmasking, value):
+    output = generate(model, remasking="prism", unmasking=unmasking, num_steps=6, **{unmasking: value})
+    assert not (output.sequences == MASK).any() and any(step.remasked.any() for step in output.history)
+
+
+# ---- what the critic does with what it holds to be wrong ----
+
+
+def test_the_first_step_changes_nothing_of_a_draft_nor_does_the_last_mask_again(model):
+    draft, free = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 3]]), torch.zeros(1, 8)
+    for fields in ({"correction": "remask"}, {"correction": "replace"}, {"correction": "auto"}):
+        history = generate(model, draft, protected_mask=free, remasking="critic", num_steps=4, **fields).history
+        assert torch.equal(history[0].filled, draft) and not history[0].remasked.any()
+        assert not torch.equal(history[1].filled, draft) or history[1].remasked.any()
+        assert not history[-1].remasked.any()
+
+
+def replaced_in(step):
+    """Where a visible token was drawn anew."""
+    return (step.input_ids != MASK) & (step.filled != step.input_ids)
+
+
+@pytest.mark.parametrize(
+    ("fields", "most", "threshold"),
+    [({"remask_per_step": 1}, 1, 0.5), ({"remask_per_step": 3}, 3, 0.5), ({"error_threshold": 0.55}, 99, 0.55)],
+)
+def test_replacing_draws_another_token_where_one_is_held_to_be_wrong(model, fields, most, threshold):
+    output = generate(model, remasking="critic", correction="replace", num_steps=8, **fields)
+    seen = 0
+    for number, step in enumerate(output.history):
+        visible = (canvas == MASK) & (step.input_ids != MASK)
+        wrong = visible & (step.error_probabilities > threshold)
+        limit = 0 if number == 0 else 99 if number == 7 else most
+        replaced = replaced_in(step)
+        assert not step.remasked.any() and not (replaced & ~wrong).any(), "none but those above the threshold"
+        assert torch.equal(replaced.sum(-1), wrong.sum(-1).clamp(max=limit)), "and another token each time"
+        spared = step.error_probabilities.masked_fill(~wrong | replaced, 0).amax(-1)
+        assert (step.error_probabilities.masked_fill(~replaced, 1).amin(-1) >= spared).all(), "the worst first"
+        seen += int(replaced.sum())
+    assert seen > 5 and output.forward_passes == 8
+    # The schedule goes on as if nothing had happened.
+    plain = generate(model, remasking="none", schedule="quadratic", num_steps=8).history
+    for one, other in zip(output.history, plain, strict=True):
+        assert torch.equal((one.input_ids == MASK).sum(-1), (other.input_ids == MASK).sum(-1))
+
+
+def test_a_token_that_is_replaced_becomes_the_likeliest_other_one_at_temperature_zero(model):
+    for step in generate(model, remasking="critic", correction="replace", num_steps=8, temperature=0).history:
+        probabilities = probabilities_of(model, step.input_ids)
+        others = probabilities.scatter(-1, step.input_ids[..., None], 0.0).argmax(-1)
+        replaced = replaced_in(step)
+        assert torch.equal(step.filled[replaced], others[replaced])
+
+
+class Only(LogitsProcessor):
+    """Forbids all tokens but one."""
+
+    def __call__(self, input_ids, scores):
+        return torch.full_like(scores, float("-inf")).index_fill(-1, torch.tensor([7]), 0.0)
+
+
+@pytest.mark.parametrize("correction", ["replace", "auto"])
+def test_a_token_comes_again_where_no_other_is_possible(model, correction):
+    model.calibration = CriticCalibration([1.0] * 100)
+    output = generate(
+        model, remasking="critic", correction=correction, num_steps=4, logits_processor=LogitsProcessorList([Only()])
+    )
+    assert (output.sequences[canvas == MASK] == 7).all()
+
+
+def test_auto_masks_again_and_in_the_last_step_replaces_what_could_be_masked_no_more(model):
+    fields = {"remasking": "critic", "num_steps": 7}
+    auto = generate(model, correction="auto", **fields)
+    remask = generate(model, correction="remask", **fields)
+    assert same_steps(auto.history[:-1], remask.history[:-1])
+    last, other = auto.history[-1], remask.history[-1]
+    assert torch.equal(last.input_ids, other.input_ids) and not last.remasked.any()
+    wrong = (canvas == MASK) & (last.input_ids != MASK) & (last.error_probabilities > 0.5)
+    assert wrong.any() and torch.equal(replaced_in(last), wrong)
+    assert torch.equal(auto.sequences[~wrong], remask.sequences[~wrong])
+    assert torch.equal(generate(model, **fields).sequences, auto.sequences), "the default"
+
+
+def test_a_threshold_of_errors_is_that_of_the_last_step_as_well(model):
+    last = generate(model, remasking="critic", correction="auto", error_threshold=0.3, num_steps=5).history[-1]
+    wrong = (canvas == MASK) & (last.input_ids != MASK) & (last.error_probabilities > 0.3)
+    assert torch.equal(replaced_in(last), wrong) and (wrong & (last.error_probabilities <= 0.5)).any()
+
+
+# ---- polishing ----
+
+POLISHED = [
+    {"correction": "remask"},
+    {"correction": "replace"},
+    {"correction": "auto"},
+    {"correction": "auto", "error_threshold": 0.4},
+    {"correction": "auto", "polish_threshold": 0.3},
+    {"correction": "remask", "unmasking": "entropy_bound"},
+]
+
+
+@pytest.mark.parametrize("fields", POLISHED, ids=lambda fields: "-".join(map(str, fields.values())))
+def test_polishing_ends_when_nothing_lies_above_the_threshold_or_the_budget_is_spent(model, fields):
+    # Wrong is what the head holds to be so by more than a little.
+    model.calibration = CriticCalibration([0.0] * 60 + [0.8] * 40)
+    num_steps, polish_steps = 3, 12
+    threshold = fields.get("polish_threshold", fields.get("error_threshold", 0.5))
+    ids = torch.cat([canvas[::2], torch.tensor([[5, M, 6] + [P] * 9, [8, 9, M, M] + [P] * 8])])
+    output = generate(model, ids, remasking="critic", num_steps=num_steps, polish_steps=polish_steps, **fields)
+    assert not (output.sequences == MASK).any()
+    most = num_steps + polish_steps
+    assert output.forward_passes == output.row_passes.max() <= most and output.row_passes.min() < most
+    ended = output.row_passes < most
+    assert (output.error_probabilities[ended] <= threshold).all(), "nothing above it is left"
+    for row, passes in enumerate(output.row_passes.tolist()):
+        # Those that went on had something to do in every step but their last.
+        for step in output.history[num_steps : passes - 1]:
+            busy = (step.input_ids == MASK) | step.remasked | replaced_in(step)
+            assert busy[row].any()
+    assert len(set(output.row_passes.tolist())) > 1, "rows end one by one"
+
+
+def test_until_it_begins_polishing_changes_nothing(model):
+    for correction in ("remask", "replace", "auto"):
+        fields = {"remasking": "critic", "correction": correction, "num_steps": 5}
+        plain, polished = generate(model, **fields).history, generate(model, polish_steps=3, **fields).history
+        assert len(plain) == 5 and same_steps(plain[:4], polished[:4])
+        assert torch.equal(plain[4].input_ids, polished[4].input_ids)
+
+
+def test_a_polishing_step_corrects_everything_above_the_threshold(model):
+    history = generate(model, remasking="critic", correction="remask", num_steps=4, polish_steps=4).history
+    for step in history[3:-1]:
+        going = (canvas == MASK) & ~step.error_probabilities.isnan()
+        wrong = going & (step.input_ids != MASK) & (step.error_probabilities > 0.5)
+        assert torch.equal(step.remasked, wrong)
+        assert not (step.filled[~step.remasked] == MASK).any(), "every mask is lifted at once"
+
+
+# ---- ending early ----
+
+
+@pytest.mark.parametrize("bound", [0.5, 2.0, 4.0, 100.0])
+def test_a_sequence_ends_as_soon_as_few_enough_errors_are_expected(model, bound):
+    """At temperature zero, where the tokens that its masks would get are known."""
+    model.calibration = CriticCalibration([p**2 for p in RAMP])
+    num_steps = 9
+    output = generate(
+        model, remasking="critic", num_steps=num_steps, temperature=0, stop_when_expected_errors_below=bound
+    )
+    ends, own = [num_steps] * len(canvas), torch.zeros(canvas.shape, dtype=torch.float64)
+    for number, step in enumerate(output.history[: num_steps - 1]):
+        probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
+        likeliest = probabilities.max(-1)
+        held = probabilities.gather(-1, step.filled[..., None]).squeeze(-1)
+        going = torch.tensor(ends)[:, None] == num_steps
+        own = torch.where(going & masked & (step.filled != MASK), held, own)
+        for row in range(len(canvas)):
+            if ends[row] < num_steps:
+                continue
+            expected = sum(
+                1 - likeliest.values[row, i] if masked[row, i] else step.error_probabilities[row, i]
+                for i in range(12)
+                if not given[row, i]
+            )
+            if expected < bound:
+                ends[row] = number + 1
+                complete = torch.where(masked[row], likeliest.indices[row], step.input_ids[row])
+                assert torch.equal(output.sequences[row], complete) and not step.remasked[row].any()
+                number_of_row = own[row][~given[row]].log().mean()
+                torch.testing.assert_close(output.self_log_probability[row], number_of_row)
+    assert output.row_passes.tolist() == ends and output.forward_passes == max(ends)
+    if bound == 100.0:
+        assert ends == [1, 1, 1], "at once, if anything will do"
+
+
+def test_a_bound_that_nobody_meets_changes_nothing(model):
+    fields = {"remasking": "critic", "num_steps": 6}
+    plain = generate(model, **fields)
+    bounded = generate(model, stop_when_expected_errors_below=1e-9, **fields)
+    assert torch.equal(plain.sequences, bounded.sequences) and bounded.row_passes.tolist() == [6] * 3
+
+
+# ---- ProSeCo ----
+
+
+@pytest.mark.parametrize(("interval", "steps"), [(1, 1), (2, 1), (3, 2), (2, 3)])
+def test_proseco_replaces_what_is_visible_by_the_prediction_for_its_own_filling(model, interval, steps):
+    """Step by step at temperature zero, where the tokens lifted are known; the corrector takes the likeliest."""
+    output = generate(
+        model, remasking="proseco", num_steps=6, temperature=0, corrector_interval=interval, corrector_steps=steps
+    )
+    assert output.forward_passes == 6 + 6 // interval * steps
+    for number, step in enumerate(output.history):
+        likeliest = probabilities_of(model, step.input_ids).argmax(-1)
+        whole = torch.where(step.input_ids == MASK, likeliest, step.input_ids)
+        visible = (step.filled != MASK) & ~given
+        expected = whole
+        if (number + 1) % interval == 0:
+            for _ in range(steps):
+                # What stands there in the end was held to be so likely, given the filling before.
+                held, expected = probabilities_of(model, expected).max(-1)
+                expected = torch.where(given, canvas, expected)
+        assert torch.equal(step.filled[visible], expected[visible]) and torch.equal(step.filled[given], canvas[given])
+    own = torch.where(given, float("nan"), held.log()).nanmean(-1)
+    torch.testing.assert_close(output.self_log_probability, own)
+
+
+def test_proseco_fills_with_the_likeliest_tokens_whatever_is_drawn_and_leaves_masks_as_many_as_there_were(model):
+    plain = generate(model, remasking="none", unmasking="random", num_steps=8).history
+    history = generate(model, remasking="proseco", corrector_interval=3, num_steps=8).history
+    assert same_steps(history[:2], plain[:2])
+    # The first correction, of the third step, stands on the tokens drawn without it.
+    filling = probabilities_of(model, plain[2].input_ids).argmax(-1)
+    draft = torch.where(plain[2].filled == MASK, filling, plain[2].filled)
+    corrected = probabilities_of(model, draft).argmax(-1)
+    visible = ~given & (plain[2].filled != MASK)
+    assert torch.equal(history[2].filled[visible], corrected[visible])
+    assert any(not torch.equal(one.filled, other.filled) for one, other in zip(history, plain, strict=True))
+    for one, other in zip(history, plain, strict=True):
+        assert torch.equal(one.filled == MASK, other.filled == MASK), "an order by chance does not look at tokens"
+
+
+class Flat(LogitsProcessor):
+    """Makes all tokens but the special ones equally likely."""
+
+    def __call__(self, input_ids, scores):
+        return torch.zeros_like(scores).index_fill(-1, torch.tensor([PAD, MASK]), float("-inf"))
+
+
+def test_a_warm_corrector_draws_anew_in_every_pass(model):
+    flat = {"logits_processor": LogitsProcessorList([Flat()]), "corrector_temperature": 1.0}
+    seen = set()
+    for interval, steps in ((1, 1), (1, 2), (1, 3), (2, 1), (4, 1)):
+        fields = {"corrector_interval": interval, "corrector_steps": steps, "num_steps": 4, **flat}
+        history = generate(model, torch.full((1, 12), M), remasking="proseco", **fields).history
+        seen.add(tuple(history[-1].filled[0].tolist()))
+    # The last pass is number 3, 7, 11, 3 and 3 of the corrector.
+    assert len(seen) == 3
+
+
+def test_a_fixed_point_of_the_corrector_stays_as_it_is(model):
+    draft = torch.tensor([[5, 6, 7, 8, 9, 10]])
+    free = torch.tensor([[1, 0, 0, 0, 0, 1]]).bool()
+    for _ in range(50):
+        after = torch.where(free, draft, probabilities_of(model, draft).argmax(-1))
+        if torch.equal(after, draft):
+            break
+        draft = after
+    else:
+        pytest.fail("no fixed point was found")
+    fields = {"remasking": "proseco", "num_steps": 3, "corrector_interval": 1, "corrector_steps": 2}
+    assert torch.equal(generate(model, draft, protected_mask=free, **fields).sequences, draft)
+
+
+def test_a_warm_corrector_draws_from_the_prediction_for_the_filling(model):
+    num_rows = 4000
+    ids = torch.tensor([[5, M, 6]])
+    first = probabilities_of(model, ids)[0, 1]
+    expected = torch.zeros(VOCAB, dtype=torch.float64)
+    for token in range(2, VOCAB):
+        filled = torch.tensor([[5, token, 6]])
+        logits = probabilities_of(model, filled)[0, 1].log() / 0.7
+        expected += first[token].detach() * logits.detach().softmax(-1)
+    output = generate(
+        model,
+        ids.expand(num_rows, -1),
+        remasking="proseco",
+        num_steps=1,
+        corrector_interval=1,
+        corrector_temperature=0.7,
+        return_error_probabilities=False,
+    )
+    counts = output.sequences[:, 1].bincount(minlength=VOCAB)
+    deviation = (num_rows * expected * (1 - expected)).sqrt()
+    # z = 5: one false alarm in 50 000 runs.
+    assert ((counts - num_rows * expected).abs() <= 5 * deviation + 1e-9).all()
+
+
+@pytest.mark.parametrize("fields", [{"correction_alpha": 0.0}, {"add_critic_head": False}])
+def test_proseco_without_training_in_correction_is_refused(tiny_model, fields):
+    with pytest.raises(
+        ValueError, match=r"`remasking` must not be 'proseco' .* correct its own fillings, got 'proseco'"
+    ):
+        tiny_model(**fields).generate(canvas, remasking="proseco")
