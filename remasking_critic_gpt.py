@@ -104,8 +104,8 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
     """
     if isinstance(remask_per_step, int):
         return torch.full_like(count, remask_per_step)
-    # In integers, so that it is the same on every device: half a token more, rounded down.
-    return ((2 * count * round(remask_per_step * 2**40) + 2**40) >> 41).clamp(min=1)
+    # Half a token more, rounded down, in integers as in `share_of`.
+    return ((2 * count * round(remask_per_step * 2**40) + 2**40 + 2**20) >> 41).clamp(min=1)
 
 
 def _decay(schedule: str, progress: float) -> float:

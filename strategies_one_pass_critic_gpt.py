@@ -258,7 +258,7 @@ class Critic(PlainUnmasking):
             allowed = allowed & ~(probabilities <= threshold)
         elif replaces:
             # A token that is redrawn does not come again: that of a right one would be lost.
-            allowed = allowed & (scores > EVEN_ODDS)
+            allowed = allowed & ~(scores <= EVEN_ODDS)
         if not replaces and not self._polishes(step):
             # Tokens masked again must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))

@@ -302,13 +302,13 @@ def test_a_one_pass_step_masks_exactly_k_tokens_again_where_there_is_room(model)
             assert (now.input_ids != MASK).sum() == 2 * step
 
 
-def test_the_critic_reveals_early_by_default_and_masks_two_tokens_again_and_plain_unmasking_is_linear(model):
+def test_the_critic_reveals_early_by_default_and_masks_a_share_of_the_masks_again_and_plain_unmasking_is_linear(model):
     ids = torch.full((2, 20), MASK)
 
     def generate(**arguments):
         return model.generate(ids, num_steps=6, seed=0, **arguments).sequences
 
-    own = generate(remasking="critic", remask_per_step=2, schedule="quadratic")
+    own = generate(remasking="critic", remask_per_step=0.2, schedule="root", remask_by="alternative")
     assert torch.equal(generate(remasking="critic"), own)
     assert not torch.equal(generate(remasking="critic", schedule="linear"), own)
     assert torch.equal(generate(remasking="none"), generate(remasking="none", schedule="linear"))
@@ -316,7 +316,7 @@ def test_the_critic_reveals_early_by_default_and_masks_two_tokens_again_and_plai
 
 def test_a_one_pass_step_masks_the_worst_visible_tokens_again(model):
     history = model.generate(
-        canvas, remasking="critic", num_steps=6, remask_per_step=2, seed=0, return_history=True
+        canvas, remasking="critic", num_steps=6, remask_per_step=2, remask_by="error", seed=0, return_history=True
     ).history
     for now in history[1:-1]:
         visible = (canvas == MASK) & (now.input_ids != MASK)
@@ -920,7 +920,7 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
         (
             canvas,
             {"schedule": "steep"},
-            "`schedule` must be linear, quadratic, cosine, a list of ratios or a function, got 'steep': ",
+            "`schedule` must be linear, quadratic, root, cosine, a list of ratios or a function, got 'steep': ",
         ),
         (canvas, {"schedule": [0.5]}, "`schedule` must hold one ratio for each of the 64 steps, got 1: "),
         (canvas, {"randomness_strength": 2}, "`randomness_strength` must be in [0, 1], got 2: "),

@@ -18,9 +18,10 @@ OPTIONAL = {"error_threshold", "polish_threshold", "stop_when_expected_errors_be
 
 def test_the_fields_are_frozen():
     assert set(CriticGPTGenerationConfig._FIELDS) == {
-        *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule", "remask_per_step"),
-        *("entropy_bound", "confidence_threshold", "error_threshold", "start_ratio", "end_ratio"),
-        *("correction", "polish_steps", "polish_threshold", "stop_when_expected_errors_below", "num_candidates"),
+        *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule"),
+        *("remask_per_step", "entropy_bound", "confidence_threshold", "error_threshold", "start_ratio", "end_ratio"),
+        *("remask_by", "correction", "polish_steps", "polish_threshold"),
+        *("stop_when_expected_errors_below", "num_candidates"),
         *("randomness_strength", "remask_selection", "selection_temperature"),
         *("remdm_eta", "loop_start", "loop_end", "loop_visible"),
         *("corrector_interval", "corrector_steps", "corrector_temperature"),
@@ -92,6 +93,14 @@ def test_settings_survive_saving_and_loading(tmp_path):
         ({"corrector_interval": 0}, "`corrector_interval` must be a whole number of at least 1, got 0: "),
         ({"corrector_steps": 1.5}, "`corrector_steps` must be a whole number of at least 1, got 1.5: "),
         ({"corrector_temperature": -1}, "`corrector_temperature` must be at least 0 and finite, got -1: "),
+        ({"remask_by": "score"}, "`remask_by` must be one of alternative, error, got 'score': "),
+        *(
+            (
+                {"remask_per_step": bad},
+                f"`remask_per_step` must be a whole number of at least 0 or a share in (0, 1), got {bad}: ",
+            )
+            for bad in (-1, 1.0, 0.0, 2.5, True)
+        ),
         (
             {"remask_slection": "worst"},
             "`remask_slection` is not an argument of generation, got 'worst': did you mean ",

@@ -100,7 +100,8 @@ def test_what_a_call_says_takes_the_place_of_what_excludes_it_in_the_models_own(
 
 def test_only_a_strategy_that_was_asked_for_reads_the_defaults_of_its_own(tiny_model):
     model = tiny_model()
-    assert model.resolve_generation_config(remasking="critic").schedule == "quadratic"
+    assert model.resolve_generation_config(remasking="critic").schedule == "root"
+    assert model.resolve_generation_config(remasking="token_critic").schedule == "cosine"
     assert model.resolve_generation_config(remasking="none").schedule == "linear"
     resolved = model.resolve_generation_config(remasking="critic_full")
     assert (resolved.start_ratio, resolved.end_ratio, resolved.unmasking) == (0.95, 0.05, None)
@@ -230,7 +231,7 @@ OWN = [
     (
         {"unmasking": "entropy_bound", "entropy_bound": 0.7},
         {"unmasking": "margin"},
-        {"entropy_bound": None, "schedule": "quadratic"},
+        {"entropy_bound": None, "schedule": "root"},
     ),
     ({"polish_steps": 4, "polish_threshold": 0.3}, {"polish_steps": 0}, {"polish_threshold": None}),
     ({"polish_steps": 4, "error_threshold": 0.3}, {}, {"polish_threshold": 0.3}),

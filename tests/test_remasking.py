@@ -1,5 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import math
+from fractions import Fraction
 from itertools import combinations
 
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from critic_gpt.diffusion_critic_gpt import STREAM_SELECT, uniforms
 from critic_gpt.remasking_critic_gpt import (
     REMASKING_PRECEDENCE,
+    SCHEDULES,
     apply_remasking_step,
     gumbel_keys,
+    remask_counts,
     remask_ratios,
     resolve_remasking,
     reveal_shares,
@@ -36,7 +39,7 @@ def test_the_known_linear_ratios_come_out():
     assert remask_ratios("linear", 5) == remask_ratios("linear", 5, 0.95, 0.05)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "quadratic", "cosine"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_single_iteration_has_the_end_ratio_and_none_has_none(schedule):
     assert remask_ratios(schedule, 1, 0.9, 0.2) == pytest.approx([0.2])
     assert remask_ratios(schedule, 0, 0.9, 0.2) == []
@@ -46,6 +49,20 @@ def test_cosine_ratios_join_the_two_ends_by_a_quarter_wave():
     expected = [0.1 + 0.8 * math.cos(math.pi / 2 * i / 4) for i in range(5)]
     assert remask_ratios("cosine", 5, 0.9, 0.1) == pytest.approx(expected)
     assert expected[0] == pytest.approx(0.9) and expected[-1] == pytest.approx(0.1)
+
+
+def test_the_root_schedule_reveals_early_and_leaves_masks_for_the_last_steps():
+    shares = reveal_shares("root", 9)
+    assert shares == pytest.approx([(step / 9) ** 0.6 for step in range(1, 10)])
+    assert shares[0] > reveal_shares("quadratic", 9)[0] and shares[-2] < reveal_shares("quadratic", 9)[-2]
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=6), st.integers(1, 999))
+def test_a_share_to_mask_again_is_rounded_and_one_at_least(counts, thousandths):
+    found = remask_counts(torch.tensor(counts), thousandths / 1000).tolist()
+    for count, number in zip(counts, found, strict=True):
+        assert number == max(1, math.floor(Fraction(thousandths * count, 1000) + Fraction(1, 2)))
+    assert remask_counts(torch.tensor(counts), 3).tolist() == [3] * len(counts)
 
 
 def test_quadratic_ratios_join_the_two_ends_by_a_parabola_that_falls_early():
@@ -75,7 +92,7 @@ def test_lists_of_another_length_and_unknown_names_are_refused():
         with pytest.raises(ValueError, match="`schedule` must hold one ratio for each of the 3 steps, got 2: "):
             schedule([0.5, 0.5], 3)
         with pytest.raises(
-            ValueError, match="`schedule` must be linear, quadratic, cosine, a list or a function, got 'line': "
+            ValueError, match="`schedule` must be linear, quadratic, root, cosine, a list or a function, got 'line': "
         ):
             schedule("line", 3)
 

@@ -89,6 +89,7 @@ EVERY_FIELD = [
         "unmasking": "entropy_bound",
         "entropy_bound": 0.5,
         "remask_per_step": 1,
+        "remask_by": "error",
         "correction": "replace",
         "polish_steps": 2,
         "polish_threshold": 0.3,
@@ -102,6 +103,7 @@ EVERY_FIELD = [
         "num_steps": 4,
     },
     {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.4},
+    {"remasking": "critic", "remask_per_step": 0.3, "remask_by": "alternative"},
     {"remasking": "p2", "schedule": "cosine", "randomness_strength": 0.3},
     {"remasking": "critic_full", "start_ratio": 0.9, "end_ratio": 0.1},
     {"remasking": "critic_full", "error_threshold": 0.7},
@@ -149,7 +151,7 @@ def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
     assert named == listed != run(model_dir, *case, "--schedule", "linear")
     with pytest.raises(SystemExit):
         run(model_dir, "--schedule", "steep")
-    assert "--schedule: must be linear, quadratic, cosine or one ratio a step" in capsys.readouterr().err
+    assert "--schedule: must be linear, quadratic, root, cosine or one ratio a step" in capsys.readouterr().err
 
 
 def test_a_prompt_is_placed_and_tokens_are_drawn_for_masking_as_the_flags_say(model_dir):
@@ -210,7 +212,7 @@ def test_save_writes_settings_results_and_every_step(model_dir, tmp_path):
     assert (settings["seed"], settings["prompts"], settings["model"]) == (0, ["[MASK]" * 8, "a[MASK]"], str(model_dir))
     assert set(settings["versions"]) == {"critic_gpt", "transformers", "torch", "python"}
     assert set(settings["generation_config"]) == set(CriticGPTGenerationConfig._FIELDS)
-    used = {"num_steps": 3, "remasking": "critic", "schedule": "quadratic", "remask_per_step": 2, "temperature": 1.0}
+    used = {"num_steps": 3, "remasking": "critic", "schedule": "root", "correction": "auto", "temperature": 1.0}
     assert used.items() <= settings["generation_config"].items()
     for result in results:
         assert set(result) == RESULT and len(result["history"]) == 3

@@ -41,10 +41,12 @@ M = MASK
 canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, M, M], [M] * 12])
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 
+# What the critic did before it could do anything else.
+PLAIN_CRITIC = {"correction": "remask", "remask_by": "error", "schedule": "quadratic", "remask_per_step": 2}
 # Tokens as hexadecimal digits, and how many were masked again at each step; written down before strategies were
 # classes.
 RECORDED = [
-    ("critic", {"correction": "remask"}, "5776b777778b b9b4a67466bb", "022110 022210"),
+    ("critic", PLAIN_CRITIC, "5776b777778b b9b4a67466bb", "022110 022210"),
     ("none", {"unmasking": "margin", "schedule": "cosine"}, "5b364bb779b6 7338b797bb73", "000000 000000"),
     ("external", {"randomness_strength": 0.4}, "5a36b5777bb7 9997bb76b3b7", "653200 974200"),
     ("critic_full", {"schedule": [1.0, 0.6, 0.5, 0.3, 0.2, 0.1]}, "566676674b56 774477786487", "542100 763210"),
@@ -176,6 +178,7 @@ VALUES = {
     "entropy_bound": 0.5,
     "confidence_threshold": 0.6,
     "remask_per_step": 3,
+    "remask_by": "alternative",
     "error_threshold": 0.5,
     "start_ratio": 0.9,
     "end_ratio": 0.1,

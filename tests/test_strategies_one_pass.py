@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the strategies of one pass a step: adaptive orders, correction by the critic, PRISM, ProSeCo."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt import CriticCalibration
 from critic_gpt import strategies_one_pass_critic_gpt as one_pass
+from critic_gpt.strategies_one_pass_critic_gpt import better_alternative, likeliest_other
 
 
 PAD, MASK, VOCAB = 0, 1, 32
@@ -177,6 +179,57 @@ def test_the_first_step_changes_nothing_of_a_draft_nor_does_the_last_mask_again(
         assert not history[-1].remasked.any()
 
 
+def odds_of_another(model, step):
+    """Log-odds (B, T), position by position, that the likeliest other token is right rather than the present one."""
+    logits = model(input_ids=step.input_ids, attention_mask=(step.input_ids != PAD).long()).logits
+    odds = torch.full(step.input_ids.shape, float("-inf"), dtype=logits.dtype)
+    for row, tokens in enumerate(step.input_ids.tolist()):
+        for place, token in enumerate(tokens):
+            rest = [i for i in range(logits.shape[-1]) if i not in (PAD, MASK, token)]
+            others = logits[row, place, rest].softmax(-1)
+            odds[row, place] = step.critic_logits[row, place] + others.max().log()
+    return odds
+
+
+def test_the_worst_are_those_for_which_another_token_is_likelier_right(model):
+    with torch.no_grad():
+        model.critic_head.weight.mul_(6)  # a critic with stronger opinions
+    output = generate(model, remasking="critic", remask_by="alternative", remask_per_step=2, num_steps=8)
+    by_error = generate(model, remasking="critic", remask_by="error", remask_per_step=2, num_steps=8)
+    remasked = 0
+    for step in output.history[1:-1]:
+        visible = (canvas == MASK) & (step.input_ids != MASK)
+        odds = odds_of_another(model, step)
+        least = odds.masked_fill(~step.remasked, float("inf")).amin(-1)
+        spared = odds.masked_fill(~visible | step.remasked, float("-inf")).amax(-1)
+        assert (least >= spared - 1e-5).all()
+        remasked += int(step.remasked.sum())
+    assert remasked > 8 and not same_steps(output.history, by_error.history)
+    last = output.history[-1]
+    likelier = (canvas == MASK) & (last.input_ids != MASK) & (odds_of_another(model, last) > 0)
+    assert torch.equal(replaced_in(last), likelier) and likelier.any()
+    assert torch.equal(generate(model, remasking="critic", remask_per_step=2, num_steps=8).sequences, output.sequences)
+
+
+def test_where_no_other_token_is_possible_none_is_better():
+    probabilities = torch.tensor([[[0.0, 0.0, 1.0, 0.0], [0.1, 0.2, 0.4, 0.3]]])
+    alternative = likeliest_other(probabilities, torch.tensor([[2, 2]]))
+    assert alternative.tolist() == [[0.0, pytest.approx(0.5)]]
+    odds = better_alternative(torch.tensor([[9.0, 0.0]]), alternative)
+    assert odds[0, 0] < -50 and odds[0, 1].item() == pytest.approx(math.log(0.5))
+
+
+def test_a_share_of_the_masks_is_masked_again_where_there_is_room(model):
+    history = generate(model, remasking="critic", remask_per_step=0.3, num_steps=8, schedule="linear").history
+    for number, step in enumerate(history[1:-1], start=1):
+        masks = ((canvas == MASK) & (step.input_ids == MASK)).sum(-1)
+        total = (canvas == MASK).sum(-1)
+        left = total - (total * (number + 1) // 8)
+        wanted = torch.tensor([max(1, math.floor(0.3 * count + 0.5)) for count in masks.tolist()])
+        visible = total - masks
+        assert torch.equal(step.remasked.sum(-1), torch.minimum(torch.minimum(wanted, left), visible))
+
+
 def replaced_in(step):
     """Where a visible token was drawn anew."""
     return (step.input_ids != MASK) & (step.filled != step.input_ids)
@@ -187,6 +240,7 @@ def replaced_in(step):
     [({"remask_per_step": 1}, 1, 0.5), ({"remask_per_step": 3}, 3, 0.5), ({"error_threshold": 0.55}, 99, 0.55)],
 )
 def test_replacing_draws_another_token_where_one_is_held_to_be_wrong(model, fields, most, threshold):
+    fields = {"remask_by": "error", "schedule": "quadratic", **fields}
     output = generate(model, remasking="critic", correction="replace", num_steps=8, **fields)
     seen = 0
     for number, step in enumerate(output.history):
@@ -231,7 +285,7 @@ def test_a_token_comes_again_where_no_other_is_possible(model, correction):
 
 
 def test_auto_masks_again_and_in_the_last_step_replaces_what_could_be_masked_no_more(model):
-    fields = {"remasking": "critic", "num_steps": 7}
+    fields = {"remasking": "critic", "num_steps": 7, "remask_by": "error"}
     auto = generate(model, correction="auto", **fields)
     remask = generate(model, correction="remask", **fields)
     assert same_steps(auto.history[:-1], remask.history[:-1])
@@ -241,6 +295,14 @@ def test_auto_masks_again_and_in_the_last_step_replaces_what_could_be_masked_no_
     assert wrong.any() and torch.equal(replaced_in(last), wrong)
     assert torch.equal(auto.sequences[~wrong], remask.sequences[~wrong])
     assert torch.equal(generate(model, **fields).sequences, auto.sequences), "the default"
+
+
+@pytest.mark.parametrize("fields", [{}, {"correction": "replace"}, {"error_threshold": 0.5}, {"remask_by": "error"}])
+def test_a_broken_score_does_not_pass_for_a_safe_one(model, fields):
+    torch.nn.init.constant_(model.critic_head.weight, float("nan"))
+    last = generate(model, remasking="critic", num_steps=3, return_error_probabilities=False, **fields).history[-1]
+    visible = (canvas == MASK) & (last.input_ids != MASK)
+    assert visible.any() and torch.equal(replaced_in(last), visible)
 
 
 def test_a_threshold_of_errors_is_that_of_the_last_step_as_well(model):
