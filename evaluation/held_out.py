@@ -89,17 +89,12 @@ def errors_of_answers(
         raise ValueError(f"`forward_passes` must allow one step of {OURS!r}, got {budget}: give more.")
     config = model.config
     collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, config.critic_regime, seed)
+    arguments["num_steps"] = num_steps
     judged = judge_trajectories(
-        model,
-        puzzles.rows(tokenizer),
-        collator,
-        len(puzzles),
-        batch_size,
-        accelerator,
-        seed=seed,
-        **{**arguments, "num_steps": num_steps},
+        model, puzzles.rows(tokenizer), collator, len(puzzles), batch_size, accelerator, seed=seed, **arguments
     )
-    return expected_errors(judged, model.calibration or CriticCalibration.ramp())
+    table = model.calibration_for(model.resolve_generation_config(**arguments))
+    return expected_errors(judged, table or CriticCalibration.ramp())
 
 
 def error_figures(errors: ExpectedErrors) -> dict[str, Any]:

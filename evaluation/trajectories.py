@@ -7,7 +7,7 @@ right where it is used only if it was measured there. Letters: B batch, T positi
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.evaluation.metrics import before_and_after, cross_fitted_probability
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
 from critic_gpt.evaluation.scoring import (
@@ -60,21 +61,6 @@ class ExpectedErrors(NamedTuple):
     actual: np.ndarray
 
 
-@dataclass
-class CollatorAtMaskRate(DataCollatorForMaskedDiffusion):
-    """Masks every token with the probability `mask_rate`, in (0, 1], in evaluation: no times are drawn."""
-
-    mask_rate: float = 0.5
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0.0 < self.mask_rate <= 1.0:
-            raise ValueError(f"`mask_rate` must be in (0, 1], got {self.mask_rate}: 0.5 masks half of the tokens.")
-
-    def _times(self, seeds: torch.Tensor) -> torch.Tensor:
-        return torch.full(seeds.shape, self.mask_rate) if self.evaluation else super()._times(seeds)
-
-
 def _collator_at(collator, mask_rate: float | None):
     """The evaluation form of a collator, at a fixed mask rate if one is given."""
     if mask_rate is None:
@@ -85,7 +71,7 @@ def _collator_at(collator, mask_rate: float | None):
             "have them masked, or take their own [MASK]s."
         )
     own = {field.name: getattr(collator, field.name) for field in fields(DataCollatorForMaskedDiffusion)}
-    return CollatorAtMaskRate(**own, mask_rate=mask_rate).for_evaluation()
+    return CollatorAtMaskRate(**{**own, "evaluation": True}, mask_rate=mask_rate)
 
 
 def _check_settings(model, generate_kwargs: dict) -> None:

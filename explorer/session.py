@@ -11,34 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from critic_gpt.calibration_critic_gpt import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion_critic_gpt import padding_attention_mask
+from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.tasks import SudokuTask, encode_strict
-from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
-
-
-@dataclass
-class CollatorAtMaskRate(DataCollatorForMaskedDiffusion):
-    """
-    The collator with the mask rate chosen by hand. A position is masked by the same random number at every rate, so
-    that a higher rate adds masks and moves none.
-
-    Args:
-        mask_rate (`float`, *optional*): In (0, 1]; `None` draws one for each row, as the parent does.
-    """
-
-    mask_rate: float | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.mask_rate is not None and not 0.0 < self.mask_rate <= 1.0:
-            raise ValueError(
-                f"`mask_rate` must be in (0, 1], got {self.mask_rate}: for no masks look at the clean sample, for a "
-                "rate drawn as in evaluation leave it out."
-            )
-
-    def _times(self, seeds: torch.Tensor) -> torch.Tensor:
-        if self.mask_rate is None:
-            return super()._times(seeds)
-        return torch.full((len(seeds),), float(self.mask_rate))
 
 
 @dataclass(frozen=True)
@@ -120,6 +94,7 @@ class Explorer:
         collator = CollatorAtMaskRate(
             self.tokenizer,
             critic_regime=self.critic_regime or self.model.config.critic_regime,
+            critic_fill_exponent=getattr(self.model.config, "critic_fill_exponent", 1.0),
             seed=seed,
             evaluation=True,
             mask_rate=mask_rate,

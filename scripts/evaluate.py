@@ -130,7 +130,10 @@ def judge_held_out(
     model, tokenizer, dataset, args, accelerator: Accelerator, report_dir: Path
 ) -> tuple[dict[str, Any], JudgedFillings]:
     """The language model bound and, with a trained critic, its figures and the reliability diagram."""
-    collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=model.config.critic_regime, seed=args.seed)
+    regime, exponent = model.config.critic_regime, model.config.critic_fill_exponent
+    collator = DataCollatorForMaskedDiffusion(
+        tokenizer, critic_regime=regime, critic_fill_exponent=exponent, seed=args.seed
+    )
     count = min(args.num_judged, len(dataset))
     with progress_bar(count, "sequences", accelerator) as bar:
         judged = judge_fillings(
