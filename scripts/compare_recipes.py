@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from critic_gpt.evaluation.report import HEADLINES
 from critic_gpt.scripts import check_at_least, evaluate, run_as_program, train, write_json
 from critic_gpt.tasks import load_task
 from critic_gpt.training.settings_files import parse_settings
@@ -106,7 +105,7 @@ def measure(args: argparse.Namespace, folder: Path, figure: str) -> dict[str, An
 
 def summary_text(results: Mapping[str, Mapping[str, dict]], figure: str, passes: list[int]) -> str:
     """The table: means over the seeds, with the range of the samples' figure."""
-    lines = [f"{'recipe':24}{'bound':>8}{'AUROC':>8}{'ECE':>8}{'s/step':>8}" + "".join(f"{p:>18}" for p in passes)]
+    lines = [f"{'recipe':24}{'bound':>8}{'AUROC':>8}{'ECE':>8}{'s/step':>8}" + "".join(f"{p:>24}" for p in passes)]
     for name, by_seed in results.items():
         cells = [f"{name:24}"]
         for key, form in (("bound", ".4f"), ("auroc", ".4f"), ("ece", ".4f"), ("seconds_per_step", ".3f")):
@@ -115,7 +114,7 @@ def summary_text(results: Mapping[str, Mapping[str, dict]], figure: str, passes:
         for budget in passes:
             values = [row[figure][str(budget)] for row in by_seed.values() if row[figure].get(str(budget)) is not None]
             spread = f" ({min(values):.1%} to {max(values):.1%})" if len(values) > 1 else ""
-            cells.append(f"{f'{statistics.mean(values):.1%}{spread}' if values else '':>18}")
+            cells.append(f"{f'{statistics.mean(values):.1%}{spread}' if values else '':>24}")
         lines.append("".join(cells))
     return "\n".join(lines)
 
@@ -125,7 +124,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = build_parser().parse_args(argv)
     check_at_least(1, num_judged=args.num_judged, num_samples=args.num_samples, batch_size=args.batch_size)
     base, seeds, recipes = read_recipes(args.recipes, args.only)
-    figure = HEADLINES[load_task(args.data_dir).name][0]
+    figure = next(iter(load_task(args.data_dir).figures))  # the first one says most
     output, path = Path(args.output_dir), Path(args.output_dir, "recipes.json")
     output.mkdir(parents=True, exist_ok=True)
     asked = {"base": base, "seeds": seeds, "recipes": recipes, "num_samples": args.num_samples}
