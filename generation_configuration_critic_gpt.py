@@ -55,10 +55,10 @@ class CriticGPTGenerationConfig(GenerationConfig):
             `"auto"`: external if given, else a trained critic, else confidence.
         schedule (`str`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the steps:
             `"linear"` (the default of most strategies), `"quadratic"` (reveals early), `"root"` (reveals early, and
-            leaves some masks for the last steps; the default under `"critic"`), `"cosine"`, a list with one ratio a
-            step or a function of progress. A function cannot be saved.
+            leaves some masks for the last steps; the default under `"critic"`), `"cosine"` (the default under
+            `"token_critic"`), a list with one ratio a step or a function of progress. A function cannot be saved.
         remask_per_step (`int` or `float`, *optional*, defaults to 0.2): How many tokens a one-pass step masks again;
-            a float in (0, 1) is a share of the masks that are there, rounded, one token at least.
+            a float in (0, 1) is a share of the masks that are there, rounded, one token at least. 4 under `"prism"`.
         remask_by (`str`, *optional*, defaults to `"alternative"`): By what the critic's strategy ranks tokens:
             `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
             token is right rather than the present one: P by the critic's raw score, q the other one's probability
@@ -67,9 +67,9 @@ class CriticGPTGenerationConfig(GenerationConfig):
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
         correction (`str`, *optional*, defaults to `"auto"`): What the critic does with a token that it holds to be
-            wrong: `"remask"`; `"replace"`, the language model draws another one in the same pass, if the token is
-            wrong more likely than not or above `error_threshold`; `"auto"`: masks again, and replaces in the last
-            step, where a mask could no longer be filled.
+            wrong: `"remask"`; `"replace"`, the language model draws another one in the same pass, if the odds by
+            `remask_by` are better than even or P(wrong) is above `error_threshold`; `"auto"`: masks again, and
+            replaces in the last step, where a mask could no longer be filled.
         polish_steps (`int`, *optional*, defaults to 0): Up to so many further steps of the critic once the schedule
             has revealed all, each one pass, as long as anything lies above `polish_threshold`.
         polish_threshold (`float`, *optional*): P(wrong) above which a token is corrected there; `error_threshold`
@@ -81,7 +81,8 @@ class CriticGPTGenerationConfig(GenerationConfig):
         start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies
             that fill all masks.
         randomness_strength (`float`, *optional*, defaults to 0.0): r in [0, 1]: tokens are ranked for re-masking by
-            `(1 - r) * P(wrong) + r * noise`. Excludes `remask_selection="gumbel"`.
+            `(1 - r) * score + r * noise`, the score being P(wrong) or that of `remask_by`. Excludes
+            `remask_selection="gumbel"`.
         remask_selection (`str`, *optional*, defaults to `"worst"`): Which tokens are masked again: `"worst"`, those
             with the highest P(wrong), or `"gumbel"`, a weighted sample without replacement, proportional to
             `P(wrong) ** (1 / selection_temperature)`.

@@ -204,3 +204,10 @@ def test_where_no_table_fits_the_ramp_serves_with_a_warning_as_soon_as_the_criti
     logits = model.critic_scores(output.sequences, attention_mask=(padded(ROWS) != PAD).long())
     expected = CriticCalibration.ramp().error_probability(logits)
     assert torch.equal(output.error_probabilities, expected.masked_fill(padded(ROWS) != MASK, 0.0))
+
+
+def test_nobody_is_told_to_calibrate_a_critic_that_has_not_been_trained(model, warnings):
+    model.calibration = None
+    torch.nn.init.zeros_(model.critic_head.weight)
+    model.generate(padded(ROWS), remasking="critic", num_steps=2, seed=0)
+    assert warnings == []

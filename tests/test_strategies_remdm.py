@@ -107,6 +107,7 @@ def test_the_last_step_lifts_every_mask_and_masks_nothing_again(model, strategy,
 def test_by_confidence_a_token_is_masked_again_the_sooner_the_less_likely_it_was_when_drawn(model):
     history = history_of(model, remasking="remdm_conf", num_steps=STEPS, **SHARP)
     drawn_with = torch.full(canvas.shape, float("nan"), dtype=torch.float64)
+    excess = spread = contrast = 0.0
     for number, step in enumerate(history[:-1]):
         masked = step.input_ids == MASK
         visible = free & ~masked
@@ -115,14 +116,18 @@ def test_by_confidence_a_token_is_masked_again_the_sooner_the_less_likely_it_was
             weights = torch.where(visible, (-drawn_with).exp(), 0.0)
             weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
             sigma = min(1.0, (1 - alpha_s) / alpha_t) * weights
-            unlikely = visible & (drawn_with < drawn_with[visible].median())
-            # In all, among the unlikely ones, and one row without another: each draw has a probability of its own.
-            for where in (visible, unlikely, visible & ~unlikely):
-                expected, variance = sigma[where].sum(), (sigma * (1 - sigma))[where].sum()
-                assert abs(step.remasked[where].sum() - expected) <= Z * variance.sqrt()
+            # Each draw has a probability of its own.
+            variance = sigma * (1 - sigma)
+            assert abs(step.remasked.sum() - sigma.sum()) <= Z * variance.sum().sqrt()
+            # How far it lies from that of a choice by chance alone is the best weight to tell the two apart.
+            lead = torch.where(visible, sigma - sigma.sum(-1, keepdim=True) / visible.sum(-1, keepdim=True), 0.0)
+            excess += ((step.remasked.double() - sigma) * lead).sum()
+            spread += (variance * lead**2).sum()
+            contrast += (lead**2).sum()
             assert_binomial(int((masked & (step.filled != MASK)).sum()), int(masked.sum()), 1 / (STEPS - number))
         lifted = masked & (step.filled != MASK)
         drawn_with = torch.where(lifted, probability_of(model, step.input_ids, step.filled), drawn_with)
+    assert abs(excess) <= Z * spread**0.5 and contrast > 2 * Z * spread**0.5, "which chance alone would fail"
 
 
 def test_by_confidence_about_one_token_a_step_is_masked_again(model):
