@@ -261,7 +261,7 @@ def test_where_nothing_was_cut_the_way_out_is_to_cut_nothing(calibrated, warning
 def test_the_settings_of_a_sampler_are_complete_and_hold_nothing_else(tiny_model):
     config = tiny_model().resolve_generation_config(**SAMPLER, max_new_tokens=5, top_k=3)
     settings = sampler_settings(config)
-    assert {**SAMPLER, "top_k": 3, "schedule": "quadratic", "remask_per_step": 2}.items() <= settings.items()
+    assert {**SAMPLER, "top_k": 3, "schedule": "root", "remask_per_step": 0.2}.items() <= settings.items()
     assert settings["error_threshold"] is None
     left_out = {name for name in config._FIELDS if name.startswith("return_") or name.endswith("_token_id")}
     assert set(settings) == set(config._FIELDS) - left_out - {"max_new_tokens", "seed_placement"}
