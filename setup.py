@@ -42,6 +42,7 @@ setup(
         "critic_gpt.training",
         "critic_gpt.training.modifiers",
     ],
+    package_data={"critic_gpt.scripts": ["configs/*.yaml"]},
     install_requires=[
         "torch>=2.9",
         "numpy>=1.26",

@@ -266,6 +266,7 @@ def test_a_wheel_holds_the_packages_and_nothing_else(tmp_path):
     expected = {f"critic_gpt/{name}.py" for name in ROOT_FILES | {"__init__"}}
     for room in ROOMS:
         expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / room).glob("**/*.py")}
+    expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / "scripts/configs").glob("*.yaml")}
     assert names == expected
 
 
