@@ -15,6 +15,11 @@ from .remasking_critic_gpt import remask_ratios, reveal_shares, settle, share_of
 from .strategy_critic_gpt import HARMLESS, SCORE_ARGUMENTS, SCORE_DEFAULTS, Strategy
 
 
+def shares_left_masked(config: GenerationConfig) -> list[float]:
+    """The share masked after each step of a schedule of unmasking, which ends without a mask."""
+    return [1.0 - share for share in reveal_shares(config.schedule, config.num_steps)]
+
+
 class FillAll(Strategy):
     """Fills every mask, scores the complete sequence and masks its worst share again (Lezama et al., "Improved Masked
     Image Generation with Token-Critic", 2022); with a threshold until nothing lies above it."""
@@ -97,7 +102,7 @@ class TokenCritic(CriticFull):
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
-        return [1.0 - share for share in reveal_shares(config.schedule, config.num_steps)]
+        return shares_left_masked(config)
 
 
 class Confidence(FillAll):
@@ -132,7 +137,7 @@ class P2(FillAll):
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
-        return [1.0 - share for share in reveal_shares(config.schedule, config.num_steps)]
+        return shares_left_masked(config)
 
     def scores(self, filled, masked, prediction):
         return {"confidence": settle(prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1))}, None
