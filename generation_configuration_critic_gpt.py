@@ -63,6 +63,9 @@ class CriticGPTGenerationConfig(GenerationConfig):
             `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
             token is right rather than the present one: P by the critic's raw score, q the other one's probability
             given that the present one is wrong. Where nothing better is known, an uncertain token stays.
+        remask_floor (`float`, *optional*, defaults to 0.02): In [0, 1): of the tokens that `remask_per_step` asks for,
+            those whose probability by `remask_by` is not above it are left alone, so that nothing is masked again
+            where nothing seems wrong. 0 masks the full number again. `"critic"` only.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
@@ -117,6 +120,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
         "schedule",
         "remask_per_step",
         "remask_by",
+        "remask_floor",
         "error_threshold",
         "correction",
         "polish_steps",
@@ -247,6 +251,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "remdm_eta",
         ):
             _check(self, name, lambda v: _is_number(v) and 0.0 <= v <= 1.0, "in [0, 1]")
+        _check(self, "remask_floor", lambda v: _is_number(v) and 0.0 <= v < 1.0, "in [0, 1)")
         _check(self, "top_p", lambda v: _is_number(v) and 0.0 < v <= 1.0, "in (0, 1]")
         for name in ("loop_start", "loop_end", "loop_visible"):
             _check(self, name, lambda v: _is_number(v) and 0.0 < v < 1.0, "in (0, 1)")

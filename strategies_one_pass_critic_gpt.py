@@ -179,24 +179,26 @@ class Critic(PlainUnmasking):
         *PlainUnmasking.accepts,
         "remask_per_step",
         "remask_by",
+        "remask_floor",
         *SCORE_ARGUMENTS,
         "correction",
         "polish_steps",
         "polish_threshold",
         "stop_when_expected_errors_below",
     )
-    # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
+    # The schedule, the number, the floor and the correction chosen by measurement (docs/EXPERIMENTS.md).
     defaults: ClassVar = {
         **PlainUnmasking.defaults,
         **SCORE_DEFAULTS,
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
+        "remask_floor": 0.02,
         "correction": "auto",
         "polish_steps": 0,
     }
     harmless: ClassVar = HARMLESS
-    unused_beside_threshold = ("remask_per_step",)
+    unused_beside_threshold = ("remask_per_step", "remask_floor")
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
@@ -259,6 +261,9 @@ class Critic(PlainUnmasking):
         elif replaces:
             # A token that is redrawn does not come again: that of a right one would be lost.
             allowed = allowed & ~(scores <= EVEN_ODDS)
+        elif config.remask_floor:
+            # A number alone would mask right tokens again wherever little is wrong.
+            allowed = allowed & ~(scores <= config.remask_floor)
         if not replaces and not self._polishes(step):
             # Tokens masked again must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))

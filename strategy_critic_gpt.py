@@ -19,6 +19,7 @@ STRATEGY_ARGUMENTS = (
     *UNMASKING_ARGUMENTS,
     "remask_per_step",
     "remask_by",
+    "remask_floor",
     "start_ratio",
     "end_ratio",
     *SCORE_ARGUMENTS,
@@ -36,7 +37,7 @@ STRATEGY_ARGUMENTS = (
 )
 SCORE_DEFAULTS = {"randomness_strength": 0.0, "remask_selection": "worst", "selection_temperature": 1.0}
 # What says of a field without meaning what is the case anyway.
-HARMLESS = {**SCORE_DEFAULTS, "polish_steps": 0}
+HARMLESS = {**SCORE_DEFAULTS, "remask_floor": 0.0, "polish_steps": 0}
 # Orders of unmasking that themselves decide how many tokens a step reveals.
 ADAPTIVE_UNMASKING = ("entropy_bound", "confidence_threshold")
 
@@ -74,6 +75,12 @@ CONDITIONS = {
         lambda value: value not in ADAPTIVE_UNMASKING,
         "beside an `unmasking` that itself decides how many tokens a step reveals",
         "choose another order of unmasking",
+    ),
+    "remask_floor": Condition(
+        "correction",
+        lambda value: value != "replace",
+        "where wrong tokens are replaced at once, which takes better odds than even",
+        'set `correction="auto"`',
     ),
     "polish_threshold": Condition(
         "polish_steps", lambda value: bool(value), "without steps of polishing", "set `polish_steps`"

@@ -97,6 +97,7 @@ GENERATION_FLAGS: dict[str, dict[str, Any]] = {
         "help": "tokens masked again a step, or as in 0.2 a share of the masks",
     },
     "remask_by": {"choices": REMASK_BY, "help": "rank by P(wrong), or by how likely another token is right instead"},
+    "remask_floor": {"type": float, "help": "leave tokens alone that are wrong with no higher probability than that"},
     "error_threshold": {"type": float, "help": "mask again what is wrong with a higher probability"},
     "correction": {"choices": CORRECTION, "help": "mask wrong tokens again, or draw others in their place at once"},
     "polish_steps": {"type": int, "help": "further steps at most, as long as anything seems wrong"},

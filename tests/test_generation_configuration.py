@@ -20,7 +20,7 @@ def test_the_fields_are_frozen():
     assert set(CriticGPTGenerationConfig._FIELDS) == {
         *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule"),
         *("remask_per_step", "entropy_bound", "confidence_threshold", "error_threshold", "start_ratio", "end_ratio"),
-        *("remask_by", "correction", "polish_steps", "polish_threshold"),
+        *("remask_by", "remask_floor", "correction", "polish_steps", "polish_threshold"),
         *("stop_when_expected_errors_below", "num_candidates"),
         *("randomness_strength", "remask_selection", "selection_temperature"),
         *("remdm_eta", "loop_start", "loop_end", "loop_visible"),
@@ -93,6 +93,7 @@ def test_settings_survive_saving_and_loading(tmp_path):
         ({"corrector_interval": 0}, "`corrector_interval` must be a whole number of at least 1, got 0: "),
         ({"corrector_steps": 1.5}, "`corrector_steps` must be a whole number of at least 1, got 1.5: "),
         ({"corrector_temperature": -1}, "`corrector_temperature` must be at least 0 and finite, got -1: "),
+        ({"remask_floor": 1.0}, "`remask_floor` must be in [0, 1), got 1.0: "),
         ({"remask_by": "score"}, "`remask_by` must be one of alternative, error, got 'score': "),
         *(
             (

@@ -42,7 +42,13 @@ canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, M, M], [M] * 12])
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 
 # What the critic did before it could do anything else.
-PLAIN_CRITIC = {"correction": "remask", "remask_by": "error", "schedule": "quadratic", "remask_per_step": 2}
+PLAIN_CRITIC = {
+    "correction": "remask",
+    "remask_by": "error",
+    "remask_floor": 0.0,
+    "schedule": "quadratic",
+    "remask_per_step": 2,
+}
 # Tokens as hexadecimal digits, and how many were masked again at each step; written down before strategies were
 # classes.
 RECORDED = [
@@ -179,6 +185,7 @@ VALUES = {
     "confidence_threshold": 0.6,
     "remask_per_step": 3,
     "remask_by": "alternative",
+    "remask_floor": 0.1,
     "error_threshold": 0.5,
     "start_ratio": 0.9,
     "end_ratio": 0.1,

@@ -211,6 +211,28 @@ def test_the_worst_are_those_for_which_another_token_is_likelier_right(model):
     assert torch.equal(generate(model, remasking="critic", remask_per_step=2, num_steps=8).sequences, output.sequences)
 
 
+@pytest.mark.parametrize("by", ["alternative", "error"])
+def test_tokens_of_which_nothing_is_wrong_above_the_floor_are_left_alone(model, by):
+    with torch.no_grad():
+        model.critic_head.weight.mul_(6)
+    fields = {"remasking": "critic", "remask_by": by, "remask_per_step": 3, "num_steps": 8, "schedule": "linear"}
+    floor, seen = {"alternative": 0.1, "error": 0.5}[by], []
+    for number, step in enumerate(generate(model, remask_floor=floor, **fields).history[1:-1], start=1):
+        score = odds_of_another(model, step).sigmoid() if by == "alternative" else step.error_probabilities
+        visible = (canvas == MASK) & (step.input_ids != MASK)
+        above, total = (visible & (score > floor)).sum(-1), (canvas == MASK).sum(-1)
+        room = total - total * (number + 1) // 8
+        assert (score[step.remasked] > floor).all()
+        assert torch.equal(step.remasked.sum(-1), above.clamp(max=3).minimum(room))
+        seen += above.tolist()
+    assert 0 in seen and max(seen) > 3
+    for number, step in enumerate(generate(model, remask_floor=0.0, **fields).history[1:-1], start=1):
+        visible, total = ((canvas == MASK) & (step.input_ids != MASK)).sum(-1), (canvas == MASK).sum(-1)
+        assert torch.equal(step.remasked.sum(-1), visible.clamp(max=3).minimum(total - total * (number + 1) // 8))
+    default = generate(model, **fields).sequences
+    assert torch.equal(generate(model, remask_floor=0.02, **fields).sequences, default)
+
+
 def test_where_no_other_token_is_possible_none_is_better():
     probabilities = torch.tensor([[[0.0, 0.0, 1.0, 0.0], [0.1, 0.2, 0.4, 0.3]]])
     alternative = likeliest_other(probabilities, torch.tensor([[2, 2]]))
