@@ -23,6 +23,20 @@ REMASKING = ("auto", *STRATEGIES)
 SEED_PLACEMENT = ("prefix", "random")
 # Two ways to say the same: what a call says of one takes the place of what a stored configuration says of the other.
 EXCLUSIVE = (("error_threshold", "remask_per_step"), ("remask_selection", "randomness_strength"))
+# Arguments of Transformers' own `generate`, and what does the same here.
+ELSEWHERE = {
+    "do_sample": "`temperature=0` takes the likeliest token.",
+    "max_length": "`max_new_tokens` says how many tokens are added.",
+    "num_beams": "`num_candidates` keeps the best of several.",
+    "num_return_sequences": "repeat the rows of `input_ids`, or keep the best of `num_candidates`.",
+    "min_p": "put a `MinPLogitsWarper` into `logits_processor`.",
+    "typical_p": "put a `TypicalLogitsWarper` into `logits_processor`.",
+    "repetition_penalty": "put a `RepetitionPenaltyLogitsProcessor` into `logits_processor`.",
+    "suppress_tokens": "put a `SuppressTokensLogitsProcessor` into `logits_processor`.",
+    "bad_words_ids": "put a `NoBadWordsLogitsProcessor` into `logits_processor`.",
+    "max_time": "put a `MaxTimeCriteria` into `stopping_criteria`.",
+    "stop_strings": "put a `StopStringCriteria` into `stopping_criteria`.",
+}
 
 
 class CriticGPTGenerationConfig(GenerationConfig):
@@ -58,14 +72,15 @@ class CriticGPTGenerationConfig(GenerationConfig):
             leaves some masks for the last steps; the default under `"critic"`), `"cosine"` (the default under
             `"token_critic"`), a list with one ratio a step or a function of progress. A function cannot be saved.
         remask_per_step (`int` or `float`, *optional*, defaults to 0.2): How many tokens a one-pass step masks again;
-            a float in (0, 1) is a share of the masks that are there, rounded, one token at least. 4 under `"prism"`.
+            a float in (0, 1) is a share of the masks that are there (of a draft without any, of its tokens), rounded,
+            one token at least. 4 under `"prism"`.
         remask_by (`str`, *optional*, defaults to `"alternative"`): By what the critic's strategy ranks tokens:
             `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
             token is right rather than the present one: P by the critic's raw score, q the other one's probability
             given that the present one is wrong. Where nothing better is known, an uncertain token stays.
-        remask_floor (`float`, *optional*, defaults to 0.02): In [0, 1): of the tokens that `remask_per_step` asks for,
-            those whose probability by `remask_by` is not above it are left alone, so that nothing is masked again
-            where nothing seems wrong. 0 masks the full number again. `"critic"` only.
+        remask_floor (`float`, *optional*, defaults to `0.5 / num_steps`): In [0, 1): of the tokens that
+            `remask_per_step` asks for, those whose probability by `remask_by` is not above it are left alone, so that
+            nothing is masked again where nothing seems wrong. 0 masks the full number again. `"critic"` only.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
@@ -162,16 +177,19 @@ class CriticGPTGenerationConfig(GenerationConfig):
         self.validate()
 
     @classmethod
-    def refuse_unknown(cls, kwargs: dict) -> None:
-        """Raises a `ValueError` that names the nearest known argument."""
+    def refuse_unknown(cls, kwargs: dict, also: tuple[str, ...] = ()) -> None:
+        """Raises a `ValueError` that names the nearest of our fields and of what is known `also`."""
         for name in kwargs:
-            raise ValueError(cls._unknown(name, kwargs[name]))
+            raise ValueError(cls._unknown(name, kwargs[name], also))
 
     @classmethod
-    def _unknown(cls, name: str, value: Any) -> str:
-        near = difflib.get_close_matches(name, cls._FIELDS, n=1)
+    def _unknown(cls, name: str, value: Any, also: tuple[str, ...] = ()) -> str:
+        got = " ".join(repr(value).split())[:80]  # of a tensor several lines
+        if name in ELSEWHERE:
+            return f"`{name}` is not an argument of generation, got {got}: {ELSEWHERE[name]}"
+        near = difflib.get_close_matches(name, (*cls._FIELDS, *also), n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(cls._FIELDS)}."
-        return f"`{name}` is not an argument of generation, got {value!r}: {hint}"
+        return f"`{name}` is not an argument of generation, got {got}: {hint}"
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "CriticGPTGenerationConfig":
@@ -264,6 +282,14 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "schedule",
             lambda v: callable(v) or isinstance(v, (list, tuple)) or (isinstance(v, str) and v in SCHEDULES),
             f"{', '.join(SCHEDULES)}, a list of ratios or a function",
+        )
+        for name in ("mask_token_id", "pad_token_id", "bos_token_id"):
+            _check(self, name, _is_int, "a whole number")
+        _check(
+            self,
+            "eos_token_id",
+            lambda v: _is_int(v) or (isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_is_int, v))),
+            "a whole number or a list of them",
         )
         if self.error_threshold is not None and self.remask_per_step is not None:
             raise ValueError(

@@ -193,7 +193,6 @@ class Critic(PlainUnmasking):
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
-        "remask_floor": 0.02,
         "correction": "auto",
         "polish_steps": 0,
     }
@@ -215,6 +214,9 @@ class Critic(PlainUnmasking):
     @classmethod
     def complete(cls, config: GenerationConfig) -> None:
         super().complete(config)
+        if config.remask_floor is None:
+            # A mask costs a pass to fill again: the fewer there are, the surer it must be worth one.
+            config.remask_floor = EVEN_ODDS / config.num_steps
         if config.polish_steps and config.polish_threshold is None:
             given = config.error_threshold
             config.polish_threshold = EVEN_ODDS if given is None else given
@@ -244,7 +246,7 @@ class Critic(PlainUnmasking):
         config = self.run.config
         probabilities = self.run.calibration.error_probability(output.critic_logits)
         last, replaces = step == self.last_step, self._replaces(step)
-        if step == 0 or (last and not replaces):
+        if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
         scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
         threshold = config.polish_threshold if self._polishes(step) else config.error_threshold
@@ -253,8 +255,9 @@ class Critic(PlainUnmasking):
         wanted = self.total
         if by_number:
             masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
-            wanted = remask_counts(masks, config.remask_per_step)
-        allowed = self.editable
+            wanted = remask_counts(torch.where(self.draft, self.total, masks), config.remask_per_step)
+        # At first nothing visible is the model's own, unless it was asked to revise a draft.
+        allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
         if threshold is not None:
             # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
             allowed = allowed & ~(probabilities <= threshold)

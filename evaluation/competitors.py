@@ -41,6 +41,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "token_critic": {"remasking": "token_critic"},
     "critic_full": {"remasking": "critic_full"},
     "prism": {"remasking": "prism"},
+    "critic_random": {"unmasking": "random", "remasking": "critic"},
     "critic": STRATEGIES["critic"],
 }
 
@@ -63,6 +64,7 @@ TITLES: dict[str, str] = {
     "token_critic": "Token-Critic",
     "critic_full": "critic, two passes a step",
     "prism": "PRISM",
+    "critic_random": "critic, random order",
     "critic": "critic",
 }
 

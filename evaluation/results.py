@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from critic_gpt.evaluation.competitors import OURS, TITLES
+from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, TITLES
 from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figure
 
 
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
+# In what the settings of two parts of one comparison may differ.
+MAY_DIFFER = ("strategies", "forward_passes", "left_out")
 CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
 MARKER = re.compile(r"(<!-- results: *(?P<what>[^>]*?) *-->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
 VERIFIER = "verifier"
@@ -38,6 +40,50 @@ def record_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
         for name, row in metrics["comparison"].items()
     }
     return record
+
+
+def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """
+    One comparison out of several, each of other strategies or other budgets of the same model and data: a long one
+    may be run in pieces, or on several machines.
+
+    Args:
+        parts (`list[dict]`): What each `metrics.json` holds. The first that has a figure beside the comparison counts.
+
+    Returns:
+        `dict`: as a single one; strategies in the order of `SHOOT_OUT`.
+
+    Raises:
+        `ValueError`: Settings that differ in anything else, or a cell that two of them hold.
+    """
+    merged = {name: value for part in reversed(parts) for name, value in part.items()}
+    mine = {name: value for name, value in parts[0]["settings"].items() if name not in MAY_DIFFER}
+    rows: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name, value in part["settings"].items():
+            if name not in MAY_DIFFER and value != mine.get(name):
+                raise ValueError(
+                    f"`report` must be of one comparison, got {name}={mine.get(name)!r} and "
+                    f"{value!r}: record them apart."
+                )
+        for strategy, row in part["comparison"].items():
+            for budget, cell in row.items():
+                if budget in rows.setdefault(strategy, {}):
+                    raise ValueError(
+                        f"`report` must hold each strategy at each budget once, got {strategy} at {budget} forward "
+                        "passes twice: leave one out."
+                    )
+                rows[strategy][budget] = cell
+    order = [name for name in SHOOT_OUT if name in rows] + [name for name in rows if name not in SHOOT_OUT]
+    merged["comparison"] = {name: dict(sorted(rows[name].items(), key=lambda cell: int(cell[0]))) for name in order}
+    every = [part["settings"] for part in parts]
+    merged["settings"] = {
+        **parts[0]["settings"],
+        "forward_passes": sorted({budget for settings in every for budget in settings["forward_passes"]}),
+        "strategies": {name: s["strategies"][name] for name in order for s in every if name in s["strategies"]},
+        "left_out": {name: reason for s in every for name, reason in s["left_out"].items() if name not in rows},
+    }
+    return merged
 
 
 def read_record(folder: str | os.PathLike, name: str) -> dict[str, Any]:
@@ -140,4 +186,7 @@ def _caption(record: Mapping[str, Any]) -> str:
     several = f"for each of the seeds {named}: mean ± standard deviation" if len(seeds) > 1 else f"of the seed {named}"
     tuned = settings["tuning_seed"]
     chosen = "" if tuned is None else f" Settings of the others chosen at each budget on the seed {tuned}."
-    return f"{settings['num_samples']:,} samples {several}; {settings['num_parameters']:,} parameters.{chosen}"
+    dtype = settings.get("dtype", "float32")
+    precision = "" if dtype == "float32" else f" in {dtype}"
+    parameters = f"{settings['num_parameters']:,} parameters{precision}"
+    return f"{settings['num_samples']:,} samples {several}; {parameters}.{chosen}"

@@ -18,6 +18,7 @@ from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDa
 from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 
@@ -98,24 +99,26 @@ def load_model(
     tokenizer: PreTrainedTokenizerBase | None = None,
     sequence_length: int | None = None,
     variant: str | None = None,
+    dtype: str | None = None,
 ) -> CriticGPTForMaskedLM:
     """
     Loads the masked language model of a path or hub name.
 
     Args:
         field (`str`): Name of the argument that holds the path, for errors.
-        path (`str`): Folder or hub name.
+        path (`str`): Folder or hub name, of a model or of an adapter of PEFT for one.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): That of prepared data, whose tokens the
             model must then know.
         sequence_length (`int`, *optional*): That of the data; goes with `tokenizer`.
         variant (`str`, *optional*): Of the weights' file, `model.VARIANT.safetensors`.
+        dtype (`str`, *optional*): Precision of the weights, `"bfloat16"` for instance; by default that of the file.
 
     Raises:
         `ValueError`: No model there, one with another head, or one of other data.
     """
     try:
-        check_class(field, path, CriticGPTConfig.get_config_dict(path)[0])
-        model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant)
+        check_class(field, path, CriticGPTConfig.get_config_dict(_below_adapter(path))[0])
+        model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant, dtype=dtype or "auto")
     except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
@@ -124,6 +127,14 @@ def load_model(
     if tokenizer is not None:
         check_fits(field, model, tokenizer, sequence_length)
     return model
+
+
+def _below_adapter(path: str) -> str:
+    """The model that an adapter of PEFT in `path` was made for; `path` itself where there is none."""
+    found = find_adapter_config_file(path)
+    if found is None or Path(path, "config.json").is_file():
+        return path
+    return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
 
 
 def check_type(field: str, path: str, config: dict[str, Any]) -> None:

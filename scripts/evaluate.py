@@ -72,10 +72,14 @@ from critic_gpt.scripts import (
 from critic_gpt.tasks import TextTask, load_prepared, load_puzzles
 
 
+DTYPES = ("float32", "bfloat16", "float16")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="folder of a model")
+    parser.add_argument("--dtype", choices=DTYPES, help="precision of the weights; that of the file by default")
     parser.add_argument("--data_dir", required=True, help="folder written by scripts/prepare_data.py")
     parser.add_argument("--output_dir", required=True, help="where the report goes")
     parser.add_argument("--split", default="test", choices=["train", "val", "validation", "test"])
@@ -237,7 +241,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     dataset, tokenizer, task = load_prepared(args.data_dir)
     check_split(args.split, dataset[args.split])
     accelerator = start_accelerator()
-    model = load_model("model", args.model, tokenizer, task.sequence_length).to(accelerator.device).eval()
+    model = load_model("model", args.model, tokenizer, task.sequence_length, dtype=args.dtype)
+    model = model.to(accelerator.device).eval()
     select_strategies(model, args.strategies)  # refuses before the work
     if args.verifier is not None:
         check_verifier(model, task)
@@ -270,9 +275,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "tuning_seed": args.tuning_seed if args.tune else None,
         "forward_passes": args.forward_passes,
         "temperature": 1.0,
+        "dtype": str(model.dtype).removeprefix("torch."),
         "strategies": {name: dict(SHOOT_OUT[name]) for name in table},
         "left_out": reasons,
         "num_parameters": model.num_parameters(),
+        "fingerprint": model.fingerprint(),
         "critic_gpt_version": critic_gpt.__version__,
     }
     if accelerator.is_main_process:

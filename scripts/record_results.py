@@ -15,7 +15,7 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-from critic_gpt.evaluation.results import record_of, rendered
+from critic_gpt.evaluation.results import merge_metrics, record_of, rendered
 from critic_gpt.scripts import run_as_program, write_json
 
 
@@ -29,19 +29,23 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default=".", help="folder that holds README.md and docs/")
-    parser.add_argument("--report", help="folder of a report of evaluate.py, to be recorded first")
+    parser.add_argument(
+        "--report", nargs="+", help="report of evaluate.py to be recorded first; several are parts of one comparison"
+    )
     parser.add_argument("--name", help="what to call its record")
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=VALUE", help="machine, command, commit ...")
     return parser
 
 
 def record(args: argparse.Namespace, folder: Path) -> Path:
-    """Writes the record of a report."""
-    path = Path(args.report) / "metrics.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`report` must hold metrics.json, got {args.report!r}: measure with evaluate.py first."
-        )
+    """Writes the record of a report, or of several in one."""
+    paths = [Path(report) / "metrics.json" for report in args.report]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"`report` must hold metrics.json, got {str(path.parent)!r}: measure with evaluate.py first."
+            )
+    metrics = merge_metrics([json.loads(path.read_text(encoding="utf-8")) for path in paths])
     pairs = [note.partition("=") for note in args.note]
     for key, sign, _ in pairs:
         if not key or not sign:
@@ -50,7 +54,7 @@ def record(args: argparse.Namespace, folder: Path) -> Path:
         "date": datetime.date.today().isoformat(),
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
         "notes": {key: value for key, _, value in pairs},
-        **record_of(json.loads(path.read_text(encoding="utf-8"))),
+        **record_of(metrics),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{args.name}.json", content)

@@ -225,7 +225,7 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     plain = tiny_model(add_critic_head=False)
     assert list(select_strategies(plain)[0]) == ["random", "confidence"]
     strategies, reasons = select_strategies(plain, ["all"])
-    assert set(reasons) == {"critic", "critic_full", "token_critic", "prism", "proseco"}
+    assert set(reasons) == {"critic", "critic_random", "critic_full", "token_critic", "prism", "proseco"}
     assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]
     uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0), ["all"])
     assert set(reasons) == {"proseco"} and "prism" in uncorrected and "correction_alpha" in reasons["proseco"]

@@ -8,7 +8,7 @@ import pytest
 
 import critic_gpt
 from critic_gpt.evaluation.competitors import SHOOT_OUT, TITLES
-from critic_gpt.evaluation.results import record_of, rendered
+from critic_gpt.evaluation.results import merge_metrics, record_of, rendered
 from critic_gpt.scripts import record_results
 
 
@@ -30,7 +30,15 @@ def cell(mean, spread=None, **figures):
 
 
 def metrics(**more):
-    settings = {"seeds": [1, 2, 3], "num_samples": 1000, "num_parameters": 793_344, "tuning_seed": None}
+    settings = {
+        "seeds": [1, 2, 3],
+        "num_samples": 1000,
+        "num_parameters": 793_344,
+        "tuning_seed": None,
+        "forward_passes": [9, 18],
+        "strategies": {"prism": {}, "critic": {}},
+        "left_out": {},
+    }
     row = {"9": cell(0.012, 0.001), "18": cell(0.5, 0.02)}
     return {
         "settings": settings,
@@ -149,6 +157,55 @@ def test_a_record_is_small(folder):
     assert set(record["comparison"]["critic"]["9"]) == {
         *("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
     }
+
+
+# ---- a comparison in parts ----
+
+
+def part(strategy, budgets, **settings):
+    row = {str(budget): cell(budget / 100) for budget in budgets}
+    settings = {"forward_passes": budgets, "strategies": {strategy: {"remasking": strategy}}, **settings}
+    return metrics(comparison={strategy: row}, settings={**metrics()["settings"], **settings})
+
+
+def test_parts_of_one_comparison_become_one(folder):
+    parts = [part("critic", [18]), part("prism", [9, 18]), part("critic", [9, 100]), part("none", [9])]
+    del parts[0]["language_model"]
+    parts[1]["settings"]["left_out"] = {"proseco": "no correction", "none": "elsewhere"}
+    merged = merge_metrics(parts)
+    assert {name: list(row) for name, row in merged["comparison"].items()} == {
+        "prism": ["9", "18"],
+        "critic": ["9", "18", "100"],
+        "none": ["9"],
+    }
+    assert list(merged["comparison"]) == ["prism", "critic", "none"], "in the order of the shoot-out"
+    assert merged["comparison"]["critic"]["100"] == cell(1.0) and merged["language_model"] == {"nats_per_token": 0.6}
+    assert merged["settings"]["forward_passes"] == [9, 18, 100]
+    assert merged["settings"]["strategies"]["prism"] == {"remasking": "prism"}
+    assert merged["settings"]["left_out"] == {"proseco": "no correction"}
+    (folder / "parts.json").write_text(json.dumps(record_of(merged)))
+    assert "| PRISM | 9.0% | 18.0% | - |" in rendered(f"<!-- results: parts valid_rate -->\n{END}", folder)
+    assert merge_metrics([metrics()]) == metrics()
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (part("critic", [9], seeds=[4]), ("seeds", "[4]", "apart")),
+        (part("critic", [9], dtype="bfloat16"), ("dtype", "'bfloat16'")),
+        (part("prism", [9]), ("prism at 9", "twice")),
+    ],
+)
+def test_parts_that_do_not_belong_together_are_refused(other, words):
+    with pytest.raises(ValueError, match="`report` must") as error:
+        merge_metrics([part("prism", [9, 18]), other])
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_the_precision_is_said_where_it_is_not_full(folder):
+    (folder / "low.json").write_text(json.dumps(record_of(part("critic", [9], dtype="bfloat16"))))
+    assert "793,344 parameters in bfloat16." in rendered(f"<!-- results: low valid_rate -->\n{END}", folder)
 
 
 # ---- the script ----

@@ -170,13 +170,20 @@ def test_prism_takes_an_adaptive_order_too(model, unmasking, value):
 # ---- what the critic does with what it holds to be wrong ----
 
 
-def test_the_first_step_changes_nothing_of_a_draft_nor_does_the_last_mask_again(model):
-    draft, free = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 3]]), torch.zeros(1, 8)
+def test_a_share_of_a_draft_is_revised_from_the_first_step_on_and_nothing_masked_again_in_the_last(model):
+    draft, free = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 3, 4, 12]]), torch.zeros(1, 10)
     for fields in ({"correction": "remask"}, {"correction": "replace"}, {"correction": "auto"}):
+        fields |= {"remask_per_step": 0.3, "remask_floor": 0.0} if fields["correction"] != "replace" else {}
         history = generate(model, draft, protected_mask=free, remasking="critic", num_steps=4, **fields).history
-        assert torch.equal(history[0].filled, draft) and not history[0].remasked.any()
-        assert not torch.equal(history[1].filled, draft) or history[1].remasked.any()
-        assert not history[-1].remasked.any()
+        assert torch.equal(history[0].input_ids, draft) and not history[-1].remasked.any()
+        if fields["correction"] == "replace":
+            assert replaced_in(history[0]).any() and not history[0].remasked.any()
+        else:
+            assert [int(step.remasked.sum()) for step in history[:-1]] == [3, 3, 3]
+    # Beside masks, what stands there at first was given.
+    partly = torch.tensor([[5, 6, 7, M, M, M, M, M]])
+    first = generate(model, partly, protected_mask=torch.zeros(1, 8), remasking="critic", num_steps=4).history[0]
+    assert not first.remasked.any() and torch.equal(first.filled[:, :3], partly[:, :3])
 
 
 def odds_of_another(model, step):
@@ -230,7 +237,7 @@ def test_tokens_of_which_nothing_is_wrong_above_the_floor_are_left_alone(model, 
         visible, total = ((canvas == MASK) & (step.input_ids != MASK)).sum(-1), (canvas == MASK).sum(-1)
         assert torch.equal(step.remasked.sum(-1), visible.clamp(max=3).minimum(total - total * (number + 1) // 8))
     default = generate(model, **fields).sequences
-    assert torch.equal(generate(model, remask_floor=0.02, **fields).sequences, default)
+    assert torch.equal(generate(model, remask_floor=0.5 / 8, **fields).sequences, default)
 
 
 def test_where_no_other_token_is_possible_none_is_better():
