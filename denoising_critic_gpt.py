@@ -142,6 +142,7 @@ def predict_tokens(
     draw: torch.Tensor | None,
     warpers: LogitsProcessorList | None = None,
     exclude: torch.Tensor | None = None,
+    cur_step: int = 1,
 ) -> Prediction:
     """
     Draws a token for every position by inverse CDF, special tokens never among them.
@@ -150,13 +151,15 @@ def predict_tokens(
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Current tokens.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for them.
         special_ids (`list[int]`): Ids that are never predicted.
-        processors ([`~transformers.LogitsProcessorList`]): Applied to `(batch_size * sequence_length, vocab_size)`.
+        processors ([`~transformers.LogitsProcessorList`]): Applied to `(batch_size * sequence_length, vocab_size)`,
+            with the other tokens of the row, `(batch_size * sequence_length, sequence_length - 1)`, as `input_ids`.
         draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
             the likeliest token.
         warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied after the processors, to the draw alone:
             temperature, top-k, top-p.
         exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
             that is not to be drawn there, unless no other is possible. The warpers choose among the others.
+        cur_step (`int`, *optional*, defaults to 1): Steps that are left, this one included: for processors that ask.
 
     Returns:
         [`Prediction`].
@@ -164,7 +167,8 @@ def predict_tokens(
     # Warpers compare and sort: at least float32, whatever the model computes in.
     logits = suppress_tokens(logits.to(torch.promote_types(logits.dtype, torch.float32)), special_ids)
     shape, flat_ids = logits.shape, input_ids.reshape(-1, 1)
-    logits = processors(flat_ids, logits.reshape(-1, shape[-1])).view(shape)
+    if processors:
+        logits = processors(_other_tokens(input_ids), logits.reshape(-1, shape[-1]), cur_step=cur_step).view(shape)
     probabilities = logits.softmax(dim=-1)
     shaped = logits if exclude is None else _without(logits, exclude)
     if draw is not None and warpers:
@@ -173,6 +177,14 @@ def predict_tokens(
     tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
     return Prediction(tokens, probability, probabilities)
+
+
+def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
+    """For each position of each row of (B, T) all tokens of the row but its own: (B * T, T - 1)."""
+    length = input_ids.shape[1]
+    position = torch.arange(length, device=input_ids.device)
+    others = position[:-1] + (position[:-1] >= position[:, None]).long()  # (T, T - 1)
+    return input_ids[:, others].flatten(0, 1)
 
 
 def _without(logits: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
@@ -260,7 +272,11 @@ def cut_after_eos(
 ) -> torch.Tensor:
     """Replaces the generated tokens that follow the first generated EOS of each row by padding."""
     eos = torch.as_tensor(eos_token_id, device=sequences.device).reshape(-1)
-    ended = editable & torch.isin(sequences, eos)
+    return cut_after(sequences, editable, editable & torch.isin(sequences, eos), pad_token_id)
+
+
+def cut_after(sequences: torch.Tensor, editable: torch.Tensor, ended: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+    """Replaces the generated tokens that follow the first place where a row `ended` (B, T) by padding."""
     after = (ended.long().cumsum(dim=-1) - ended.long()) > 0
     return sequences.masked_fill(after & editable, pad_token_id)
 

@@ -21,6 +21,7 @@ from transformers.utils import logging
 from .calibration_critic_gpt import CriticCalibration
 from .denoising_critic_gpt import Canvas, Prediction, predict_tokens
 from .diffusion_critic_gpt import STREAM_REMASK, STREAM_SAMPLE, STREAM_SELECT, uniforms
+from .processors_critic_gpt import sort_processors
 from .remasking_critic_gpt import apply_remasking_step
 
 
@@ -71,8 +72,8 @@ class DenoisingRun:
         canvas ([`Canvas`]): Where generation takes place.
         config ([`CriticGPTGenerationConfig`]): Complete.
         seeds (`torch.LongTensor` of shape `(batch_size,)`): One a row.
-        processors ([`~transformers.LogitsProcessorList`]): Applied before temperature, top-k and top-p.
-        streamer (*optional*): Gets every step if it has `put_draft`.
+        processors (`list[LogitsProcessor]`): Applied before temperature, top-k and top-p; warpers among them shape
+            the draw alone.
         remasking_model (callable, *optional*): The external judge of tokens.
     """
 
@@ -82,8 +83,7 @@ class DenoisingRun:
         canvas: Canvas,
         config: GenerationConfig,
         seeds: torch.Tensor,
-        processors: LogitsProcessorList,
-        streamer: Any | None = None,
+        processors: list[Callable] | None,
         remasking_model: Callable | None = None,
     ):
         self.model = model
@@ -92,8 +92,7 @@ class DenoisingRun:
         self.seeds = seeds.to(canvas.input_ids.device)
         # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
         self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        self.processors = processors
-        self.streamer = streamer
+        self.processors, self.own_warpers = sort_processors(processors)
         self.remasking_model = remasking_model
         # Places (B,) of the present rows among all; `None` as long as all are there.
         self.rows = None
@@ -102,6 +101,10 @@ class DenoisingRun:
         self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
         self.history = [] if config.return_history else None
         self.judged_ids = self.critic_logits = None
+        # Steps that are left, the present one included.
+        self.steps_left = 1
+        # The last prediction, where somebody asks for it: it is as large as all logits.
+        self.keeps_prediction, self.prediction = False, None
         # The probability each token was last drawn with; kept only for an output that reports it.
         self.drawn_probability = None
         self.special_ids = sorted({i for i in (config.mask_token_id, config.pad_token_id) if i is not None})
@@ -147,8 +150,13 @@ class DenoisingRun:
         """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
         temperature = self.config.temperature if temperature is None else temperature
         draw = None if temperature == 0 else self.uniforms(stream, step)
-        warpers = _warpers(self.config, temperature)
-        return predict_tokens(input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude)
+        warpers = LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
+        prediction = predict_tokens(
+            input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
+        )
+        if self.keeps_prediction:
+            self.prediction = prediction
+        return prediction
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""
@@ -167,29 +175,27 @@ class DenoisingRun:
         )
 
     def record(self, input_ids: torch.Tensor, outcome: StepOutcome) -> None:
-        """Keeps what the output and the streamer want of a step that began with `input_ids`."""
-        before, self.sequences = self.sequences, self._of_all(outcome.after, self.sequences)
+        """Keeps what the output wants of a step that began with `input_ids`."""
+        before, self.sequences = self.sequences, self.of_all(outcome.after, self.sequences)
         if self.config.return_dict_in_generate:
             if self.drawn_probability is None:
                 self.drawn_probability = torch.full_like(outcome.probability, NOT_DRAWN)
-            known = self._present(self.drawn_probability)
+            known = self.present(self.drawn_probability)
             drawn = torch.where(outcome.drawn, outcome.probability, known)
-            self.drawn_probability = self._of_all(drawn, self.drawn_probability)
+            self.drawn_probability = self.of_all(drawn, self.drawn_probability)
         if self.history is not None:
             self._append_to_history(before, outcome)
-        if self.streamer is not None and hasattr(self.streamer, "put_draft"):
-            self.streamer.put_draft(self.sequences.cpu())
 
     def _append_to_history(self, before: torch.Tensor, outcome: StepOutcome) -> None:
         unknown = torch.full(before.shape, float("nan"), device=before.device)
         judged = self.judged_ids if self.critic_logits is not None else None
         rows = (
             before,
-            self._of_all(outcome.filled, before),
-            self._of_all(outcome.remasked, torch.zeros_like(before, dtype=torch.bool)),
-            self._of_all(outcome.error_probabilities, unknown),
-            self._of_all(judged, before),
-            self._of_all(self.critic_logits, unknown),
+            self.of_all(outcome.filled, before),
+            self.of_all(outcome.remasked, torch.zeros_like(before, dtype=torch.bool)),
+            self.of_all(outcome.error_probabilities, unknown),
+            self.of_all(judged, before),
+            self.of_all(self.critic_logits, unknown),
         )
         self.history.append(DenoisingStep(*[None if row is None else row.cpu() for row in rows]))
 
@@ -200,11 +206,11 @@ class DenoisingRun:
         rows = rows.cpu()
         return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self.history]
 
-    def _present(self, rows: torch.Tensor) -> torch.Tensor:
+    def present(self, rows: torch.Tensor) -> torch.Tensor:
         """Those of all rows that go on."""
         return rows if self.rows is None else rows[self.rows]
 
-    def _of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
+    def of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
         """The present rows (B, T) among all (A, T), with what the finished ones have `otherwise`."""
         if present is None or self.rows is None:
             return present

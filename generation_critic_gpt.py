@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.generation import LogitsProcessorList
+from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 from transformers.modeling_outputs import ModelOutput
 
-from .denoising_critic_gpt import Canvas, cut_after_eos, prepare_canvas, shift_seed_text
+from .denoising_critic_gpt import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
 from .denoising_run_critic_gpt import NOT_DRAWN, DenoisingRun, DenoisingStep
 from .diffusion_critic_gpt import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_settings_critic_gpt import GenerationSettingsMixin
+from .processors_critic_gpt import sort_processors
 from .quality_critic_gpt import error_summary, judge_wrongness, mean_log_probability
+from .stopping_critic_gpt import Stopping, check_criteria
 from .strategy_critic_gpt import Strategy
+from .streamers_critic_gpt import Stream
 
 
 @dataclass
@@ -51,6 +54,8 @@ class CriticGPTGenerationOutput(ModelOutput):
         forward_passes (`int`): How often the trunk ran to generate.
         row_passes (`torch.LongTensor` of shape `(batch_size,)`): In how many of these runs each row took part, its
             candidates added up: a sequence that is finished early leaves the batch.
+        tokens_per_forward (`torch.FloatTensor` of shape `(batch_size,)`): Generated tokens of each row over its
+            `row_passes`.
         candidate_expected_errors (`torch.FloatTensor` of shape `(batch_size, num_candidates)`, *optional*): With
             `num_candidates` above 1: what the critic expected of each; the row shows the least.
         scoring_passes (`int`): How often it ran only to judge the result.
@@ -69,6 +74,7 @@ class CriticGPTGenerationOutput(ModelOutput):
     judge_wrongness: torch.FloatTensor | None = None
     forward_passes: int | None = None
     row_passes: torch.LongTensor | None = None
+    tokens_per_forward: torch.FloatTensor | None = None
     candidate_expected_errors: torch.FloatTensor | None = None
     scoring_passes: int | None = None
     judge_passes: int | None = None
@@ -88,6 +94,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         attention_mask: torch.Tensor | None = None,
         generation_config: CriticGPTGenerationConfig | None = None,
         logits_processor: LogitsProcessorList | None = None,
+        stopping_criteria: StoppingCriteriaList | None = None,
         protected_mask: torch.BoolTensor | None = None,
         remasking_model: Callable | None = None,
         judge_model: Callable | None = None,
@@ -107,7 +114,18 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
                 `pad_token_id` stands.
             generation_config ([`CriticGPTGenerationConfig`], *optional*): Takes the place of the model's own.
             logits_processor ([`~transformers.LogitsProcessorList`], *optional*): Applied before temperature, top-k and
-                top-p, on scores `(batch_size * sequence_length, vocab_size)`.
+                top-p, on scores `(batch_size * sequence_length, vocab_size)`; `input_ids` are for each position the
+                other tokens of its row, `(batch_size * sequence_length, sequence_length - 1)`. One that takes
+                `cur_step` gets the number of steps left. Stock warpers (min-p, typical, ...) shape the draw alone, and
+                stock processors that go by the end or the length of a text are refused.
+            stopping_criteria ([`~transformers.StoppingCriteriaList`], *optional*): Asked after each step with the
+                tokens `(batch_size, sequence_length)` of all rows, [MASK] among them, and a tuple of one tensor of
+                scores `(batch_size, sequence_length, vocab_size)`: log-probabilities of the step's predictions, NaN in
+                rows that are done. One truth value a row says which are done: these are finished in the same step,
+                without a further pass, their masks filled by the step's predictions, and leave the batch. With
+                `num_candidates` above 1 each candidate is a row. `MaxTimeCriteria` works as it is; `EosTokenCriteria`
+                and `StopStringCriteria` end a row where a generated token completes what they wait for and no mask is
+                left before it, and what was generated behind is cut.
             protected_mask (`torch.BoolTensor` of the same shape, *optional*): Positions that never change. By default
                 every given token; visible tokens left unprotected may be revised, and a protected [MASK] stays one.
             remasking_model (callable or token classifier, *optional*): Judges tokens for `remasking="external"`:
@@ -118,9 +136,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             seed (`int` or `list[int]`, *optional*): One number, or one a row: a row's result then depends on its own
                 number only, whatever the batch around it.
             generator (`torch.Generator`, *optional*): Used where no seed is given; torch's global one by default.
-            streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]. `put` gets what all rows
-                have of a prefix and, in the end, the rest; `put_draft`, if any, every step. Under
-                `seed_placement="random"` there is no prefix, and `put` gets all in the end.
+            streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]. `put` gets the prompt, which
+                is what stands ahead of the first place that may change, and in the end the rest; `put_draft`, if any,
+                the rest after each step; `put_step`, if any, a [`StreamedStep`] with the critic's verdicts.
             kwargs: Fields of [`CriticGPTGenerationConfig`], for this call.
 
         Returns:
@@ -131,6 +149,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         config, strategy = self._resolve_settings(
             generation_config, kwargs, remasking_model, input_ids, protected_mask
         )
+        processors, warpers = sort_processors(logits_processor)
+        criteria = check_criteria(stopping_criteria, config)
         if judge_model is not None and not config.return_dict_in_generate:
             raise ValueError(
                 "`judge_model` needs `return_dict_in_generate=True` for its verdict, got False: drop one of the two."
@@ -149,23 +169,19 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
             self._check_reads_our_tokens(name, judge, canvas.input_ids.shape[1])
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
-        prefix = 0
         if config.seed_placement == "random":
             num_new = torch.full_like(seeds, config.max_new_tokens)
             shifted = _shifted(canvas.input_ids, canvas.attention_mask, num_new, seeds)
             editable = (shifted == config.mask_token_id) & canvas.attention_mask.bool()
             canvas = canvas._replace(input_ids=shifted, editable=editable)
-        elif streamer is not None and config.max_new_tokens is not None:
-            prefix = int(canvas.attention_mask.sum(dim=-1).min()) - config.max_new_tokens
-            if prefix > 0:
-                streamer.put(canvas.input_ids[:, :prefix].cpu())
         if config.num_candidates > 1:
             canvas = Canvas(*(part.repeat_interleave(config.num_candidates, dim=0) for part in canvas))
             seeds = candidate_seeds(seeds, config.num_candidates)
-        processors = LogitsProcessorList(logits_processor or [])
-        run = DenoisingRun(self, canvas, config, seeds, processors, streamer, remasking_model)
-        _denoise(run, strategy(run))
-        return self._finish(run, canvas, prefix, judge_model)
+        run = DenoisingRun(self, canvas, config, seeds, [*processors, *warpers], remasking_model)
+        stopping = Stopping(criteria, canvas, config.mask_token_id)
+        with Stream(streamer, run) as stream:
+            _denoise(run, strategy(run), stopping, stream)
+            return self._finish(run, canvas, stopping, stream, judge_model)
 
     def place_seed_text(
         self,
@@ -196,17 +212,19 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     def _knows(self, input_ids: torch.Tensor) -> bool:
         return bool((input_ids.min() >= 0) & (input_ids.max() < self.config.vocab_size))
 
-    def _finish(self, run: DenoisingRun, canvas: Canvas, prefix: int, judge_model: Callable | None):
+    def _finish(
+        self, run: DenoisingRun, canvas: Canvas, stopping: Stopping, stream: Stream, judge_model: Callable | None
+    ):
         config, sequences = run.config, run.sequences
         editable, attention_mask = canvas.editable, canvas.attention_mask
-        if config.eos_token_id is not None and config.pad_token_id is not None:
-            sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
+        if config.pad_token_id is not None and (config.eos_token_id is not None or stopping.endings):
+            sequences = cut_after(sequences, editable, stopping.ends(sequences), config.pad_token_id)
+            if config.eos_token_id is not None:
+                sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
             cut = editable & (sequences == config.pad_token_id)
             editable, attention_mask = editable & ~cut, attention_mask.masked_fill(cut, 0)
-        if run.streamer is not None:
-            run.streamer.put(sequences[:, prefix:].cpu())
-            run.streamer.end()
-        verdict, best = {"scoring_passes": 0, "judge_passes": 0}, None
+        stream.put_rest(sequences)
+        verdict, best, probabilities = {"scoring_passes": 0, "judge_passes": 0}, None, None
         judges = config.return_error_probabilities and config.return_dict_in_generate
         if config.num_candidates > 1 or (judges and getattr(self, "has_trained_critic", False)):
             logits = self(input_ids=sequences, attention_mask=attention_mask, return_dict=True).critic_logits
@@ -222,6 +240,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
                 given_are_true = probabilities.masked_fill(~editable, 0.0)
                 verdict |= {"error_probabilities": given_are_true, "expected_errors": expected}
                 verdict |= error_summary(probabilities, editable)
+        stream.end(sequences, attention_mask, editable, probabilities)
         if not config.return_dict_in_generate:
             return sequences
         if judge_model is not None:
@@ -229,22 +248,29 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             verdict |= {"judge_wrongness": wrongness, "judge_passes": 1}
         drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
         drawn = editable & (drawn_probability != NOT_DRAWN)
+        row_passes = run.row_passes.view(-1, config.num_candidates).sum(dim=-1)
         return CriticGPTGenerationOutput(
             sequences=sequences,
             self_log_probability=mean_log_probability(drawn_probability, drawn),
             forward_passes=run.forward_passes,
-            row_passes=run.row_passes.view(-1, config.num_candidates).sum(dim=-1),
+            row_passes=row_passes,
+            tokens_per_forward=editable.sum(dim=-1) / row_passes,
             history=run.history if best is None else run.history_of(best),
             **verdict,
         )
 
 
-def _denoise(run: DenoisingRun, strategy: Strategy) -> None:
+def _denoise(run: DenoisingRun, strategy: Strategy, stopping: Stopping, stream: Stream) -> None:
     """The steps of a run; sequences in which nothing is left to do leave the batch."""
     tokens = run.canvas.input_ids
+    run.keeps_prediction = bool(stopping)
     for step in range(strategy.last_step + 1):
+        run.steps_left = strategy.last_step + 1 - step
         outcome = strategy.step(tokens, step)
+        if stopping:
+            outcome = stopping.applied(run, outcome)
         run.record(tokens, outcome)
+        stream.step(outcome)
         tokens = outcome.after
         if outcome.finished is None:
             continue

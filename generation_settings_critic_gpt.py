@@ -2,6 +2,7 @@
 """What a call of `generate` means: defaults, precedence, the strategy, and what is refused."""
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -95,9 +96,9 @@ class GenerationSettingsMixin:
 
     def _merge_settings(self, generation_config, kwargs) -> tuple[CriticGPTGenerationConfig, set[str]]:
         """Call over passed configuration over the model's own over defaults; and which fields this call set itself."""
-        CriticGPTGenerationConfig.refuse_unknown(
-            {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
-        )
+        unknown = {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
+        own = set(inspect.signature(self.generate).parameters) - {"kwargs"}
+        CriticGPTGenerationConfig.refuse_unknown(unknown, also=tuple(sorted(own)))
         if not isinstance(generation_config, (CriticGPTGenerationConfig, type(None))):
             raise ValueError(
                 "`generation_config` must be a CriticGPTGenerationConfig, got a "

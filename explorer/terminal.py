@@ -38,7 +38,7 @@ Colour: P(wrong), green to red. Underlined: differs from the truth. Without colo
 + wrong and flagged, x wrong and not flagged, ! flagged though right or unknown, ~ masked again."""
 
 
-def _style(token: TokenView) -> str:
+def style_of(token: TokenView) -> str:
     style = []
     if token.error_probability is not None:
         style.append(f"black on {error_color(token.error_probability)}")
@@ -66,7 +66,7 @@ def _draw_text(view: Any, console: Console) -> None:
     for line in lines_of(view.tokens, view.row_width):
         text, marks = Text("  "), "  "
         for token in line:
-            text.append(sign_of(token), style=_style(token))
+            text.append(sign_of(token), style=style_of(token))
             marks += mark_of(token) * max(1, cell_len(sign_of(token)))
         console.print(text, soft_wrap=True, highlight=False)
         if console.color_system is None and marks.strip():

@@ -84,6 +84,9 @@ class CriticDiffusionPipeline(Pipeline):
         remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are masked again,
             before the critic; a folder or hub name is loaded once. Higher output = better token.
         judge_model (`str`, callable or sequence scorer, *optional*): Judges the finished sequences.
+        logits_processor, stopping_criteria (`list`, *optional*): As for the model's `generate`.
+        streamer (*optional*): As for the model's `generate`: told of one batch after the other. Those of Transformers
+            take one prompt a batch.
         kwargs: Every field of the model's generation configuration (`num_steps`, `remasking`, `temperature`,
             `polish_steps`, `stop_when_expected_errors_below`, `num_candidates`, ...).
     """

@@ -7,12 +7,14 @@ Generates text, and says of every token how likely it is wrong.
     python scripts/generate.py --model runs/model --remasking critic_full --schedule 0.9,0.5,0.1 --num_steps 3
     python scripts/generate.py --model runs/model --num_steps 18 --polish_steps 8 --stop_when_expected_errors_below 0.5
     python scripts/generate.py --model runs/model --num_steps 9 --num_candidates 4
+    python scripts/generate.py --model runs/model --num_steps 18 --stream
     python scripts/generate.py --model runs/model --remasking none --unmasking entropy_bound --entropy_bound 0.5
 
 Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. Every field of the
 generation configuration has a flag; what a flag leaves out is that of the model. Printed are the text, in how many
 forward passes it took part, its numbers (by the model itself, by its critic, by a judge where one is given) and the
-least certain tokens with their error probability. Without --seed one is drawn.
+least certain tokens with their error probability. Without --seed one is drawn. --stream draws every step in the
+terminal while it happens, coloured by error probability; into a file or pipe it writes the finished texts alone.
 
 --save writes a JSON document, `null` where there is no such number:
 
@@ -50,6 +52,7 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.generation_configuration_critic_gpt import (
     CORRECTION,
     REMASK_BY,
@@ -140,6 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
     parser.add_argument("--history", action="store_true", help="print every step as well")
+    parser.add_argument("--stream", action="store_true", help="draw every step in the terminal while it happens")
     parser.add_argument("--save", help="write settings, results and every step to this JSON file")
     for name, options in GENERATION_FLAGS.items():
         parser.add_argument(f"--{name}", default=None, **options)
@@ -204,7 +208,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
-    results = generate(repeated, batch_size=args.batch_size, seed=seed, **options)
+    stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
+    results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
     for result in results:
         print(describe(result if args.history else {**result, "history": []}))
     if args.save:

@@ -117,7 +117,7 @@ def test_history_and_streamer_stay_complete_when_rows_leave(model, case):
         assert torch.equal(after.input_ids, now.filled.masked_fill(now.remasked, MASK))
     for step, draft in zip(history, streamer.drafts, strict=True):
         assert torch.equal(draft, step.filled.masked_fill(step.remasked, MASK))
-    assert torch.equal(streamer.drafts[-1], output.sequences) and torch.equal(streamer.pieces[0], output.sequences)
+    assert torch.equal(streamer.drafts[-1], output.sequences) and torch.equal(streamer.pieces[1], output.sequences)
     for i, row in enumerate(ROWS):
         alone = model.generate(torch.tensor([row]), seed=[SEEDS[i]], **case).history
         for step, expected in zip(history, alone, strict=False):

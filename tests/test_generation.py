@@ -309,7 +309,7 @@ def test_the_critic_reveals_early_by_default_and_masks_a_share_of_the_masks_agai
         return model.generate(ids, num_steps=6, seed=0, **arguments).sequences
 
     own = generate(
-        remasking="critic", remask_per_step=0.2, schedule="root", remask_by="alternative", remask_floor=0.02
+        remasking="critic", remask_per_step=0.2, schedule="root", remask_by="alternative", remask_floor=0.5 / 6
     )
     assert torch.equal(generate(remasking="critic"), own)
     assert not torch.equal(generate(remasking="critic", schedule="linear"), own)
@@ -741,7 +741,9 @@ def test_a_streamer_gets_every_draft_and_the_end(model, strategy):
     for draft, following in zip(streamer.drafts, output.history[1:], strict=False):
         assert torch.equal(draft, following.input_ids)
     assert torch.equal(streamer.drafts[-1], output.sequences)
-    assert len(streamer.pieces) == 1 and torch.equal(streamer.pieces[0], output.sequences)
+    # A prompt comes first, as with Transformers' own models; here it is empty.
+    assert [piece.shape[1] for piece in streamer.pieces] == [0, 12]
+    assert torch.equal(streamer.pieces[1], output.sequences)
 
 
 @pytest.mark.parametrize("prompt", [[[5, 6, 7]], [[PAD, 6, 7]], [[5, 6, 7], [8, PAD, PAD]]])
@@ -750,15 +752,20 @@ def test_the_pieces_a_streamer_gets_make_up_the_sequences(model, prompt):
     output = model.generate(torch.tensor(prompt), max_new_tokens=4, num_steps=2, seed=0, streamer=streamer)
     assert len(streamer.pieces) == 2 and streamer.ended == 1
     assert torch.equal(torch.cat(streamer.pieces, dim=-1), output.sequences)
+    # What all rows have of a prompt, and padding is none of it.
+    assert streamer.pieces[0].shape[1] == min(sum(token != PAD for token in row) for row in prompt)
 
 
-def test_a_streamer_gets_no_piece_ahead_of_a_block_at_a_random_place(model):
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_a_block_at_a_random_place_is_a_prompt_only_where_nothing_is_generated_ahead_of_it(model, seed):
     streamer = DraftStreamer()
-    output = model.generate(
-        torch.tensor([[5, 6]]), max_new_tokens=4, num_steps=2, seed=0, streamer=streamer, seed_placement="random"
-    )
-    assert len(streamer.pieces) == 1 and torch.equal(streamer.pieces[0], output.sequences)
-    assert len(streamer.drafts) == 2 and streamer.ended == 1
+    case = {"max_new_tokens": 2, "num_steps": 2, "seed_placement": "random", "return_history": True}
+    output = model.generate(torch.tensor([[5, 6]]), seed=seed, streamer=streamer, **case)
+    ahead = 2 if output.history[0].input_ids[0, 0] == 5 else 0
+    assert [piece.shape[1] for piece in streamer.pieces] == [ahead, 4 - ahead]
+    assert torch.equal(torch.cat(streamer.pieces, dim=-1), output.sequences)
+    assert [draft.shape[1] for draft in streamer.drafts] == [4 - ahead] * 2 and streamer.ended == 1
+    assert torch.equal(streamer.drafts[-1], streamer.pieces[1])
 
 
 # ---- settings ----
@@ -842,6 +849,17 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
     ("ids", "given_arguments", "message"),
     [
         (canvas, {"num_step": 3}, "`num_step` is not an argument of generation, got 3: did you mean `num_steps`?"),
+        (
+            canvas,
+            {"stop_criteria": 3},
+            "`stop_criteria` is not an argument of generation, got 3: did you mean `stopping_",
+        ),
+        (canvas, {"inputs": canvas}, "`inputs` is not an argument of generation, got tensor([[5, 1, 1, 6, 1, 1, 1, 7"),
+        (canvas, {"do_sample": True}, "`do_sample` is not an argument of generation, got True: `temperature=0` takes"),
+        (canvas, {"max_time": 3}, "`max_time` is not an argument of generation, got 3: put a `MaxTimeCriteria` into"),
+        (canvas, {"eos_token_id": "2"}, "`eos_token_id` must be a whole number or a list of them, got '2': "),
+        (canvas, {"eos_token_id": []}, "`eos_token_id` must be a whole number or a list of them, got []: "),
+        (canvas, {"mask_token_id": 1.0}, "`mask_token_id` must be a whole number, got 1.0: "),
         (canvas, {"qqqq": 3}, "`qqqq` is not an argument of generation, got 3: known are max_new_tokens, "),
         (
             canvas,

@@ -332,3 +332,16 @@ def test_as_a_program_an_error_is_one_line(model_dir):
     failed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("generate: `inputs`") and "Traceback" not in failed.stderr
+
+
+def test_a_stream_writes_the_texts_as_they_are_finished_and_changes_no_result(model_dir, capsys):
+    flags = ("--prompt", "ab[MASK][MASK]e", "[MASK]" * 9, "--seed", 0)
+    plain = run(model_dir, *flags)
+    capsys.readouterr()
+    assert run(model_dir, *flags, "--stream") == plain
+    lines = capsys.readouterr().out.splitlines()
+    for number, result in enumerate(plain, start=1):
+        at = lines.index(f"{number}: 3 forward passes; {result['expected_errors']:.2f} wrong tokens expected")
+        assert lines[at + 1].startswith("  " + result["generated_text"].split("\n")[0])
+    with pytest.raises(ValueError, match="`streamer` must be left out with several candidates"):
+        run(model_dir, *flags, "--stream", "--num_candidates", 2)

@@ -1,0 +1,99 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Which of Transformers' logits processors mean something where tokens are drawn at all positions at once.
+
+A processor is asked about every position of every row at once: `scores` are `(batch_size * sequence_length,
+vocab_size)`, and `input_ids` `(batch_size * sequence_length, sequence_length - 1)` hold, for each, the *other* tokens
+of its row, [MASK] among them. There is no last token and no length that grows: what goes by these is refused.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers.generation import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    InfNanRemoveLogitsProcessor,
+    LogitNormalization,
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    NoBadWordsLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
+
+
+# What shapes the draw of a token and says nothing of how likely the model holds it, as `temperature` and `top_k`.
+WARPERS = (
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TopHLogitsWarper,
+    MinPLogitsWarper,
+    TypicalLogitsWarper,
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+)
+POSITION_FREE = (
+    SuppressTokensLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    InfNanRemoveLogitsProcessor,
+    LogitNormalization,
+)
+# Position-free too, for single tokens.
+SINGLE_TOKENS = (SequenceBiasLogitsProcessor, NoBadWordsLogitsProcessor)
+
+
+def checked_list(name: str, given: Any) -> list[Callable]:
+    """The callables of an argument that takes a list of them; `None` is an empty one."""
+    given = [] if given is None else given
+    if not isinstance(given, (list, tuple)) or not all(callable(one) for one in given):
+        raise ValueError(f"`{name}` must be a list of callables, got {given!r:.80}: write `[...]` around one.")
+    return list(given)
+
+
+def is_stock(given: Any, module: str) -> bool:
+    """Whether an object is of a class that a module of Transformers defines, not of a user's own subclass."""
+    return type(given).__module__ == f"transformers.generation.{module}"
+
+
+def sort_processors(given: Any) -> tuple[LogitsProcessorList, LogitsProcessorList]:
+    """
+    Tells the processors of a call apart.
+
+    Args:
+        given (`list[LogitsProcessor]`, *optional*): As passed to `generate`.
+
+    Returns:
+        `tuple[LogitsProcessorList, LogitsProcessorList]`: Those that change what the model holds to be likely, and the
+        warpers, which shape the draw alone.
+
+    Raises:
+        `ValueError`: One goes by the end or the length of a text that is written from left to right.
+    """
+    processors, warpers = LogitsProcessorList(), LogitsProcessorList()
+    for processor in checked_list("logits_processor", given):
+        if isinstance(processor, WARPERS):
+            warpers.append(processor)
+            continue
+        stock = is_stock(processor, "logits_process")
+        if stock and isinstance(processor, SINGLE_TOKENS):
+            longer = [ids for ids in processor.sequence_bias if len(ids) > 1]
+            if longer:
+                raise ValueError(
+                    f"`logits_processor` must name single tokens in a {type(processor).__name__}, since those beside "
+                    f"each other may be drawn in the same step, got {longer[0]}: leave longer sequences out."
+                )
+        elif stock and not isinstance(processor, POSITION_FREE):
+            known = ", ".join(kind.__name__ for kind in (*POSITION_FREE, *SINGLE_TOKENS, *WARPERS))
+            raise ValueError(
+                "`logits_processor` must not go by the end or the length of a text, which is not written from left to "
+                f"right here, got a {type(processor).__name__}: take one of {known}, or one of your own."
+            )
+        processors.append(processor)
+    return processors, warpers
