@@ -2,9 +2,20 @@
 """Configuration of CriticGPT: how big, which heads, which critic. Imports no torch."""
 
 import math
+import os
+from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig, strict
 from transformers.utils import logging
+
+from .model_folder_critic_gpt import (
+    NamedInEveryFolder,
+    complete_auto_map,
+    complete_pipelines,
+    is_remote_code,
+    other_pipelines,
+    write_source_files,
+)
 
 
 logger = logging.get_logger(__name__)
@@ -37,7 +48,7 @@ def legacy_mode(value: object) -> str:
 
 
 @strict
-class CriticGPTConfig(PreTrainedConfig):
+class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     r"""
     Configuration of a [`CriticGPTModel`] and its heads. Fields that every Transformers configuration has are not
     repeated here.
@@ -165,7 +176,9 @@ class CriticGPTConfig(PreTrainedConfig):
         self._take_legacy_keys(kwargs)
         if self.intermediate_size is None:
             self.intermediate_size = 4 * self.hidden_size
+        pipelines = kwargs.pop("custom_pipelines", None)
         super().__post_init__(**kwargs)
+        self._keep_pipelines(pipelines)
 
     def _take_legacy_keys(self, kwargs: dict) -> None:
         """Translates keys of older GPT configurations in place; names in one warning what the class now decides."""
@@ -193,6 +206,32 @@ class CriticGPTConfig(PreTrainedConfig):
             )
         if num_labels is not None:
             kwargs.setdefault("num_labels", num_labels)
+
+    def _keep_pipelines(self, present: dict | None) -> None:
+        """
+        Where the package is, its tasks are registered, and naming them here would make `pipeline` ask for trust;
+        where it is not, this is how `pipeline` learns of them.
+        """
+        pipelines = complete_pipelines(present) if is_remote_code() else other_pipelines(present)
+        vars(self).pop("custom_pipelines", None)
+        if pipelines:
+            self.custom_pipelines = pipelines
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the parent's, with all classes and pipelines that a model's folder offers, whatever wrote the folder."""
+        content = super().to_dict()
+        content["auto_map"] = complete_auto_map(content.get("auto_map"))
+        content["custom_pipelines"] = complete_pipelines(content.get("custom_pipelines"))
+        return content
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs):
+        """As the parent's, and writes the source files that `config.json` names."""
+        super().save_pretrained(save_directory)
+        write_source_files(save_directory)
+        self._keep_pipelines(getattr(self, "custom_pipelines", None))  # a pipeline's `save_pretrained` sets its own
+        if push_to_hub:
+            repo_id = kwargs.pop("repo_id", None) or os.path.basename(os.path.abspath(save_directory))
+            self.push_to_hub(repo_id, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
@@ -230,8 +269,8 @@ class CriticGPTConfig(PreTrainedConfig):
                 'one of the two or set `position_embedding_type="absolute"`.'
             )
         _one_of("position_embedding_type", self.position_embedding_type, POSITION_EMBEDDING_TYPES)
-        if not 0.0 < self.layer_norm_eps < 1.0:
-            raise ValueError(f"`layer_norm_eps` must be in (0, 1), got {self.layer_norm_eps}: 1e-5 is usual.")
+        if not 0.0 < self.layer_norm_eps <= 1.0:
+            raise ValueError(f"`layer_norm_eps` must be in (0, 1], got {self.layer_norm_eps}: 1e-5 is usual.")
         if not 0.0 <= self.initializer_range < math.inf:
             raise ValueError(
                 f"`initializer_range` must be a finite number of at least 0, got {self.initializer_range}: 0.02 is "

@@ -238,7 +238,8 @@ ERRORS = [
     ({"hidden_dropout": 1.0}, "`hidden_dropout` must be in [0, 1), got 1.0"),
     ({"attention_dropout": -0.1}, "`attention_dropout` must be in [0, 1), got -0.1"),
     ({"dropout": 2}, "`hidden_dropout` must be in [0, 1), got 2"),
-    ({"layer_norm_eps": 0.0}, "`layer_norm_eps` must be in (0, 1), got 0.0"),
+    ({"layer_norm_eps": 0.0}, "`layer_norm_eps` must be in (0, 1], got 0.0"),
+    ({"layer_norm_eps": 1.5}, "`layer_norm_eps` must be in (0, 1], got 1.5"),
     ({"initializer_range": -0.02}, "`initializer_range` must be a finite number of at least 0, got -0.02"),
 ]
 

@@ -1,67 +1,222 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Claims about a model's folder where the package is not installed."""
+"""Claims about a model's folder: complete whoever wrote it, and used the same where the package is not installed."""
 
-import os
-import subprocess
+import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
+from transformers import pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import critic_gpt
+from critic_gpt import (
+    CriticCalibration,
+    CriticGPTForMaskedLM,
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+    CriticGPTModel,
+    CriticTrainer,
+    CriticTrainingArguments,
+)
+from critic_gpt.model_folder_critic_gpt import AUTO_MAP, PIPELINES, source_files
 
 
-SAVE = """
+sys.path.insert(0, str(Path(__file__).parent))
+import clean_process
+from model_look import look
+
+
+ROOT = Path(critic_gpt.__file__).parent
+TABLE = [(i / 99) ** 2 for i in range(100)]
+CLASSES = [
+    "CriticGPTModel",
+    "CriticGPTForMaskedLM",
+    "CriticGPTForTokenClassification",
+    "CriticGPTForSequenceClassification",
+]
+TASKS = sorted(PIPELINES)
+
+
+@pytest.fixture
+def calibrated(tiny_model):
+    """A model with both tables."""
+    model = tiny_model()
+    own = {"fingerprint": model.fingerprint()}
+    model.calibration = CriticCalibration(TABLE, own)
+    model.trajectory_calibration = CriticCalibration(TABLE[::-1], {**own, "remasking": "critic"})
+    return model
+
+
+def assert_complete(folder, model_class="CriticGPTForMaskedLM", tokenizer=False, calibration=False):
+    """All that a folder needs, and nothing half-written."""
+    config = json.loads((folder / "config.json").read_text())
+    assert config["auto_map"] == AUTO_MAP
+    assert config["custom_pipelines"] == PIPELINES
+    assert config["architectures"] == [model_class]
+    for path in source_files():
+        assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    assert list(folder.glob("*.safetensors"))
+    assert (folder / "generation_config.json").exists() == (model_class == "CriticGPTForMaskedLM")
+    assert (folder / "tokenizer.json").exists() == tokenizer
+    assert (folder / "calibration.json").exists() == calibration
+    assert not list(folder.glob("_*"))
+
+
+# ---- what a folder offers ----
+
+
+def test_the_table_names_classes_that_exist_and_every_pipeline_there_is():
+    for reference in AUTO_MAP.values():
+        assert hasattr(critic_gpt, reference.split(".")[1])
+    files = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__"}
+    assert {info["impl"].split(".")[0] for info in PIPELINES.values()} == files
+    for task, info in PIPELINES.items():
+        implementation = PIPELINE_REGISTRY.check_task(task)[1]["impl"]
+        assert f"{implementation.__module__.split('.')[-1]}.{implementation.__name__}" == info["impl"]
+
+
+def test_every_file_of_a_folder_brings_all_others():
+    # So Transformers fetches all of them with whichever is asked for first, and a second save finds them.
+    everything = {path.name for path in source_files()}
+    expected = {path.name for path in ROOT.glob("*_critic_gpt.py")}
+    assert everything == expected | {f"{info['impl'].split('.')[0]}.py" for info in PIPELINES.values()}
+
+
+# ---- whoever wrote it ----
+
+
+@pytest.mark.parametrize(
+    "model_class",
+    [CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForTokenClassification, CriticGPTForSequenceClassification],
+)
+def test_every_model_class_writes_a_complete_folder(tmp_path, tiny_config, model_class):
+    model_class(tiny_config()).save_pretrained(tmp_path)
+    assert_complete(tmp_path, model_class.__name__)
+
+
+@pytest.mark.parametrize("task", PIPELINES)
+def test_every_pipeline_writes_a_complete_folder_and_leaves_the_model_usable(tmp_path, calibrated, tokenizer, task):
+    pipe = pipeline(task, model=calibrated, tokenizer=tokenizer)
+    pipe.save_pretrained(tmp_path)
+    assert_complete(tmp_path, tokenizer=True, calibration=True)
+    # With the configuration in hand `pipeline` asks for trust where it names pipelines.
+    assert pipeline(task, model=calibrated, tokenizer=tokenizer, config=calibrated.config)
+
+
+def test_the_trainer_and_its_checkpoints_write_complete_folders(tmp_path, calibrated, tokenizer):
+    quiet = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "per_device_train_batch_size": 2}
+    args = CriticTrainingArguments(output_dir=str(tmp_path), **quiet, max_steps=1, save_steps=1)
+    rows = [{"input_ids": [2, 3, 4, 5, 6, 7]}] * 4
+    trainer = CriticTrainer(calibrated, args, processing_class=tokenizer, train_dataset=rows)
+    trainer.save_model(str(tmp_path / "before"))
+    assert_complete(tmp_path / "before", tokenizer=True, calibration=True)
+    trainer.train()
+    assert_complete(tmp_path / "checkpoint-1", tokenizer=True)  # the tables were of other weights
+    trainer.save_model()
+    assert_complete(tmp_path, tokenizer=True)
+
+
+def test_a_configuration_alone_takes_its_files_along(tmp_path, tiny_config):
+    tiny_config().save_pretrained(tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {path.name for path in source_files()} | {"config.json"}
+
+
+def test_registering_by_hand_as_for_other_models_changes_nothing(tmp_path, tiny_model):
+    type(tiny_model().config).register_for_auto_class()
+    CriticGPTForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
+    tiny_model().save_pretrained(tmp_path)
+    assert_complete(tmp_path)
+
+
+def test_what_others_register_in_the_configuration_is_kept(tmp_path, tiny_model):
+    model = tiny_model()
+    model.config.auto_map = {"AutoTokenizer": ["mine.Tokenizer", None], "AutoModel": "me/repo--old.CriticGPTModel"}
+    model.config.custom_pipelines = {"theirs": {"impl": "theirs.Pipeline", "pt": ["AutoModel"]}}
+    model.save_pretrained(tmp_path)
+    config = CriticGPTForMaskedLM.from_pretrained(tmp_path).config
+    assert config.auto_map == {**AUTO_MAP, "AutoTokenizer": ["mine.Tokenizer", None]}
+    assert set(config.custom_pipelines) == {"theirs"}
+    assert set(config.to_dict()["custom_pipelines"]) == {"theirs", *PIPELINES}
+
+
+# ---- wherever it is loaded ----
+
+
+ELSEWHERE = """
 import sys
-import torch
-from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
+sys.path.insert(0, sys.argv[1])
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, pipeline
+from model_look import generated, look, tables
 
-CriticGPTConfig.register_for_auto_class()
-CriticGPTForMaskedLM.register_for_auto_class("AutoModelForMaskedLM")
-torch.manual_seed(0)
-sizes = dict(vocab_size=32, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=48)
-config = CriticGPTConfig(**sizes, pad_token_id=0, mask_token_id=1, add_critic_head=True, initializer_range=0.3)
-model = CriticGPTForMaskedLM(config).eval()
-torch.nn.init.normal_(model.critic_head.weight)
-table = [(i / 99) ** 2 for i in range(100)]
-model.calibration = CriticCalibration(table, {"fingerprint": model.fingerprint()})
-model.save_pretrained(sys.argv[1])
-"""
-LOAD = """
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "critic_gpt":
-            raise ModuleNotFoundError(f"No module named {name!r}")
-
-if "absent" in sys.argv:
-    sys.meta_path.insert(0, Absent())
+folder, saved, tasks = sys.argv[2], sys.argv[3], sys.argv[4].split()
+trust = {"trust_remote_code": True}
+result = {"look": look(folder, tasks, **trust)}
+model = AutoModelForMaskedLM.from_pretrained(folder, **trust)
+model.save_pretrained(saved + "/model")
+AutoModelForSequenceClassification.from_pretrained(folder, **trust).save_pretrained(saved + "/scorer")
+for task in tasks:
+    pipeline(task, model=folder, **trust).save_pretrained(saved + "/" + task)
+# Where the repository holds the code at its root, weights may lie in a folder of it.
+model.save_pretrained(saved + "/nested/inner")
+model.config.save_pretrained(saved + "/nested")
+inner = AutoModelForMaskedLM.from_pretrained(saved + "/nested", subfolder="inner", **trust)
+result["inner"] = [generated(inner), tables(inner)]
+for name, ask in {"model": AutoModelForMaskedLM.from_pretrained, "pipeline": lambda f: pipeline(tasks[0], f)}.items():
     try:
-        import critic_gpt
-    except ModuleNotFoundError:
-        pass
-    else:
-        raise SystemExit("the package is there")
-else:
-    import critic_gpt
-from transformers import AutoModelForMaskedLM
-
-model = AutoModelForMaskedLM.from_pretrained(sys.argv[1], trust_remote_code="absent" in sys.argv)
-for name in ("auto", "none", "critic_full", "confidence", "random", "multinomial"):
-    output = model.generate(max_new_tokens=12, num_steps=4, seed=3, remasking=name)
-    print(name, output.sequences.tolist(), output.error_probabilities.mul(1000).round().tolist())
+        ask(folder)
+    except ValueError as error:
+        result[name] = str(error)
 """
+AGAIN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from transformers import AutoModelForSequenceClassification
+from model_look import look
 
-
-def run(code: str, *arguments: str, **environment: str) -> str:
-    command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
-    ).stdout
+saved, tasks = sys.argv[2], sys.argv[3].split()
+trust = {"trust_remote_code": True}
+result = [look(f"{saved}/{task}", tasks, **trust) for task in tasks]
+scorer = AutoModelForSequenceClassification.from_pretrained(saved + "/scorer", **trust)
+result.append(type(scorer).__name__)
+"""
 
 
 @pytest.mark.slow
-def test_a_saved_folder_generates_the_same_where_the_package_cannot_be_imported(tmp_path):
-    folder, modules = str(tmp_path / "model"), str(tmp_path / "modules")
-    run(SAVE, folder)
-    here = run(LOAD, folder)
-    assert here.count("\n") == 6
-    assert run(LOAD, folder, "absent", HF_MODULES_CACHE=modules) == here
+def test_a_folder_does_the_same_with_and_without_the_package_and_after_being_saved_from_there(
+    tmp_path, calibrated, tokenizer
+):
+    folder, saved, tests = tmp_path / "model", tmp_path / "saved", str(Path(__file__).parent)
+    calibrated.save_pretrained(folder, max_shard_size="5KB")
+    tokenizer.save_pretrained(folder)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    here = look(folder, TASKS)
+    assert here["classes"] == CLASSES and here["config"] == "CriticGPTConfig"
+    assert here["tables"] == [[0.0, 0.0, 0.0], [1.0, 0.98, 0.96]]
+    assert look(folder, TASKS, trust_remote_code=True) == here
+
+    modules = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
+    there = clean_process.run(ELSEWHERE, tests, folder, saved, " ".join(TASKS), package=False, environment=modules)
+    assert there["look"] == here
+    assert there["inner"] == [here["generated"], here["tables"]]
+    assert "trust_remote_code=True" in there["model"] and "trust_remote_code=True" in there["pipeline"]
+
+    # Where the first folder is gone, and with it the modules loaded from it.
+    shutil.rmtree(folder)
+    shutil.rmtree(tmp_path / "modules")
+    assert_complete(saved / "model", calibration=True)
+    assert_complete(saved / "scorer", "CriticGPTForSequenceClassification")
+    for task in TASKS:
+        assert_complete(saved / task, tokenizer=True, calibration=True)
+        assert look(saved / task, TASKS) == here
+    *looks, scorer = clean_process.run(AGAIN, tests, saved, " ".join(TASKS), package=False, environment=modules)
+    assert looks == [here] * len(TASKS) and scorer == "CriticGPTForSequenceClassification"
+
+
+def test_a_folder_in_a_folder_loads_with_the_package(tmp_path, calibrated, tokenizer):
+    calibrated.save_pretrained(tmp_path / "inner")
+    tokenizer.save_pretrained(tmp_path / "inner")
+    here = look(tmp_path / "inner", TASKS)
+    assert look(tmp_path, TASKS, model_kwargs={"subfolder": "inner"}) == here

@@ -1,0 +1,150 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Pushes a model's folder to the Hugging Face Hub, complete: weights, configurations, tokenizer, calibration, code.
+
+    python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku
+    python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --private --revision trial
+    python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --tokenizer runs/data
+
+What is missing in the folder is written there first: the code that the model needs where this package is not
+installed, the classes and pipelines in config.json, generation_config.json. The model and its tokenizer have to load,
+or nothing is pushed. Everything goes up in one commit, so that nobody ever downloads half of it; weights of an earlier
+push that would be loaded in the place of these go away in the same commit. States of a training (optimizer,
+checkpoints, logs) stay at home, and so do pickles. Printed is the address.
+
+The token is that of `hf auth login` or of the variable HF_TOKEN where --token does not give one.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedModel
+
+import critic_gpt
+from critic_gpt import CriticGPTConfig
+from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
+
+
+# Files of a training, and whatever would have to be unpickled.
+KEPT_AT_HOME = ["_*", ".*", "checkpoint-*", "runs/*", "logs/*", "*.pt", "*.pth", "*.bin", "*.pkl", "*.ckpt"]
+KEPT_AT_HOME += ["trainer_state.json", "all_results.json", "*_results.json", "training_weights.safetensors"]
+# A single file is preferred at loading to shards, so one kind must not outlive the other.
+SINGLE, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of a model")
+    parser.add_argument("--repo_id", required=True, help="NAME or USER/NAME; made if there is none")
+    parser.add_argument("--tokenizer", help="folder or hub name of its tokenizer, to be saved beside the model first")
+    parser.add_argument("--private", action="store_true", default=None, help="make the repository private if new")
+    parser.add_argument("--revision", help="branch to push to, made if there is none; main by default")
+    parser.add_argument("--commit_message", default="Upload model")
+    parser.add_argument("--commit_description", help="more to say of it")
+    parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
+    parser.add_argument("--token", help="of a user who may write there")
+    return parser
+
+
+def load_whole(folder: Path) -> PreTrainedModel:
+    """The model of a folder, as the class that was saved; refuses one that would not load, or not whole."""
+    if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+        raise ValueError(
+            f"`model` must be the folder of a whole model, got {str(folder)!r} with an adapter of one: merge it into "
+            "the model first (`merge_and_unload`), or push the adapter by its own `push_to_hub`."
+        )
+    if not (folder / "config.json").exists():
+        raise ValueError(
+            f"`model` must be the folder of a model, got {str(folder)!r} without config.json: train one with "
+            "scripts/train.py."
+        )
+    config = CriticGPTConfig.get_config_dict(folder)[0]
+    check_type("model", str(folder), config)
+    if not (folder / SINGLE).exists() and not (folder / INDEX).exists():
+        raise ValueError(
+            f"`model` must hold weights as safetensors, got {str(folder)!r} without {SINGLE}: save the model there "
+            "with `save_pretrained`."
+        )
+    model_class = getattr(critic_gpt, (config.get("architectures") or ["CriticGPTForMaskedLM"])[0])
+    try:
+        model, info = model_class.from_pretrained(folder, output_loading_info=True)
+    except (OSError, SafetensorError) as error:  # a missing shard, or a damaged file
+        raise ValueError(
+            f"`model` must be the folder of a model, got {str(folder)!r}, which did not load "
+            f"({one_line(error).rstrip('.')}): save it again."
+        ) from error
+    if info["missing_keys"]:
+        raise ValueError(
+            f"`model` must hold all weights of a {model_class.__name__}, got {str(folder)!r} without "
+            f"{', '.join(sorted(info['missing_keys']))}: save it again."
+        )
+    return model
+
+
+def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> None:
+    """Sees to it that the tokenizer of the model lies beside it."""
+    if source is None and not (folder / "tokenizer_config.json").exists():
+        raise ValueError(
+            f"`model` must hold its tokenizer, got {str(folder)!r} without one: name it with --tokenizer (the folder "
+            "of the data has it), or save it there with `tokenizer.save_pretrained`."
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder if source is None else source)
+    if model.can_generate():
+        check_fits("model", model, tokenizer, sequence_length=0)
+    if source is not None:
+        tokenizer.save_pretrained(folder)
+
+
+def complete(folder: Path, model: PreTrainedModel) -> None:
+    """Writes what a folder of an older version, or of another hand, lacks."""
+    model.config.save_pretrained(folder)
+    if model.can_generate() and not (folder / "generation_config.json").exists():
+        model.generation_config.save_pretrained(folder)
+
+
+def reached(action: Callable, *arguments, **keywords) -> Any:
+    """Calls the hub. What its client raises is an `OSError` or `ValueError`; what the transport raises becomes one."""
+    try:
+        return action(*arguments, **keywords)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # the classes are those of the client's transport, which changes
+        raise ConnectionError(
+            f"`repo_id` must be reachable, got {type(error).__name__}: {one_line(error)}; nothing was changed by the "
+            "request that failed, push again."
+        ) from error
+
+
+def main(argv: list[str] | None = None) -> str:
+    """Pushes; returns the address of the repository."""
+    args = build_parser().parse_args(argv)
+    folder = Path(args.model)
+    model = load_whole(folder)
+    add_tokenizer(folder, model, args.tokenizer)
+    complete(folder, model)
+    api = HfApi(token=args.token)
+    address = reached(api.create_repo, args.repo_id, private=args.private, exist_ok=True)
+    if args.revision is not None and not args.create_pr:
+        reached(api.create_branch, address.repo_id, branch=args.revision, exist_ok=True)
+    commit = reached(
+        api.upload_folder,
+        repo_id=address.repo_id,
+        folder_path=folder,
+        commit_message=args.commit_message,
+        commit_description=args.commit_description,
+        revision=args.revision,
+        create_pr=args.create_pr,
+        ignore_patterns=KEPT_AT_HOME,
+        delete_patterns=[INDEX, SHARDS] if (folder / SINGLE).exists() else [SINGLE, SHARDS],
+    )
+    print(commit.pr_url or (address if args.revision is None else f"{address}/tree/{args.revision}"))
+    return str(address)
+
+
+if __name__ == "__main__":
+    run_as_program(main, "push_to_hub")
