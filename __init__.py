@@ -1,10 +1,13 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Masked diffusion language models that know which of their tokens are wrong.
 
-Importing the package registers the model with the Auto classes of Transformers and the task "critic-diffusion" with
+Importing the package registers the model with the Auto classes of Transformers, and the tasks of its pipelines with
 `pipeline`.
 """
 
+import importlib
+
+import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -18,6 +21,7 @@ from critic_gpt.calibration_critic_gpt import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits
 from critic_gpt.generation_configuration_critic_gpt import CriticGPTGenerationConfig
+from critic_gpt.model_folder_critic_gpt import PIPELINES
 from critic_gpt.modeling_critic_gpt import (
     CriticGPTForMaskedLM,
     CriticGPTForSequenceClassification,
@@ -25,6 +29,7 @@ from critic_gpt.modeling_critic_gpt import (
     CriticGPTModel,
 )
 from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline
+from critic_gpt.pipelines.critic_proofread import CriticProofreadPipeline
 from critic_gpt.remasking_critic_gpt import apply_remasking_step
 from critic_gpt.training.arguments import CriticTrainingArguments
 from critic_gpt.training.callbacks import UnfreezeCallback
@@ -46,6 +51,7 @@ __all__ = [
     "CriticGPTForTokenClassification",
     "CriticGPTGenerationConfig",
     "CriticGPTModel",
+    "CriticProofreadPipeline",
     "CriticTrainer",
     "CriticTrainingArguments",
     "DataCollatorForMaskedDiffusion",
@@ -62,10 +68,11 @@ AutoModel.register(CriticGPTConfig, CriticGPTModel, exist_ok=True)
 AutoModelForMaskedLM.register(CriticGPTConfig, CriticGPTForMaskedLM, exist_ok=True)
 AutoModelForTokenClassification.register(CriticGPTConfig, CriticGPTForTokenClassification, exist_ok=True)
 AutoModelForSequenceClassification.register(CriticGPTConfig, CriticGPTForSequenceClassification, exist_ok=True)
-if "critic-diffusion" not in PIPELINE_REGISTRY.get_supported_tasks():
+for _task in PIPELINES.keys() - set(PIPELINE_REGISTRY.get_supported_tasks()):
+    _module, _name = PIPELINES[_task]["impl"].split(".")
     PIPELINE_REGISTRY.register_pipeline(
-        "critic-diffusion",
-        pipeline_class=CriticDiffusionPipeline,
-        pt_model=(AutoModelForMaskedLM,),
-        type="text",
+        _task,
+        pipeline_class=getattr(importlib.import_module(f"critic_gpt.pipelines.{_module}"), _name),
+        pt_model=tuple(getattr(transformers, _auto_class) for _auto_class in PIPELINES[_task]["pt"]),
+        type=PIPELINES[_task]["type"],
     )

@@ -1,0 +1,400 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The task "critic-proofread": an existing text in; how likely each token is wrong, and what else might stand there.
+
+Imports nothing of the package and reaches the model only as `self.model`, so that it runs from a folder on the hub.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, IterableDataset
+from transformers import Pipeline
+
+
+# What a token is: judged; a [MASK], which is no error; what the tokenizer does not know; another special token.
+TEXT, HOLE, UNKNOWN, SPECIAL = "text", "hole", "unknown", "special"
+
+
+class _Texts(Dataset):
+    """A sequence of any library as one of torch, which the parent reads lazily."""
+
+    def __init__(self, texts):
+        self.texts = texts
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        return self.texts[index]
+
+
+@dataclass
+class _Tokens:
+    """A text and its tokens: what the model sees, where each stands in the text, what kind it is; later the proof."""
+
+    text: str
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    kinds: list[str]
+    proof: Any = None
+
+
+class CriticProofreadPipeline(Pipeline):
+    """
+    Reads an existing text and says of every token how likely it is wrong, and what the model would rather write.
+
+    Example:
+
+    ```python
+    >>> import critic_gpt
+    >>> from transformers import pipeline
+
+    >>> proofread = pipeline("critic-proofread", model="runs/demo/model")
+    >>> result = proofread("123456456123...", correct=True)
+    >>> result["expected_errors"], result["spans"], result["corrected_text"]
+    ```
+
+    The critic has learnt to find the errors that the model itself makes where it fills masks. Other errors (typos,
+    grammar, code of other authors) it finds as far as they look like such fillings: tokens that are likely one by one
+    and do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
+    the model's own fillings as well; in a text with fewer errors than these they tend to be too high. A model trained
+    with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one trained with `"partial"` only such
+    with masks left in them, which a text does not have.
+
+    A call takes a text, a list of texts, or a dataset or generator of these (also mappings with the key `text`), and
+    returns for each a dictionary of plain Python values; for a dataset or generator an iterator over them. Places are
+    counted in characters of the text, `text[start:end]`.
+
+    - `text` (`str`): The text.
+    - `tokens` (`list[dict]`): All its tokens:
+        - `text`, `start`, `end`: Where it stands.
+        - `token` (`str`), `token_id` (`int`): The token; [MASK] for what is unknown.
+        - `kind` (`str`): `"text"`; `"hole"`, a literal [MASK]; `"unknown"`, which the tokenizer does not know and the
+          model therefore sees as a hole; `"special"`, another special token.
+        - `error_probability` (`float` or `None`): P(wrong) of a token of the kind `"text"`.
+        - `replacements` (`list[dict]`): Other tokens, the likeliest first: `text`, `token`, `token_id`, and
+          `probability` given that the present one is wrong. Empty where none were asked for.
+    - `spans` (`list[dict]`): Neighbouring tokens above `threshold`, merged: `text`, `start`, `end`,
+      `max_error_probability`, `mean_error_probability`, and `replacement` (`str`), the likeliest one of each token put
+      together, each as if it alone were wrong.
+    - `holes`, `unknown` (`list[dict]`): Neighbouring tokens of these kinds, merged: `text`, `start`, `end`,
+      `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "".
+    - `expected_errors` (`float`): Sum of P(wrong): how many tokens are expected to be wrong.
+    - `calibrated` (`bool`): Whether P(wrong) comes from a measured table; otherwise from a plain ramp.
+    - `windows` (`int`): How many windows the text makes.
+    - `forward_passes` (`int`): How many windows of this text went through the model, whatever the batch.
+
+    With `correct=True` also:
+
+    - `corrected_text` (`str`): The text with tokens replaced. Holes and unknown characters stay.
+    - `corrections` (`list[dict]`): What differs: `text`, `start`, `end` in the given text, and `replacement`.
+    - `corrected_expected_errors` (`float`): How many tokens of the corrected text are expected to be wrong.
+    - `rounds` (`int`): How often tokens were replaced and the text was judged again.
+    - `settled` (`bool`): Whether nothing is left that would be replaced.
+
+    Scores do not depend on the batch but for the rounding of floating-point arithmetic.
+
+    Args of a call:
+        threshold (`float`, *optional*, defaults to 0.5): P(wrong) above which a token is doubtful, in [0, 1].
+        top_k (`int`, *optional*, defaults to 5): Replacements for each token; with 0 there are none.
+        suggest_by (`str`, *optional*, defaults to `"auto"`): `"visible"`: replacements for every token from the pass
+            that judges, as a model trained with a `correction_alpha` above 0 can name them. `"masked"`: for doubtful
+            tokens alone, from a second pass that does not see them. `"auto"`: the first where it was trained.
+        window (`int`, *optional*): Tokens that the model sees at once; as many as it has positions by default.
+        stride (`int`, *optional*): Tokens that neighbouring windows share; half a window by default. Each token is
+            judged in the window that shows most on both of its sides. With 0 a text is cut into pieces that know
+            nothing of each other, such as grids one after another.
+        batch_size (`int`, *optional*, defaults to 1): Texts read together, and windows in one forward pass.
+        correct (`bool`, *optional*, defaults to `False`): Replace a doubtful token where the likeliest replacement is
+            right more likely than it, judge again, and so on; of all states the one with the fewest expected errors
+            is returned.
+        max_rounds (`int`, *optional*): How often at most, 8 by default; for `correct=True`.
+
+    Raises:
+        `ValueError`: A model without a trained critic, a tokenizer of another model, or a value out of range.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+    _pipeline_calls_generate = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
+        if not callable(getattr(self.model, "proofread", None)):
+            raise ValueError(
+                f"`model` must be able to proofread, got one of type {config.model_type!r}: load one with a critic."
+            )
+        self.model.check_proofreads()
+        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
+            size = 0 if self.tokenizer is None else len(self.tokenizer)
+            raise ValueError(
+                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
+                f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
+                "pass it."
+            )
+        self._known_tokens: dict[int, dict[str, Any]] = {}
+        # Rows of the embedding beyond the vocabulary belong to no token.
+        self._never_suggested = {*self.tokenizer.all_special_ids, *range(len(self.tokenizer), config.vocab_size)}
+
+    def __call__(self, inputs: Any, **kwargs):
+        batch_size = kwargs.get("batch_size")
+        kwargs["windows_per_pass"] = (self._batch_size or 1) if batch_size is None else batch_size
+        if isinstance(inputs, (str, Mapping)):
+            return super().__call__(inputs, **kwargs)
+        if isinstance(inputs, (list, tuple)):
+            # The parent would look at the first one.
+            return super().__call__(list(inputs), **kwargs) if inputs else []
+        # A stream may tell its length and is read from its beginning all the same.
+        stream = isinstance(inputs, IterableDataset)
+        if not stream and hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
+            return super().__call__(_Texts(inputs), **kwargs)
+        try:
+            texts = iter(inputs)
+        except TypeError as error:
+            raise ValueError(
+                f"`inputs` must be a text, or a list, dataset or generator of texts, got {inputs!r:.60}: pass one of "
+                "these."
+            ) from error
+        return super().__call__((text for text in texts), **kwargs)
+
+    def _sanitize_parameters(self, windows_per_pass: int | None = None, top_k: int | None = None, **kwargs):
+        known = ("threshold", "suggest_by", "window", "stride", "correct", "max_rounds")
+        unknown = sorted(kwargs.keys() - set(known))
+        if unknown:
+            raise ValueError(
+                f"`{unknown[0]}` must be an argument of proofreading, got {kwargs[unknown[0]]!r}: choose among "
+                f"{', '.join(('top_k', *known))}."
+            )
+        forward = {name: value for name, value in kwargs.items() if value is not None}
+        if windows_per_pass is not None:
+            forward["batch_size"] = windows_per_pass
+        if top_k is not None:
+            forward["top_k"] = top_k
+        return {}, forward, {}
+
+    # ---- from a text to tokens ----
+
+    def preprocess(self, inputs: Any) -> dict[str, list[_Tokens]]:
+        if isinstance(inputs, Mapping):
+            if "text" not in inputs:
+                raise ValueError(
+                    "`inputs` must have the key `text` where they are mappings, got the keys "
+                    f"{', '.join(map(repr, inputs)) or 'of an empty one'}: rename the one that holds the text."
+                )
+            inputs = inputs["text"]
+        if not isinstance(inputs, str):
+            raise ValueError(f"`inputs` must be texts, got {inputs!r:.60}: pass a text.")
+        # No tensors in sight: the parent would pad texts of all lengths to the longest.
+        return {"texts": [self._encode(inputs)]}
+
+    def _encode(self, text: str) -> _Tokens:
+        tokenizer = self.tokenizer
+        found = _Tokens(text, [], [], [])
+        special = set(tokenizer.all_special_ids)
+        for token, start, end in self._pieces(text):
+            written = text[start:end]
+            kind = TEXT
+            if token == tokenizer.mask_token_id:
+                kind = HOLE
+            elif token is None or (token == tokenizer.unk_token_id and written != tokenizer.unk_token):
+                kind = UNKNOWN
+            elif token in special:
+                kind = SPECIAL
+            found.ids.append(tokenizer.mask_token_id if kind == UNKNOWN else token)
+            found.offsets.append((start, end))
+            found.kinds.append(kind)
+        return found
+
+    def _pieces(self, text: str) -> Iterator[tuple[int | None, int, int]]:
+        """Tokens of a text with their places; `None` for a character that no token stands for."""
+        if not text:
+            return
+        if not self.tokenizer.is_fast:
+            yield from self._aligned(text)
+            return
+        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+        try:
+            encoding = self.tokenizer(text, **options)
+        except Exception as error:  # what a fast tokenizer without an unknown token raises has no class of its own
+            known = self._known_stretches()
+            if known is None:
+                raise ValueError(
+                    f"`inputs` must consist of what the tokenizer knows, got {text!r:.60}, and the tokenizer has no "
+                    "unknown token: leave out what is foreign to it, or give it an unknown token."
+                ) from error
+            done = 0
+            for stretch in known.finditer(text):
+                yield from ((None, i, i + 1) for i in range(done, stretch.start()))
+                encoding = self.tokenizer(stretch.group(), **options)
+                for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+                    yield token, stretch.start() + start, stretch.start() + end
+                done = stretch.end()
+            yield from ((None, i, i + 1) for i in range(done, len(text)))
+        else:
+            for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+                yield token, start, end
+
+    def _known_stretches(self) -> re.Pattern | None:
+        """What a tokenizer of characters can read without a break; `None` if it has tokens of another kind."""
+        special = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
+        characters = self.tokenizer.get_vocab().keys() - set(special)
+        if any(len(character) != 1 for character in characters):
+            return None
+        return re.compile("(?:" + "|".join(map(re.escape, [*special, *sorted(characters)])) + ")+")
+
+    def _aligned(self, text: str) -> Iterator[tuple[int, int, int]]:
+        """Tokens of a tokenizer in Python, which tells no places, found again one after another."""
+        tokenizer, done = self.tokenizer, 0
+        for token in tokenizer.tokenize(text):
+            special = token in tokenizer.all_special_tokens
+            written = token if special else tokenizer.convert_tokens_to_string([token])
+            written = written.strip() or written
+            start = text.find(written, done)
+            if start < 0 or text[done:start].strip():
+                raise ValueError(
+                    f"`tokenizer` must tell where its tokens stand, got {type(tokenizer).__name__}, whose {token!r} "
+                    "is not found again in the text: use a fast tokenizer."
+                )
+            done = start + len(written)
+            yield tokenizer.convert_tokens_to_ids(token), start, done
+
+    # ---- the model ----
+
+    def _forward(self, model_inputs: dict[str, list], **settings) -> dict[str, list[_Tokens]]:
+        # One text comes in a list, several as a list of such lists.
+        texts = [text for item in model_inputs["texts"] for text in (item if isinstance(item, list) else [item])]
+        proofs = self.model.proofread(
+            [torch.tensor(text.ids, dtype=torch.long) for text in texts],
+            judged=[torch.tensor([kind == TEXT for kind in text.kinds], dtype=torch.bool) for text in texts],
+            suppressed_ids=self._never_suggested,
+            **settings,
+        )
+        for text, proof in zip(texts, proofs, strict=True):
+            text.proof = proof
+        return {"texts": texts}
+
+    # ---- from tokens to an answer ----
+
+    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
+        text = model_outputs["texts"]
+        text = text[0] if isinstance(text, list) else text
+        proof, errors = text.proof, text.proof.error_probabilities.tolist()
+        pairs = [
+            [(token, chance) for token, chance in zip(ids, chances, strict=True) if chance > 0]
+            for ids, chances in zip(proof.candidate_ids.tolist(), proof.candidate_probabilities.tolist(), strict=True)
+        ]
+        best = [found[0][0] if found else token for found, token in zip(pairs, text.ids, strict=True)]
+        result = {
+            "text": text.text,
+            "tokens": [self._token(text, place, errors[place], found) for place, found in enumerate(pairs)],
+            "spans": [],
+            "holes": [self._edit(text, *run, best) for run in _runs([kind == HOLE for kind in text.kinds])],
+            "unknown": [self._edit(text, *run, best) for run in _runs([kind == UNKNOWN for kind in text.kinds])],
+            "expected_errors": sum(errors, 0.0),
+            "calibrated": self.model.calibration is not None,
+            "windows": proof.windows,
+            "forward_passes": proof.forward_passes,
+        }
+        result["unknown"] = sorted([*result["unknown"], *_dropped(text)], key=lambda span: span["start"])
+        for begin, end in _runs(proof.doubtful.tolist()):
+            span = self._edit(text, begin, end, best)
+            numbers = {"max": max(errors[begin:end]), "mean": sum(errors[begin:end]) / (end - begin)}
+            result["spans"].append({**span, **{f"{name}_error_probability": p for name, p in numbers.items()}})
+        if proof.corrected_ids is not None:
+            result |= self._corrected(text)
+        return result
+
+    def _token(self, text: _Tokens, place: int, error: float, found: list[tuple[int, float]]) -> dict[str, Any]:
+        start, end = text.offsets[place]
+        return {
+            "text": text.text[start:end],
+            "start": start,
+            "end": end,
+            "token": self._written(text.ids[place])["token"],
+            "token_id": text.ids[place],
+            "kind": text.kinds[place],
+            "error_probability": error if text.kinds[place] == TEXT else None,
+            "replacements": [{**self._written(token), "probability": chance} for token, chance in found],
+        }
+
+    def _written(self, token: int) -> dict[str, Any]:
+        """A token by itself."""
+        if token not in self._known_tokens:
+            name = self.tokenizer.convert_ids_to_tokens(token)
+            self._known_tokens[token] = {"text": self._decode([token]), "token": name, "token_id": token}
+        return self._known_tokens[token]
+
+    def _corrected(self, text: _Tokens) -> dict[str, Any]:
+        proof, ids = text.proof, text.proof.corrected_ids.tolist()
+        runs = _runs([new != old for new, old in zip(ids, text.ids, strict=True)], text.offsets)
+        corrections = [self._edit(text, *run, ids) for run in runs]
+        pieces, done = [], 0
+        for correction in corrections:
+            pieces += [text.text[done : correction["start"]], correction["replacement"]]
+            done = correction["end"]
+        return {
+            "corrected_text": "".join([*pieces, text.text[done:]]),
+            "corrections": corrections,
+            "corrected_expected_errors": proof.corrected_expected_errors,
+            "rounds": proof.rounds,
+            "settled": proof.settled,
+        }
+
+    def _edit(self, text: _Tokens, begin: int, end: int, ids: list[int]) -> dict[str, Any]:
+        """Where tokens stand in the text, and what would stand there with other ids; all else stays as it is."""
+        begin, end = _whole_characters(text.offsets, begin, end)
+        before = text.ids[max(0, begin - 1) : begin]
+        present, replacement = (self._decode(part[begin:end], before) for part in (text.ids, ids))
+        start, stop = text.offsets[begin][0], text.offsets[end - 1][1]
+        # Many tokenizers keep the space before a word in its token, and leave it out of the token's place.
+        space = present[: len(present) - len(present.lstrip())]
+        if space and not text.text.startswith(space, start):
+            if replacement.startswith(space):
+                replacement = replacement[len(space) :]
+            elif text.text.endswith(space, 0, start):
+                start -= len(space)
+        return {"text": text.text[start:stop], "start": start, "end": stop, "replacement": replacement}
+
+    def _decode(self, ids: list[int], before: list[int] = ()) -> str:
+        """Tokens as text, as they read behind those `before` them."""
+        whole = self.tokenizer.decode([*before, *ids], clean_up_tokenization_spaces=False)
+        head = self.tokenizer.decode([*before], clean_up_tokenization_spaces=False) if before else ""
+        return whole[len(head) :] if whole.startswith(head) else self._decode(ids)
+
+
+def _runs(marked: list[bool], offsets: list[tuple[int, int]] | None = None) -> list[tuple[int, int]]:
+    """Marked places that are neighbours, as (begin, end); with offsets of tokens grown to whole characters."""
+    runs = []
+    for place in (place for place, chosen in enumerate(marked) if chosen):
+        begin, end = (place, place + 1) if offsets is None else _whole_characters(offsets, place, place + 1)
+        if runs and begin <= runs[-1][1]:
+            runs[-1] = (runs[-1][0], max(end, runs[-1][1]))
+        else:
+            runs.append((begin, end))
+    return runs
+
+
+def _whole_characters(offsets: list[tuple[int, int]], begin: int, end: int) -> tuple[int, int]:
+    """A run of tokens, grown by those that share a character with it: a token of bytes may be a part of one."""
+    while begin > 0 and offsets[begin - 1][1] > offsets[begin][0]:
+        begin -= 1
+    while end < len(offsets) and offsets[end][0] < offsets[end - 1][1]:
+        end += 1
+    return begin, end
+
+
+def _dropped(text: _Tokens) -> list[dict[str, Any]]:
+    """What no token stands for and is no white space, which tokenizers may drop as they like."""
+    covered = bytearray(len(text.text))
+    for start, end in text.offsets:
+        covered[start:end] = b"\1" * (end - start)
+    lost = [not seen and not character.isspace() for seen, character in zip(covered, text.text, strict=True)]
+    return [
+        {"text": text.text[start:end], "start": start, "end": end, "replacement": ""} for start, end in _runs(lost)
+    ]

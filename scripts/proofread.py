@@ -1,0 +1,220 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Proofreads an existing text: marks what is probably wrong, names what would rather stand there, corrects it if asked.
+
+    python scripts/proofread.py --model runs/model letter.txt
+    python scripts/proofread.py --model runs/model --correct --output corrected.txt < letter.txt
+    python scripts/proofread.py --model runs/demo/model --lines --json grids.txt
+    python scripts/proofread.py --model runs/demo/model --text 123456456123...
+
+The text comes from a file, from --text, or else from standard input; with --lines each of its lines is a text. Printed
+are the text, coloured from green to red where a token is doubtful, and a table of the doubtful spans: line and column,
+P(wrong) of the worst token, what stands there, what would rather. Without colours doubtful spans are written as
+[-wrong-]{+right+}. [MASK] in a text is a hole, for which the table has a filling.
+
+What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them.
+
+--save writes a JSON document:
+
+    settings
+        model, fingerprint      folder or hub name, and a hash of the weights
+        input, lines            where the texts came from
+        batch_size, and every other argument that was given
+        versions                of critic_gpt, transformers, torch and python
+    results                     one a text, as the pipeline "critic-proofread" gives them
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from rich.console import Console
+from rich.text import Text
+from safetensors import SafetensorError
+from transformers import pipeline
+
+from critic_gpt import __version__
+from critic_gpt.explorer.drawing import error_color, visible
+from critic_gpt.proofreading_critic_gpt import SUGGEST_BY
+from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
+
+
+# Flags handed to the pipeline where given.
+PROOFREADING_FLAGS: dict[str, dict[str, Any]] = {
+    "threshold": {"type": float, "help": "P(wrong) above which a token is doubtful; 0.5 by default"},
+    "top_k": {"type": int, "help": "replacements for each token; 5 by default, 0 for none"},
+    "suggest_by": {
+        "choices": SUGGEST_BY,
+        "help": "from the pass that judges, or from one with doubtful tokens masked",
+    },
+    "window": {"type": int, "help": "tokens that the model sees at once; as many as it has positions by default"},
+    "stride": {"type": int, "help": "tokens that neighbouring windows share; half a window by default"},
+    "max_rounds": {"type": int, "help": "how often --correct replaces tokens at most; 8 by default"},
+}
+STANDARD_INPUT = "-"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("input", nargs="?", default=STANDARD_INPUT, help="a text file; - is standard input")
+    parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
+    parser.add_argument("--text", help="the text itself")
+    parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")
+    parser.add_argument("--batch_size", type=int, default=8, help="windows in one forward pass")
+    parser.add_argument("--correct", action="store_true", help="replace what is wrong more likely than not")
+    for name, options in PROOFREADING_FLAGS.items():
+        parser.add_argument(f"--{name}", default=None, **options)
+    parser.add_argument("--json", action="store_true", help="print the results as JSON instead")
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
+    parser.add_argument("--output", help="write the corrected text to this file; with --correct")
+    parser.add_argument("--save", help="write settings and results to this JSON file")
+    return parser
+
+
+def read_texts(args: argparse.Namespace) -> list[str]:
+    """The texts of a command line."""
+    if args.text is not None and args.input != STANDARD_INPUT:
+        raise ValueError(f"`input` and `text` exclude each other, got {args.input!r} and {args.text!r}: drop one.")
+    if args.text is not None:
+        text = args.text
+    else:
+        # As bytes: opened as text, \r\n would become \n and the places move.
+        content = sys.stdin.buffer.read() if args.input == STANDARD_INPUT else Path(args.input).read_bytes()
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"`input` must be a text in UTF-8, got {args.input!r}, whose byte {error.start} is none: convert it."
+            ) from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return [line for line in lines if line] if args.lines else [text]
+
+
+def place_of(text: str, start: int) -> str:
+    """Line and column of a character, counted from 1 as editors do."""
+    before = text[:start]
+    return f"{before.count(chr(10)) + 1}:{start - before.rfind(chr(10))}"
+
+
+def clean(text: str) -> str:
+    """A text on which no terminal acts, on the lines it has."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def draw_text(result: dict[str, Any], colors: bool) -> Text:
+    """The text with its doubtful spans and its holes, by colours or by signs."""
+    text, spans, holes = result["text"], result["spans"], result["holes"]
+    if colors:
+        drawn = Text(clean(text))  # which has as many characters
+        for hole in holes:
+            drawn.stylize("bold cyan", hole["start"], hole["end"])
+        doubtful = {place for span in spans for place in range(span["start"], span["end"])}
+        for token in result["tokens"]:
+            if token["start"] in doubtful and token["error_probability"] is not None:
+                drawn.stylize(f"black on {error_color(token['error_probability'])}", token["start"], token["end"])
+        return drawn
+    drawn, done = Text(), 0
+    for span in sorted([*spans, *holes], key=lambda span: span["start"]):
+        drawn.append(clean(text[done : span["start"]]))
+        drawn.append(f"[-{clean(span['text'])}-]{{+{clean(span['replacement'])}+}}")
+        done = span["end"]
+    return drawn.append(clean(text[done:]))
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """The doubtful spans, the holes and what is unknown, one a line."""
+    rows = []
+    for kind in ("spans", "holes", "unknown"):
+        for span in result[kind]:
+            says = f"{span['max_error_probability']:.1%}" if kind == "spans" else kind.removesuffix("s")
+            change = f"{span['text']!r}"
+            if span["replacement"] != span["text"]:
+                change += f" -> {span['replacement']!r}"
+            rows.append((span["start"], place_of(result["text"], span["start"]), says, change))
+    return [f"  {place:>8}  {says:>7}  {change}" for _, place, says, change in sorted(rows)]
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """What there is to say of a text as a whole."""
+    judged = sum(token["error_probability"] is not None for token in result["tokens"])
+    lines = [
+        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; {result['windows']} windows, "
+        f"{result['forward_passes']} forward passes]"
+    ]
+    if not result["calibrated"]:
+        lines.append("  not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)")
+    if "corrected_text" in result:
+        left = "nothing left to replace" if result["settled"] else "not settled"
+        lines.append(
+            f"  [{len(result['corrections'])} corrections in {result['rounds']} rounds, {left}; "
+            f"{result['corrected_expected_errors']:.2f} tokens expected to be wrong]"
+        )
+    return lines
+
+
+def draw(result: dict[str, Any], console: Console) -> None:
+    """Prints one result."""
+    console.print(draw_text(result, console.color_system is not None and not console.no_color), soft_wrap=True)
+    for line in [*table(result), *describe(result)]:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if "corrected_text" in result:
+        console.print(clean(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
+
+
+def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
+    """Proofreads; returns the pipeline's results."""
+    args = build_parser().parse_args(argv)
+    check_at_least(1, batch_size=args.batch_size)
+    if args.output and not args.correct:
+        raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
+    texts = read_texts(args)
+    options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
+    options |= {"correct": True} if args.correct else {}
+    for path in (args.output, args.save):
+        if path:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    try:
+        proofread = pipeline("critic-proofread", model=args.model)
+    except (OSError, SafetensorError) as error:  # missing, or damaged
+        raise ValueError(
+            f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
+            f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
+        ) from error
+    results = proofread(texts, batch_size=args.batch_size, **options)
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
+        system = {"always": "truecolor", "never": None}.get(args.color, "auto")
+        console = Console(color_system=system, force_terminal=args.color == "always" or None)
+        for result in results:
+            draw(result, console)
+    if args.output:
+        ending = "\n" if args.lines else ""
+        content = "".join(result["corrected_text"] + ending for result in results)
+        Path(args.output).write_bytes(content.encode("utf-8"))
+    if args.save:
+        versions = {"critic_gpt": __version__, "transformers": transformers.__version__}
+        versions |= {"torch": torch.__version__, "python": platform.python_version()}
+        settings = {
+            "model": args.model,
+            "fingerprint": proofread.model.fingerprint(),
+            "input": None if args.text is not None else args.input,
+            "lines": args.lines,
+            "batch_size": args.batch_size,
+            **options,
+            "versions": versions,
+        }
+        write_json(args.save, {"settings": settings, "results": results})
+    return results
+
+
+if __name__ == "__main__":
+    run_as_program(main, "proofread")

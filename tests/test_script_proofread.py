@@ -1,0 +1,140 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about `scripts/proofread.py`."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import pipeline
+
+from critic_gpt import CriticCalibration
+from critic_gpt.scripts import proofread
+
+
+TEXT = "the quick\nbrown [MASK]ox is\tHere"
+
+
+@pytest.fixture
+def model_dir(tiny_model, tokenizer, tmp_path):
+    model = tiny_model()
+    with torch.no_grad():
+        model.critic_head.weight.mul_(0.5)
+    model.calibration = CriticCalibration([(i / 99) ** 0.5 for i in range(100)], {"fingerprint": model.fingerprint()})
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def run(model_dir, *more):
+    return proofread.main(["--model", str(model_dir), *map(str, more)])
+
+
+def test_it_prints_the_text_a_table_of_doubtful_spans_and_what_to_expect(model_dir, capsys):
+    (result,) = run(model_dir, "--text", TEXT)
+    assert result == pipeline("critic-proofread", model=str(model_dir))(TEXT)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\t" not in out, "no terminal acts on a text"
+    marked = TEXT.replace("\t", "\N{SYMBOL FOR HORIZONTAL TABULATION}")
+    for span in sorted([*result["spans"], *result["holes"]], key=lambda span: -span["start"]):
+        signs = f"[-{span['text']}-]{{+{span['replacement']}+}}"
+        marked = marked[: span["start"]] + signs + marked[span["end"] :]
+    assert out.startswith(marked.split("\n")[0] + "\n")
+    lines = out.splitlines()
+    for span in result["spans"]:
+        line, column = TEXT[: span["start"]].count("\n") + 1, span["start"] - TEXT[: span["start"]].rfind("\n")
+        shown = f"{span['max_error_probability']:.1%}"
+        assert f"  {f'{line}:{column}':>8}  {shown:>7}  {span['text']!r} -> {span['replacement']!r}" in lines
+    assert any("2:7     hole  '[MASK]' -> " in line for line in lines)
+    assert any(f"unknown  {chr(9) + 'H'!r}" in line for line in lines)
+    judged = sum(token["error_probability"] is not None for token in result["tokens"])
+    expected = (
+        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; 1 windows, 1 forward passes]"
+    )
+    assert lines[-1] == expected
+
+
+def test_colours_are_those_of_the_error_probabilities(model_dir, capsys):
+    (result,) = run(model_dir, "--text", TEXT, "--color", "always", "--threshold", "0.3")
+    out = capsys.readouterr().out
+    worst = max((t for t in result["tokens"] if t["error_probability"]), key=lambda t: t["error_probability"])
+    red, green, blue = bytes.fromhex(proofread.error_color(worst["error_probability"])[1:])
+    assert f"\x1b[30;48;2;{red};{green};{blue}m" in out and "[-" not in out
+    assert "\x1b[1;36m[MASK]\x1b[0m" in out
+    run(model_dir, "--text", TEXT, "--color", "never")
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_file_and_standard_input_are_read_as_they_are(model_dir, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "text.txt"
+    file.write_bytes(b"one\r\ntwo\n\nthree\n")
+    (whole,) = run(model_dir, file, "--json")
+    assert whole["text"] == "one\r\ntwo\n\nthree\n" and json.loads(capsys.readouterr().out) == [whole]
+    lines = run(model_dir, file, "--lines")
+    assert [result["text"] for result in lines] == ["one", "two", "three"]
+    for name in ((), ("-",)):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(file.read_bytes())))
+        assert run(model_dir, *name) == [whole]
+
+
+def test_every_flag_reaches_the_pipeline(model_dir):
+    flags = {"threshold": 0.4, "top_k": 2, "suggest_by": "masked", "window": 10, "stride": 3, "max_rounds": 2}
+    assert set(flags) == set(proofread.PROOFREADING_FLAGS)
+    given = [part for name, value in flags.items() for part in (f"--{name}", value)]
+    (result,) = run(model_dir, "--text", TEXT, "--correct", *given)
+    assert result == pipeline("critic-proofread", model=str(model_dir))(TEXT, correct=True, batch_size=8, **flags)
+
+
+def test_a_corrected_text_is_shown_written_and_saved_with_all_that_made_it(model_dir, tmp_path, capsys):
+    file, output, save = tmp_path / "text.txt", tmp_path / "new" / "text.txt", tmp_path / "new" / "results.json"
+    file.write_bytes(b"the quick\nbrown fox")
+    (result,) = run(model_dir, file, "--correct", "--threshold", 0.5, "--output", output, "--save", save)
+    assert result["corrections"] and output.read_bytes().decode() == result["corrected_text"]
+    out = capsys.readouterr().out
+    assert out.endswith(result["corrected_text"] + "\n")
+    assert f"[{len(result['corrections'])} corrections in {result['rounds']} rounds, " in out
+    document = json.loads(save.read_text(encoding="utf-8"))
+    assert document["results"] == [result]
+    settings = document["settings"]
+    assert settings.pop("fingerprint") and set(settings.pop("versions")) == {
+        "critic_gpt",
+        "transformers",
+        "torch",
+        "python",
+    }
+    given = {"input": str(file), "lines": False, "batch_size": 8, "threshold": 0.5, "correct": True}
+    assert settings == {"model": str(model_dir), **given}
+    results = run(model_dir, file, "--lines", "--correct", "--output", output)
+    assert output.read_text(encoding="utf-8").split("\n") == [r["corrected_text"] for r in results] + [""]
+
+
+def test_a_missing_table_is_told(model_dir, capsys):
+    (model_dir / "calibration.json").unlink()
+    run(model_dir, "--text", "abc")
+    assert capsys.readouterr().out.endswith(
+        "not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)\n"
+    )
+
+
+def test_what_cannot_be_meant_is_one_line(model_dir, tiny_model, tmp_path):
+    odd = tmp_path / "odd.txt"
+    odd.write_bytes(b"a\xffb")
+    tiny_model(add_critic_head=False).save_pretrained(tmp_path / "plain")
+    pipeline("critic-proofread", model=str(model_dir)).tokenizer.save_pretrained(tmp_path / "plain")
+    cases = [
+        ((odd,), "`input` must be a text in UTF-8, got"),
+        ((odd, "--text", "a"), "`input` and `text` exclude each other"),
+        (("--text", "a", "--output", odd), "`output` is for the text that --correct makes"),
+        (("--text", "a", "--batch_size", 0), "`batch_size` must be at least 1, got 0"),
+        (("--text", "a", "--max_rounds", 3), "`max_rounds` is for `correct=True`"),
+        (("--text", "a", "--model", tmp_path / "nowhere"), "`model` must be the folder or hub name of a model"),
+        (("--text", "a", "--model", tmp_path / "plain"), "`model` must have a trained critic to proofread"),
+    ]
+    for flags, part in cases:
+        with pytest.raises(ValueError) as error:
+            run(model_dir, *flags)
+        assert part in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(FileNotFoundError):
+        run(model_dir, tmp_path / "nothing.txt")
