@@ -7,14 +7,19 @@ along the steps of one sampler, which show the critic other tokens and other err
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
+from transformers.utils.hub import create_and_tag_model_card, hf_api
 
-from .calibration_critic_gpt import DEFAULT_WEIGHTS_NAME, CriticCalibration, weights_fingerprint
+from .adapters_critic_gpt import ADAPTER_WEIGHTS_NAME, has_adapters
+from .calibration_critic_gpt import DEFAULT_WEIGHTS_NAME, CriticCalibration
 from .calibration_table_critic_gpt import find_calibration_file
 from .loading_critic_gpt import location_of
+from .stored_weights_critic_gpt import stored_fingerprint
+from .tables_by_weights_critic_gpt import TablesByWeightsMixin
 
 
 logger = logging.get_logger(__name__)
@@ -39,9 +44,12 @@ def weights_file_name(variant: str | None = None) -> str:
     return f"{stem}.{variant}.{ending}"
 
 
-def table_key(variant: str | None = None, source: str = "one_shot") -> str:
-    """Key of a table in `calibration.json`: the weights' file name, followed by `@trajectory` for that source."""
-    name = weights_file_name(variant)
+def table_key(variant: str | None = None, source: str = "one_shot", adapter: bool = False) -> str:
+    """
+    Key of a table in `calibration.json`: the weights' file name, followed by `@trajectory` for that source. A table
+    that was measured with an adapter lies beside it, under the name of its weights.
+    """
+    name = ADAPTER_WEIGHTS_NAME if adapter else weights_file_name(variant)
     return name if source == "one_shot" else f"{name}@{source}"
 
 
@@ -78,18 +86,11 @@ def shifted_settings(metadata: Mapping, generation_config: GenerationConfig) -> 
         yield "num_steps", measured, present
 
 
-class CalibratedModelMixin:
+class CalibratedModelMixin(TablesByWeightsMixin):
     """
-    Gives a model the attributes `calibration` and `trajectory_calibration`: each a [`CriticCalibration`] or `None`. To
-    stand before the class whose `from_pretrained` and `save_pretrained` it extends.
+    Loads, saves and chooses the tables of a model, `calibration` and `trajectory_calibration`. To stand before the
+    class whose `from_pretrained`, `load_adapter` and `save_pretrained` it extends.
     """
-
-    calibration: CriticCalibration | None = None
-    trajectory_calibration: CriticCalibration | None = None
-
-    def fingerprint(self) -> str | None:
-        """Identifies the present weights ([`weights_fingerprint`])."""
-        return weights_fingerprint(self.named_parameters())
 
     def calibration_for(self, generation_config: GenerationConfig) -> CriticCalibration | None:
         """
@@ -116,36 +117,63 @@ class CalibratedModelMixin:
                 )
         return table
 
-    def drop_calibration(self) -> None:
-        """Takes all tables off the model: of weights that change they say nothing."""
-        for attribute in CALIBRATION_SOURCES.values():
-            setattr(self, attribute, None)
-
     def save_calibration(self, folder: str | os.PathLike, variant: str | None = None) -> None:
-        """Writes the tables that there are into `folder/calibration.json`, beside others there."""
+        """
+        Writes the tables of the present weights into `folder/calibration.json`, beside others there. For a model with
+        adapters that is the adapter's folder.
+        """
+        adapted = has_adapters(self)
         for source, attribute in CALIBRATION_SOURCES.items():
             table = getattr(self, attribute)
+            if table is None and not adapted:
+                # Measured before the weights were changed by hand: refused, and told of, where they are loaded.
+                table = next(iter(self._tables(source).values()), None)
             if table is not None:
-                table.save(folder, key=table_key(variant, source))
+                table.save(folder, key=table_key(variant, source, adapted))
 
-    def _load_calibration(self, path: str | os.PathLike, variant: str | None, location: dict[str, Any]) -> None:
+    def load_calibration(self, path: str | os.PathLike, variant: str | None = None, **location) -> None:
+        """
+        Loads those tables of a `calibration.json` that fit the present weights. `from_pretrained` and `load_adapter`
+        of the model do so themselves; `PeftModel.from_pretrained(model, path)` knows only the adapter in `path`, so
+        call `load_calibration(path)` after it.
+
+        Args:
+            path (`str` or `os.PathLike`): Folder or hub name: the adapter's where the model has one, else its own.
+            variant (`str`, *optional*): Of the weights' file.
+            location: What says where files come from, as in `from_pretrained`.
+        """
+        self._load_tables(path, variant, location, adapted=has_adapters(self))
+
+    def _load_tables(
+        self, path: str | os.PathLike, variant: str | None, location: dict[str, Any], adapted: bool
+    ) -> None:
         file = find_calibration_file(path, **location)
         if file is None:
             return
-        own = self.fingerprint()
-        stale = []
-        for source, attribute in CALIBRATION_SOURCES.items():
-            key = table_key(variant, source)
+        own, stale = self.fingerprint(adapted), []
+        for source in CALIBRATION_SOURCES:
+            key = table_key(variant, source, adapted)
             table = CriticCalibration.from_file(file, key)
-            if table is not None and not table.matches(own):
+            if table is None:
+                continue
+            if not table.matches(own) and getattr(self, "hf_quantizer", None) is not None:
+                table = self._taken_over(table, own, stored_fingerprint(path, variant, **location))
+            if table.matches(own):
+                self._tables(source)[own] = table
+            else:
                 stale.append(key)
-                table = None
-            setattr(self, attribute, table)
         if stale:
             logger.warning(
                 f"The calibration of {path} under {' and '.join(stale)} was measured on other weights and is not "
                 "used: calibrate again with scripts/calibrate.py."
             )
+
+    @staticmethod
+    def _taken_over(table: CriticCalibration, own: str | None, stored: str | None) -> CriticCalibration:
+        """A table of weights that were quantised as they were loaded: it is theirs, and its metadata say so."""
+        if stored is None or not table.matches(stored):
+            return table
+        return table.with_metadata(fingerprint=own, measured_before_quantisation=stored)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
@@ -155,20 +183,50 @@ class CalibratedModelMixin:
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if pretrained_model_name_or_path is not None and model.critic_head is not None:
-            model._load_calibration(pretrained_model_name_or_path, variant, location)
+            # Those of an adapter were loaded with it.
+            model._load_tables(pretrained_model_name_or_path, variant, location, adapted=False)
+        return loaded
+
+    def load_adapter(self, peft_model_id=None, *args, **kwargs):
+        """As the parent's, and loads those tables of the `calibration.json` beside the adapter that fit it."""
+        loaded = super().load_adapter(peft_model_id, *args, **kwargs)
+        if peft_model_id is not None and self.critic_head is not None:
+            location = location_of({**kwargs, **(kwargs.get("adapter_kwargs") or {})})
+            self._load_tables(peft_model_id, None, location, adapted=True)
         return loaded
 
     def save_pretrained(
         self, save_directory, is_main_process: bool = True, state_dict=None, push_to_hub: bool = False, **kwargs
     ):
-        """As the parent's, and writes `calibration.json` beside the weights where the model has a table."""
+        """
+        As the parent's, and writes `calibration.json` beside the weights where the model has a table. `push_to_hub`
+        takes the arguments of the method of that name, and uploads the table with the rest in one commit.
+        """
         hub = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        push = push_to_hub and is_main_process
+        if push:
+            # The parent would push before the table lies there. Before it writes: a refused token costs no waiting.
+            repo_id, unchanged = self._open_repository(save_directory, kwargs.get("token"), hub)
         super().save_pretrained(
             save_directory, is_main_process=is_main_process, state_dict=state_dict, push_to_hub=False, **kwargs
         )
         if is_main_process:
             self.save_calibration(save_directory, kwargs.get("variant"))
-        if push_to_hub and is_main_process:
-            # After everything is written: the parent would push before the table lies there.
-            hub.setdefault("repo_id", str(save_directory).rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1])
-            self.push_to_hub(**hub, token=kwargs.get("token"))
+        if push:
+            self._push_written(save_directory, repo_id, unchanged, kwargs.get("token"), hub)
+
+    def _open_repository(self, folder: str | os.PathLike, token, hub: dict) -> tuple[str, dict[str, float]]:
+        """The repository to push to, made if missing, and when the files that lie in the folder were written."""
+        os.makedirs(folder, exist_ok=True)
+        repo_id = hub.pop("repo_id", None) or os.path.basename(os.path.abspath(folder))
+        repo_id = hf_api().create_repo(repo_id, private=hub.pop("private", None), token=token, exist_ok=True).repo_id
+        return repo_id, self._get_files_timestamps(folder)
+
+    def _push_written(self, folder: str | os.PathLike, repo_id: str, unchanged: dict, token, hub: dict) -> None:
+        """Uploads what was written since, with the model card that lies there, else as the parent makes one."""
+        tags = hub.pop("tags", None) or self.model_tags
+        card = Path(folder, "README.md")
+        if not card.exists():
+            create_and_tag_model_card(repo_id, tags, token=token).save(card)
+        unchanged.pop(card.name, None)
+        self._upload_modified_files(folder, repo_id, unchanged, token=token, **hub)

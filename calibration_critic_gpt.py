@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from .calibration_file_critic_gpt import CALIBRATION_NAME, NUM_BUCKETS
 from .calibration_table_critic_gpt import DEFAULT_WEIGHTS_NAME, CriticCalibration, score_buckets
@@ -279,16 +280,21 @@ def weights_fingerprint(named_tensors: Mapping[str, torch.Tensor] | Iterable[tup
         named_tensors (`dict` or iterable of `(str, torch.Tensor)`): for instance `model.named_parameters()`.
 
     Returns:
-        `str` or `None`: 64 hexadecimal digits; `None` if any tensor is on the meta device and has no values yet.
+        `str` or `None`: 64 hexadecimal digits; `None` if any tensor has no values here: on the meta device, or sharded
+        over processes.
     """
     pairs = named_tensors.items() if isinstance(named_tensors, Mapping) else named_tensors
-    named = [(re.sub(r"^((_orig_mod|module)\.)+", "", name), tensor) for name, tensor in pairs]
-    if any(tensor.is_meta for _, tensor in named):
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(named, key=lambda pair: pair[0]):
-        flat = tensor.detach().reshape(-1)
+    samples = {}
+    for name, tensor in pairs:
+        if tensor.is_meta or isinstance(tensor, DTensor):
+            return None
+        name = re.sub(r"^((_orig_mod|module)\.)+", "", name)
+        flat = _values(tensor.detach()).reshape(-1)
         sample = flat[:: max(1, -(-flat.numel() // FINGERPRINT_SAMPLE))].to(torch.bfloat16).cpu()
-        digest.update(f"{name}{list(tensor.shape)}\n".encode())
-        digest.update(sample.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
+        samples[name] = f"{name}{list(tensor.shape)}\n".encode() + sample.view(torch.int16).numpy().tobytes()
+    return hashlib.sha256(b"".join(samples[name] for name in sorted(samples))).hexdigest()
+
+
+def _values(tensor: torch.Tensor) -> torch.Tensor:
+    """The numbers that a tensor stands for, where it is of a class that holds others, such as quantised ones."""
+    return tensor.dequantize() if type(tensor).dequantize is not torch.Tensor.dequantize else tensor

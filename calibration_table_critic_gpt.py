@@ -249,13 +249,16 @@ class CriticCalibration:
         """Uploads the table into the `calibration.json` of a hub model repository, and nothing else.
 
         The repository is created if missing; tables already there stay. The commit names the state it was merged
-        with, so that the hub refuses it if somebody else pushed in between (then push again).
+        with, so that the hub refuses it if somebody else pushed in between (then push again). A branch `revision` that
+        does not exist is made, as when a model is pushed.
 
         `key` is that of `save`, the other arguments are those of the hub's client. Returns the address of the commit;
         raises `ValueError` if the remote file is corrupt or foreign, and leaves it untouched.
         """
         key, api = entry_name(key), HfApi(token=token)
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name
+        if revision is not None and not revision.startswith("refs/pr/"):
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
         parent = api.repo_info(repo_id, revision=revision).sha
         try:
             document = read_document(Path(api.hf_hub_download(repo_id, CALIBRATION_NAME, revision=parent)))

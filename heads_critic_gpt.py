@@ -35,6 +35,10 @@ class CriticHead(nn.Linear):
     @property
     def is_trained(self) -> bool:
         """Whether it has learnt anything: a fresh head is exactly zero."""
+        if self.weight.is_meta:
+            # Offloaded by a `device_map`: there only while the layer runs, which gives the weights of unit vectors.
+            with torch.no_grad():
+                return bool(self(torch.eye(self.in_features, dtype=self.weight.dtype)).any())
         return bool(self.weight.detach().any())
 
 

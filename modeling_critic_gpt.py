@@ -4,6 +4,8 @@
 Letters: B batch, T positions, V vocabulary, D width.
 """
 
+import copy
+
 import torch
 from torch import nn
 from transformers import initialization as init
@@ -37,6 +39,8 @@ from .losses_critic_gpt import (
     token_classification_loss,
     token_cross_entropy,
 )
+from .model_folder_critic_gpt import NamedInEveryFolder
+from .proofreading_critic_gpt import ProofreadingMixin
 
 
 logger = logging.get_logger(__name__)
@@ -199,7 +203,7 @@ class CriticGPTLayer(GradientCheckpointingLayer):
 
 
 @auto_docstring
-class CriticGPTPreTrainedModel(PreTrainedModel):
+class CriticGPTPreTrainedModel(NamedInEveryFolder, PreTrainedModel):
     config_class = CriticGPTConfig
     config: CriticGPTConfig
     base_model_prefix = "model"
@@ -237,6 +241,19 @@ class CriticGPTPreTrainedModel(PreTrainedModel):
         if isinstance(module, SequenceScoreHead):
             init.constant_(module.scale, self.config.regression_scale_init)
             init.zeros_(module.shift)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+        """
+        As the parent's.
+
+        Raises:
+            `ValueError`: A special token of the configuration, such as [MASK], would be cut off.
+        """
+        if new_num_tokens is not None:
+            resized = copy.copy(self.config)
+            resized.vocab_size = new_num_tokens
+            resized.validate_token_ids()
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
 
     def freeze_trunk(self, untie: bool = False) -> None:
         """
@@ -297,7 +314,8 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
         if inputs_embeds is None:
             inputs_embeds = self.embed_tokens(input_ids)
         length = inputs_embeds.shape[1]
-        if length > self.config.max_position_embeddings:
+        if self.embed_positions is not None and length > self.config.max_position_embeddings:
+            # Learnt positions end there. Rotary ones go on, as some kinds of `rope_parameters` are made for.
             raise ValueError(
                 f"`input_ids` must be at most `max_position_embeddings` = {self.config.max_position_embeddings} "
                 f"tokens long, got {length}: truncate it, or train a model with more positions."
@@ -334,7 +352,9 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
 
 
 @auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
-class CriticGPTForMaskedLM(CalibratedModelMixin, CriticGPTGenerationMixin, CriticGPTPreTrainedModel):
+class CriticGPTForMaskedLM(
+    CalibratedModelMixin, CriticGPTGenerationMixin, ProofreadingMixin, CriticGPTPreTrainedModel
+):
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
     # A checkpoint with a critic loads cleanly into a configuration without one, or with one of the other kind.
@@ -620,7 +640,8 @@ class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
         )
         states = outputs.last_hidden_state
         first = 0 if attention_mask is None else first_real_position(attention_mask)
-        logits = self.score(self.dropout(states[torch.arange(len(states), device=states.device), first]))
+        # Not `len(states)`, which would make the batch size a constant of an exported program.
+        logits = self.score(self.dropout(states[torch.arange(states.shape[0], device=states.device), first]))
         loss = None
         if labels is not None:
             if self.num_labels == 1:

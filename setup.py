@@ -12,6 +12,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(e
 
 VIZ = ["matplotlib>=3.8"]
 WEB = ["gradio>=6.0"]
+PEFT = ["peft>=0.21"]
 
 
 class BuildPackage(build_py):
@@ -60,6 +61,21 @@ setup(
     extras_require={
         "viz": VIZ,
         "web": WEB,
-        "dev": [*VIZ, *WEB, "hypothesis>=6.100", "pytest>=8.0", "ruff>=0.12", "scikit-learn>=1.5"],
+        "peft": PEFT,
+        "quantisation": ["torchao>=0.18"],
+        "dev": [
+            *VIZ,
+            *WEB,
+            *PEFT,
+            "hypothesis>=6.100",
+            "optimum-quanto>=0.2.7",
+            "parameterized>=0.9",
+            "pytest>=8.0",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+            "scikit-learn>=1.5",
+            "tensorboard>=2.18",
+            "trackio>=0.20",
+        ],
     },
 )

@@ -31,6 +31,7 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.adapters_critic_gpt import has_adapters
 from critic_gpt.calibrated_model_critic_gpt import (
     CALIBRATION_SOURCES,
     sampler_settings,
@@ -53,6 +54,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.training.model_card import refresh_model_card
 
 
 VERBOSE_EVERY = 100
@@ -373,8 +375,9 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     )
     rates = closing_rates(judged, calibration)
     if accelerator.is_main_process:
-        key = table_key(checkpoint.variant, args.source)
+        key = table_key(checkpoint.variant, args.source, adapter=has_adapters(model))
         path = calibration.save(checkpoint.folder, key=key)
+        refresh_model_card(checkpoint.folder)
         if args.verbose:
             print("the table as saved: bucket, count, count of target 1, probability, saved")
             print(judged.histogram.format_table(calibration.probabilities))

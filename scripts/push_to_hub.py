@@ -5,12 +5,16 @@ Pushes a model's folder to the Hugging Face Hub, complete: weights, configuratio
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --private --revision trial
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --tokenizer runs/data
+    python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --report runs/report --license apache-2.0
 
 What is missing in the folder is written there first: the code that the model needs where this package is not
 installed, the classes and pipelines in config.json, generation_config.json. The model and its tokenizer have to load,
 or nothing is pushed. Everything goes up in one commit, so that nobody ever downloads half of it; weights of an earlier
 push that would be loaded in the place of these go away in the same commit. States of a training (optimizer,
 checkpoints, logs) stay at home, and so do pickles. Printed is the address.
+
+The card, README.md, is written anew from what was measured on these weights; --report adds the figures and pictures of
+scripts/evaluate.py. What somebody wrote around our text stays.
 
 The token is that of `hf auth login` or of the variable HF_TOKEN where --token does not give one.
 """
@@ -27,6 +31,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 import critic_gpt
 from critic_gpt import CriticGPTConfig
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
+from critic_gpt.training.model_card import write_model_card
 
 
 # Files of a training, and whatever would have to be unpickled.
@@ -42,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, help="folder of a model")
     parser.add_argument("--repo_id", required=True, help="NAME or USER/NAME; made if there is none")
     parser.add_argument("--tokenizer", help="folder or hub name of its tokenizer, to be saved beside the model first")
+    parser.add_argument("--report", help="output folder of scripts/evaluate.py on this model, for the card")
+    parser.add_argument("--data_dir", help="data of scripts/prepare_data.py that it was trained on, for the card")
+    parser.add_argument("--license", help="of the model, for the card")
     parser.add_argument("--private", action="store_true", default=None, help="make the repository private if new")
     parser.add_argument("--revision", help="branch to push to, made if there is none; main by default")
     parser.add_argument("--commit_message", default="Upload model")
@@ -129,6 +137,9 @@ def main(argv: list[str] | None = None) -> str:
     complete(folder, model)
     api = HfApi(token=args.token)
     address = reached(api.create_repo, args.repo_id, private=args.private, exist_ok=True)
+    write_model_card(
+        folder, repo_id=address.repo_id, report_dir=args.report, data_dir=args.data_dir, license=args.license
+    )
     if args.revision is not None and not args.create_pr:
         reached(api.create_branch, address.repo_id, branch=args.revision, exist_ok=True)
     commit = reached(

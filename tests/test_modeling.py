@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -891,9 +892,8 @@ def test_ids_and_embeddings_exclude_each_other():
             model(**arguments)
 
 
-@pytest.mark.parametrize("position", ["rotary", "absolute"])
-def test_a_sequence_that_is_too_long_is_refused(position):
-    model = build(position_embedding_type=position)
+def test_a_sequence_longer_than_the_learnt_positions_is_refused():
+    model = build(position_embedding_type="absolute")
     assert model(torch.full((1, 16), 3)).logits.shape == (1, 16, VOCAB)
     with pytest.raises(ValueError, match=r"`input_ids` must be at most `max_position_embeddings` = 16 .*, got 17: .*"):
         model(torch.full((1, 17), 3))
@@ -1387,16 +1387,21 @@ def test_a_state_dict_is_saved_as_given_by_position_as_in_transformers(tmp_path)
 
 
 def test_pushing_happens_once_after_everything_is_written(tmp_path, monkeypatch):
+    # What goes over the wire is in test_hub.py.
     model = calibrated()
     calls = []
+    (tmp_path / "README.md").write_text("a card of its own")
 
-    def push(self, repo_id, **arguments):
-        calls.append((repo_id, arguments, sorted(path.name for path in tmp_path.iterdir())))
+    def push(self, folder, repo_id, unchanged, **arguments):
+        calls.append((repo_id, unchanged, arguments, sorted(path.name for path in tmp_path.iterdir())))
 
-    monkeypatch.setattr(CriticGPTForMaskedLM, "push_to_hub", push)
+    api = SimpleNamespace(create_repo=lambda repo_id, **kwargs: SimpleNamespace(repo_id=repo_id))
+    monkeypatch.setattr("critic_gpt.calibrated_model_critic_gpt.hf_api", lambda: api)
+    monkeypatch.setattr(CriticGPTForMaskedLM, "_upload_modified_files", push)
     model.save_pretrained(tmp_path, push_to_hub=True, repo_id="me/mine", commit_message="first", token="secret")
     model.save_pretrained(tmp_path, is_main_process=False, push_to_hub=True, repo_id="me/mine")
-    ((repo_id, arguments, files),) = calls
-    assert repo_id == "me/mine"
+    ((repo_id, unchanged, arguments, files),) = calls
+    assert repo_id == "me/mine" and not unchanged  # the card that was there is pushed with the rest
     assert arguments == {"commit_message": "first", "token": "secret"}
     assert {"calibration.json", "config.json", "model.safetensors"} <= set(files)
+    assert (tmp_path / "README.md").read_text() == "a card of its own"

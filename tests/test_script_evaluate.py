@@ -108,7 +108,7 @@ def test_the_keys_of_the_figures_are_frozen(report):
     }
     assert set(metrics["settings"]) == {
         *("task", "split", "num_judged", "num_samples", "seed", "seeds", "tuning_seed", "forward_passes"),
-        *("temperature", "strategies", "left_out", "num_parameters", "critic_gpt_version"),
+        *("temperature", "dtype", "strategies", "left_out", "num_parameters", "fingerprint", "critic_gpt_version"),
     }
     assert metrics["settings"]["seeds"] == [1] and metrics["settings"]["tuning_seed"] is None
     cell = metrics["comparison"]["critic"]["4"]

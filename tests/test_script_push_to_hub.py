@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from critic_gpt import CriticCalibration, CriticGPTForSequenceClassification
 from critic_gpt.model_folder_critic_gpt import AUTO_MAP, PIPELINES, source_files
@@ -19,7 +20,7 @@ from loopback_hub import LoopbackHub
 
 
 CODE = {path.name for path in source_files()}
-MODEL = CODE | {"config.json", "generation_config.json", "model.safetensors", "calibration.json"}
+MODEL = CODE | {"config.json", "generation_config.json", "model.safetensors", "calibration.json", "README.md"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 # Each line of arguments is a call; the last line printed or the error's line comes back.
 PUSH = """
@@ -83,7 +84,7 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         return ["--model", str(folder), "--repo_id", repo, *more]
 
     calls = {
-        "whole": call(whole, "me/model", "--commit_message", "first"),
+        "whole": call(whole, "me/model", "--commit_message", "first", "--license", "apache-2.0"),
         "private": call(scorer, "scorer", "--private", "--revision", "trial"),
         "refused": call(whole, "me/other", "--token", "reader"),
         "broken": call(whole, "me/broken"),
@@ -103,6 +104,8 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         config = json.loads(history[1]["config.json"])
         assert config["auto_map"] == AUTO_MAP and config["custom_pipelines"] == PIPELINES
         assert config["architectures"] == ["CriticGPTForMaskedLM"]
+        card = ModelCard(history[1]["README.md"].decode())
+        assert card.data.license == "apache-2.0" and 'model="me/model"' in card.text
 
         # A stale single file would be loaded in the place of the shards, and the other way round.
         main = set(hub.repositories["me/model"].files())
