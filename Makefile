@@ -48,8 +48,9 @@ common-tests: $(STAMP)
 conformance: common-tests
 	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
 
+# Files are shared out among two processes; within a file tests keep their order.
 test: quality common-tests
-	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest
+	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 results: $(STAMP)
 	$(BIN)/python scripts/record_results.py

@@ -14,6 +14,9 @@ trained model gets a critic, and stays as it is but for that, by
     python scripts/train.py --data_dir runs/data --output_dir runs/critic --model_name_or_path runs/lm \\
         --add_critic_head True --freeze_trunk True
 
+Several GPUs, or several processes on CPUs: `accelerate launch --config_file scripts/configs/ddp.yaml`, or `fsdp2.yaml`
+for models that one GPU does not hold; the heads of these files say how.
+
 `--task token_classification` reads a class a token (the column `labels`), `--task sequence_scoring` a number in [0, 1]
 or a class a sequence (`score` or `label`); `scripts/prepare_data.py --task fillings` makes such data.
 
@@ -25,7 +28,7 @@ import os
 import sys
 from pathlib import Path
 
-from transformers import HfArgumentParser, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, set_seed
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments
 from critic_gpt.scripts import run_as_program, write_json
@@ -70,6 +73,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if trainer.is_world_process_zero():
         metrics["num_parameters"] = model.num_parameters()
         write_json(Path(args.output_dir, "training_metrics.json"), metrics)
+        trainer.create_model_card(data_dir=run.data_dir)
         print(f"Saved to {args.output_dir}{summary(metrics)}.")
     return metrics
 
@@ -96,6 +100,8 @@ def build_trainer(
     if run.unfreeze_step is not None:
         multiplier = 1.0 if run.unfreeze_lr_multiplier is None else run.unfreeze_lr_multiplier
         callbacks.append(UnfreezeCallback(run.unfreeze_step, multiplier))
+    if run.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(run.early_stopping_patience))
     train_dataset = dataset["train"]
     if run.streaming:
         train_dataset = stream_prepared(run.data_dir, "train", seed=args.sampling_seed)

@@ -111,6 +111,9 @@ class RunArguments:
     unfreeze_lr_multiplier: float | None = field(
         default=None, metadata={"help": "With --unfreeze_step: factor on the trunk's learning rate; default 1."}
     )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many evaluations that are no better than the best."}
+    )
     precision: str = field(default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where it is faster."})
 
 
@@ -143,10 +146,23 @@ def check_flags(model_arguments: ModelArguments, run: RunArguments, args: Critic
             f"`loss_modifiers` must be left out with the task {run.task}, got {run.loss_modifiers!r}: they modify the "
             "losses of language_model and sequence_scoring."
         )
+    _check_early_stopping(run.early_stopping_patience, args)
     if run.streaming and args.max_steps <= 0:
         raise ValueError(
             f"`max_steps` must be above 0 with `streaming`, got {args.max_steps}: the length of a stream is unknown, "
             "so say how many steps to train."
+        )
+
+
+def _check_early_stopping(patience: int | None, args: CriticTrainingArguments) -> None:
+    if patience is None:
+        return
+    if patience < 1:
+        raise ValueError(f"`early_stopping_patience` must be at least 1, got {patience}: leave it out to train on.")
+    if not args.load_best_model_at_end:
+        raise ValueError(
+            f"`early_stopping_patience` must stand beside `load_best_model_at_end`, got {patience}: give "
+            "--load_best_model_at_end True --eval_strategy steps --eval_steps N --save_steps N."
         )
 
 

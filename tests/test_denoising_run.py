@@ -61,7 +61,9 @@ LEAVING = [
     {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.3, "temperature": 0.7},
     {"remasking": "proseco", "unmasking": "entropy_bound", "entropy_bound": 3.0, "corrector_temperature": 1.0},
 ]
-leaving = pytest.mark.parametrize("case", LEAVING, ids=lambda case: "-".join(str(v) for v in case.values())[:60])
+leaving = pytest.mark.parametrize(
+    "case", LEAVING, ids=lambda case: "-".join(getattr(v, "__name__", str(v)) for v in case.values())[:60]
+)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""docs/REFERENCE.md keeps its word: every place in the code and every test that it names exists."""
+"""docs/REFERENCE.md and docs/HUGGING_FACE.md keep their word: the places and tests that they name exist."""
 
 import ast
 import re
@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "REFERENCE.md"
+BEHAVIOURS = ROOT / "docs" / "HUGGING_FACE.md"
 # `file.py::name` or `file.py::Class.name`
 PLACE = re.compile(r"`([\w/]+\.py)::([\w.]+)`")
 
@@ -37,11 +38,11 @@ def own_names(node: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def rows() -> list[list[str]]:
+def rows(page: Path = PAGE) -> list[list[str]]:
     """The cells of every row of every table, without the heads."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    return [row for row in cells if not row[0].startswith("---") and row[0] != "what"]
+    return [row for row in cells if not row[0].startswith("---") and row[0] not in ("what", "behaviour")]
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
@@ -54,3 +55,12 @@ def test_a_row_names_a_place_and_a_test_that_exist(row):
         assert name in names_in(path), f"{path} has no {name}"
     for path, name in PLACE.findall(tests):
         assert path.startswith("tests/test_") and name.startswith("test_"), f"{path}::{name} is no test"
+
+
+@pytest.mark.parametrize("row", rows(BEHAVIOURS), ids=lambda row: row[0][:60])
+def test_a_behaviour_names_tests_that_exist(row):
+    tests = PLACE.findall(row[-1])
+    assert len(row) in (3, 4) and tests
+    for path, name in tests:
+        assert path.startswith("tests/") and name.startswith(("test_", "Rotary", "Absolute"))
+        assert (ROOT / path).is_file() and name in names_in(path), f"{path} has no {name}"

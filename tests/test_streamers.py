@@ -33,7 +33,11 @@ CASES = [
     {"remasking": "multinomial"},
     {"stopping_criteria": [lambda ids, scores: (ids == MASK).sum(-1) <= 4]},
 ]
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values()))[:40])
+every_case = pytest.mark.parametrize(
+    "case",
+    CASES,
+    ids=lambda case: "-".join(str(v) if isinstance(v, (str, int, float)) else k for k, v in case.items()),
+)
 
 
 @pytest.fixture

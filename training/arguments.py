@@ -27,6 +27,10 @@ class CriticTrainingArguments(TrainingArguments):
             (0, 1] and rounded up, that get the second pass with its losses; evaluation judges all.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1]; the 1/t weights of
             the loss are at most its inverse.
+        stratified_times (`bool`, *optional*, defaults to `True`): Draw the diffusion times of each micro-batch on a
+            common grid, which makes the loss less noisy. `False`: each sequence draws its own, so that a training is
+            the same however its batches are split into micro-batches; with the grid, as long as these are equally
+            large.
         masking (`str`, *optional*): How tokens are masked: `"diffusion"` (what happens without it), `"random"`,
             `"bert"`, `"span"` or `"sticky"`, or a YAML or JSON file of stages that mix them.
         muon_learning_rate (`float`, *optional*): Peak learning rate, above 0, of Muon, which then optimises the
@@ -51,6 +55,9 @@ class CriticTrainingArguments(TrainingArguments):
         default=1.0, metadata={"help": "Share of the sequences that get the second pass in training, in (0, 1]."}
     )
     min_mask_rate: float = field(default=1e-3, metadata={"help": "Smallest diffusion time, in (0, 1]."})
+    stratified_times: bool = field(
+        default=True, metadata={"help": "Draw the diffusion times of a micro-batch on a common grid; default True."}
+    )
     masking: str | None = field(
         default=None, metadata={"help": "diffusion (default), random, bert, span, sticky, or a file of stages."}
     )

@@ -3,20 +3,26 @@
 be unfrozen in the middle of a run, and checkpoints that are whole or not there.
 """
 
+import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from accelerate.utils import DistributedType
 from torch import nn
 from transformers import Trainer
-from transformers.trainer_utils import EvalLoopOutput, has_length
+from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
+from critic_gpt.adapters_critic_gpt import has_adapters
+from critic_gpt.model_folder_critic_gpt import write_source_files
 from critic_gpt.training.arguments import CriticTrainingArguments
 from critic_gpt.training.callbacks import SetEpochCallback, UnfreezeCallback
 from critic_gpt.training.checkpoints import staged_folder
-from critic_gpt.training.data import IdentifiedStream
+from critic_gpt.training.counted_batches import CountedBatches
+from critic_gpt.training.launching import meet_processes
+from critic_gpt.training.measurements import record_training
+from critic_gpt.training.model_card import write_model_card
 from critic_gpt.training.modifiers import LossModifiers
 from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
 from critic_gpt.training.weight_average import (
@@ -48,12 +54,7 @@ def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> 
         raise ValueError("`processing_class` or `data_collator` must be given, got neither: pass the tokenizer.")
 
 
-def is_stream(dataset) -> bool:
-    """Whether a dataset can only be read from its beginning."""
-    return isinstance(dataset, (datasets.IterableDataset, torch.utils.data.IterableDataset))
-
-
-class ExactTrainer(Trainer):
+class ExactTrainer(CountedBatches, Trainer):
     """
     The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what makes its batches
     (`_default_collator`), what is summed and by what it is divided: `_count` and `compute_loss` for training,
@@ -102,56 +103,17 @@ class ExactTrainer(Trainer):
 
     @property
     def _unwrapped(self):
-        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        """The model itself, below what distributes and compiles it and below PEFT."""
+        return unwrap_peft_model(self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
 
     @property
     def _config(self):
         return self._unwrapped.config
 
-    # ---- streams ----
-
-    def _get_dataloader(self, dataset, description, batch_size, *args, is_training: bool = False, **kwargs):
-        """
-        As the parent's. A stream comes in the same batches on any number of workers and processes, and in training
-        without an end, so that a resumed run skips what it has seen whatever the epoch. `dataloader_drop_last` is
-        about training alone: an evaluation is of all rows. A stream that several processes evaluate must give rows of
-        one length.
-        """
-        if not is_training and self.args.dataloader_drop_last:
-            self.args.dataloader_drop_last = False
-            try:
-                return self._get_dataloader(dataset, description, batch_size, *args, **kwargs)
-            finally:
-                self.args.dataloader_drop_last = True
-        if not is_stream(dataset) or isinstance(dataset, IdentifiedStream):
-            return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
-        settings = self.accelerator.dataloader_config
-        asked = settings.dispatch_batches
-        if is_training and not asked:
-            # Every process reads the stream and takes its part: rows may differ in length, which batches that one
-            # process hands out may not.
-            settings.dispatch_batches = False
-            num_processes = 1 if settings.split_batches else self.accelerator.num_processes
-            dataset = IdentifiedStream(dataset, batch_size, num_processes, repeat=True)
-        else:
-            dataset = IdentifiedStream(dataset, batch_size, repeat=is_training)
-        try:
-            return super()._get_dataloader(dataset, description, batch_size, *args, is_training=is_training, **kwargs)
-        finally:
-            settings.dispatch_batches = asked
-
-    # ---- normalisers ----
-
-    def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Normalisers (K,) of the loss of a batch."""
-        raise NotImplementedError
-
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor | None:
-        """Normalisers (K,) of the whole accumulated batch of all processes, counted before the first backward."""
-        if not batch_samples or "labels" not in batch_samples[0]:
-            return None
-        counts = torch.stack([self._count(batch) for batch in batch_samples]).sum(dim=0).to(device)
-        return self.accelerator.gather(counts[None]).sum(dim=0)
+    def create_accelerator_and_postprocess(self) -> None:
+        """As the parent's, after a look at what was launched."""
+        meet_processes(self.args)
+        super().create_accelerator_and_postprocess()
 
     # ---- loss modifiers ----
 
@@ -181,7 +143,7 @@ class ExactTrainer(Trainer):
             return super().create_optimizer(model)
         args, opt_model = self.args, self.model if model is None else model
         if args.ema_decay > 0.0:
-            self._check_unsharded("ema_decay", "every process averages whole weights, so leave it out, or use DDP")
+            self._check_unsharded("ema_decay", "leave it out, or use DDP or FSDP2", fsdp2=True)
         late, multiplier = self._late(opt_model)
         decayed = set(self.get_decay_parameter_names(opt_model))
         matrices = set() if args.muon_learning_rate is None else self._matrices(opt_model, late)
@@ -214,6 +176,11 @@ class ExactTrainer(Trainer):
             "unfreeze_step",
             "what is trained is settled there when the model is sharded, so train in two runs, or with DDP",
         )
+        if has_adapters(self.model):
+            raise ValueError(
+                "`callbacks` must hold no UnfreezeCallback beside adapters, got one: it would train weights that are "
+                "not saved with them, so leave it out, or train without adapters."
+            )
         trunk = {id(parameter) for parameter in self.model.base_model.parameters()}
         late = {
             name: parameter
@@ -229,8 +196,9 @@ class ExactTrainer(Trainer):
 
     def _matrices(self, opt_model: nn.Module, late: dict[str, nn.Parameter]) -> set[str]:
         """Names of the matrices of the blocks that are trained, now or later: what Muon optimises."""
-        self._check_unsharded("muon_learning_rate", "Muon needs whole matrices, so leave it out, or use DDP")
-        blocks = {id(parameter) for parameter in self.model.base_model.layers.parameters() if parameter.dim() == 2}
+        self._check_unsharded("muon_learning_rate", "leave it out, or use DDP or FSDP2", fsdp2=True)
+        layers = self._unwrapped.base_model.layers
+        blocks = {id(parameter) for parameter in layers.parameters() if parameter.dim() == 2}
         named = opt_model.named_parameters()
         names = {name for name, one in named if id(one) in blocks and (one.requires_grad or name in late)}
         if not names:
@@ -240,8 +208,10 @@ class ExactTrainer(Trainer):
             )
         return names
 
-    def _check_unsharded(self, name: str, reason: str) -> None:
+    def _check_unsharded(self, name: str, reason: str, fsdp2: bool = False) -> None:
         kind = self.accelerator.distributed_type
+        if fsdp2 and self.accelerator.is_fsdp2:
+            return
         if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED) or self.is_distributed_loading_by_transformers:
             raise ValueError(f"`{name}` must be left out with sharded parameters, got it with {kind.value}: {reason}.")
 
@@ -281,19 +251,84 @@ class ExactTrainer(Trainer):
 
     # ---- checkpoints ----
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent's, but of the average of the weights; outside of checkpoints always whole, never in shards."""
+        with self._average.applied(), self._whole_weights(needed=not _internal_call):
+            super().save_model(output_dir, _internal_call)
+        if self.args.should_save and not _internal_call:
+            self._write_card(self.args.output_dir if output_dir is None else output_dir)
+
+    def create_model_card(
+        self,
+        language: str | list[str] | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | None = None,
+        dataset_tags: str | list[str] | None = None,
+        report_dir: str | os.PathLike | None = None,
+        data_dir: str | os.PathLike | None = None,
+    ) -> None:
+        """
+        Writes the card of the model that was saved last, [`~training.model_card.write_model_card`], with what this
+        training knows. `push_to_hub` passes its further arguments on to here.
+
+        Args:
+            language, license, tags, model_name (*optional*): As the parent's.
+            finetuned_from (`str`, *optional*): Hub name of the model that the training began with.
+            tasks (`str`, *optional*): Task of the hub, `pipeline_tag`.
+            dataset_tags (`str` or `list[str]`, *optional*): Hub names of the data.
+            report_dir, data_dir (`str` or `os.PathLike`, *optional*): As for `write_model_card`.
+        """
+        if self.is_world_process_zero():
+            asked = {"language": language, "license": license, "tags": tags, "model_name": model_name}
+            asked |= {"base_model": finetuned_from, "pipeline_tag": tasks, "datasets": dataset_tags}
+            self._write_card(self.args.output_dir, report_dir=report_dir, data_dir=data_dir, **asked)
+
+    def _write_card(self, folder: str | os.PathLike, **asked) -> None:
+        record_training(folder, self)
+        write_model_card(folder, repo_id=self.hub_model_id or self.args.hub_model_id, **asked)
+
+    @contextmanager
+    def _whole_weights(self, needed: bool):
+        """Within it FSDP gathers the weights, whatever its checkpoints are made of."""
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is None or not needed:
+            yield
+            return
+        kind = plugin.state_dict_type
+        plugin.set_state_dict_type("FULL_STATE_DICT")
+        try:
+            yield
+        finally:
+            plugin.set_state_dict_type(kind)
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """As the parent's, but of the average of the weights, and an interruption leaves no half-written file."""
+        """As the parent's, but an interruption leaves no half-written file."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
-        with self._average.applied(), staged_folder(output_dir, writer=self.args.should_save) as staging:
+        if state_dict is not None:
+            # Gathered from its parts, a tied weight is no longer seen to be the same and would be written twice.
+            tied = self._unwrapped.all_tied_weights_keys
+            state_dict = {name: weight for name, weight in state_dict.items() if name not in tied}
+        with staged_folder(output_dir, writer=self.args.should_save) as staging:
             super()._save(staging, state_dict)
+            Path(staging, "README.md").unlink(missing_ok=True)  # the blank card of PEFT would take the place of ours
         if self.args.should_save:
             Path(output_dir, TRAINING_WEIGHTS_NAME).unlink(missing_ok=True)  # of an older model
 
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """As the parent's, which copies weights and configurations only: with the code that they need."""
+        if self.is_world_process_zero():
+            write_source_files(self.args.output_dir)
+        super()._push_from_checkpoint(checkpoint_folder)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """As the parent's, with the weights that the optimizer goes on with, where they are not the saved ones."""
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.ema_decay > 0.0 and self.args.should_save:
-            self._average.save_training_weights(output_dir)
+        with self._average.applied():  # FSDP keeps a model of its own beside its optimizer
+            super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.ema_decay > 0.0:
+            self._average.save_training_weights(output_dir, writer=self.args.should_save)
 
     def _issue_warnings_after_load(self, load_result) -> None:
         """As the parent's; a tied weight is in the checkpoint under its other name."""
@@ -306,7 +341,7 @@ class ExactTrainer(Trainer):
     def _add_to_logs(self, pairs: dict[str, torch.Tensor]) -> None:
         """Adds (numerator, denominator) pairs, each of shape (2,), to the means of the next log."""
         for name, pair in pairs.items():
-            self._sums[name] = self._sums.get(name, 0) + pair
+            self._sums[name] = self._sums.get(name, 0) + (0.0 * pair if self._is_repeated else pair)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the means over all steps since the last log to training logs."""
@@ -356,8 +391,8 @@ class ExactTrainer(Trainer):
     def _evaluate_rows(self, dataloader, metric_key_prefix: str) -> EvalLoopOutput:
         model = self._wrap_model(self.model, training=False)
         if len(self.accelerator._models) == 0 and model is self.model:
-            # Evaluation before any training: autocast and compilation as in training.
-            model = self.accelerator.prepare_model(model, evaluation_mode=True)
+            # Evaluation before any training: autocast and compilation as in training, but no sharding yet.
+            model = self.accelerator.prepare_model(model.to(self.args.device), evaluation_mode=True)
         model.eval()
         self.callback_handler.eval_dataloader = dataloader
         sums: dict[str, torch.Tensor] = {}

@@ -42,8 +42,8 @@ class DataCollatorForMaskedDiffusion:
 
     Stateless: what a row gets depends on (`seed`, epoch, example id) alone, never on rank, worker, or how often the
     collator was called; only the times of training depend on the other rows, with which they share a low-discrepancy
-    grid. [`CriticTrainer`] adds `example_id` and `epoch` to every row. A row without them is drawn from torch's global
-    generator in training and from a hash of its tokens in evaluation.
+    grid (`stratified_times`). [`CriticTrainer`] adds `example_id` and `epoch` to every row. A row without them is
+    drawn from torch's global generator in training and from a hash of its tokens in evaluation.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Gives the mask token, the padding token and its side.
@@ -51,6 +51,8 @@ class DataCollatorForMaskedDiffusion:
             `"partial"`, `"mixed"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
         critic_fill_exponent (`float`, *optional*, defaults to 1.0): Exponent, above 0, of the share of the masks that
             is filled where it is not all of them ([`CriticGPTConfig`]).
+        stratified_times (`bool`, *optional*, defaults to `True`): Training draws the times of a batch on a common
+            grid, so that every batch has low and high ones. `False`: each row draws its own, as in evaluation.
         seed (`int`, *optional*, defaults to 0): Of all draws.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1].
         evaluation (`bool`, *optional*, defaults to `False`): The same corruption at every call, times drawn by row.
@@ -74,6 +76,7 @@ class DataCollatorForMaskedDiffusion:
     pad_to_multiple_of: int | None = None
     masking: Masking | str | None = None
     critic_fill_exponent: float = 1.0
+    stratified_times: bool = True
 
     def __post_init__(self):
         if isinstance(self.masking, str):
@@ -183,7 +186,7 @@ class DataCollatorForMaskedDiffusion:
     # ---- randomness ----
 
     def _times(self, seeds: torch.Tensor) -> torch.Tensor:
-        if self.evaluation:
+        if self.evaluation or not self.stratified_times:
             own = uniforms(seeds, STREAM_TIME, 0, 1).squeeze(-1)
             return diffusion_times(own, torch.zeros_like(own), 1, self.min_mask_rate)
         offset = uniforms(hash_integers(seeds.sum()[None]), STREAM_TIME, 0, 1).squeeze()

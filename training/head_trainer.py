@@ -26,6 +26,7 @@ DIFFUSION_ARGUMENTS = (
     "critic_warmup_end",
     "critic_batch_share",
     "min_mask_rate",
+    "stratified_times",
     "masking",
 )
 
@@ -86,8 +87,7 @@ class HeadTrainer(ExactTrainer):
         loss, pairs = self._loss(model, logits, labels, counts)
         if model.training:
             self._add_to_logs(pairs)
-        if num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes
+        loss = self._part_of_whole(loss, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
 

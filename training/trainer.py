@@ -2,7 +2,6 @@
 """A Trainer for masked diffusion with a critic, exact whatever the accumulation and the number of processes."""
 
 import math
-from itertools import islice
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion_critic_gpt import judged_positions
 from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions, second_pass_rows
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
-from critic_gpt.training.base_trainer import ExactTrainer, is_stream
+from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+from critic_gpt.training.counted_batches import is_stream
 from critic_gpt.training.data import IdentifiedExamples
 from critic_gpt.training.modifiers import TokenLossBatch
 
@@ -58,10 +58,12 @@ class CriticTrainer(ExactTrainer):
         self._last_alpha = self.critic_alpha()
 
     def _check_own_arguments(self, args: CriticTrainingArguments, data_collator) -> None:
-        if args.masking is not None and data_collator is not None:
-            raise ValueError(
-                f"`masking` must be left out beside `data_collator`, got {args.masking!r}: give it to the collator."
-            )
+        for name, default in (("masking", None), ("stratified_times", True)):
+            if getattr(args, name) != default and data_collator is not None:
+                raise ValueError(
+                    f"`{name}` must be left out beside `data_collator`, got {getattr(args, name)!r}: give it to the "
+                    "collator."
+                )
 
     # ---- data ----
 
@@ -76,6 +78,7 @@ class CriticTrainer(ExactTrainer):
             seed=args.sampling_seed,
             min_mask_rate=args.min_mask_rate,
             masking=args.masking,
+            stratified_times=args.stratified_times,
             critic_fill_exponent=config.critic_fill_exponent,
         )
 
@@ -94,15 +97,11 @@ class CriticTrainer(ExactTrainer):
         finally:
             self.data_collator = training_collator
 
-    def get_batch_samples(self, epoch_iterator, num_batches: int, device: torch.device):
+    def _completed(self, batch: dict[str, Any]) -> dict[str, Any]:
         """
-        As the parent's, with all that decides over the second pass in each batch: the share of its rows that get one,
-        and the positions that the critic will judge, where the collator knows no critic.
+        A batch with all that decides over the second pass: the share of its rows that get one, and the positions that
+        the critic will judge, where the collator knows no critic.
         """
-        batches = [self._with_second_pass(batch) for batch in islice(epoch_iterator, num_batches)]
-        return batches, self._get_num_items_in_batch(batches, device)
-
-    def _with_second_pass(self, batch: dict[str, Any]) -> dict[str, Any]:
         if not self._config.add_critic_head or "labels" not in batch:
             return batch
         batch = {**batch, "critic_batch_share": self.args.critic_batch_share}
@@ -182,8 +181,7 @@ class CriticTrainer(ExactTrainer):
             self._last_alpha = alpha
             rows = self._term_sums(inputs, outputs)
             self._add_to_logs({name: pairs.sum(dim=0) for name, pairs in rows.items()})
-        if num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes
+        loss = self._part_of_whole(loss, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _lm_token_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], outputs) -> torch.Tensor:
@@ -204,12 +202,8 @@ class CriticTrainer(ExactTrainer):
         """As the parent's, with the calibration tables of a model that has some."""
         output_dir = output_dir if output_dir is not None else self.args.output_dir
         model = self._unwrapped
-        tables = model.calibration, model.trajectory_calibration
-        model.drop_calibration()
-        try:
+        with model.without_calibration():
             super()._save(output_dir, state_dict)
-        finally:
-            model.calibration, model.trajectory_calibration = tables
         # Not through the staging folder: tables are merged into a file that may hold others.
         if self.args.should_save:
             model.save_calibration(output_dir)

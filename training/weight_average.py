@@ -9,6 +9,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import TrainerCallback
 
@@ -76,9 +77,11 @@ class WeightAverageCallback(TrainerCallback):
             weight.copy_(average)
             average.copy_(kept)
 
-    def save_training_weights(self, folder: str | os.PathLike) -> None:
-        """Writes the weights that training goes on with."""
-        weights = {name: weight.detach().contiguous() for name, weight in self._weights.items()}
+    def save_training_weights(self, folder: str | os.PathLike, writer: bool = True) -> None:
+        """Writes the weights that training goes on with; every process must call it, and one of them be the writer."""
+        weights = {name: _whole(weight.detach()).contiguous() for name, weight in self._weights.items()}
+        if not writer:
+            return
         safetensors.torch.save_file(weights, Path(folder, TRAINING_WEIGHTS_NAME), metadata={"format": "pt"})
 
     def finish(self) -> None:
@@ -109,4 +112,18 @@ def load_training_weights(model: nn.Module, folder: str | os.PathLike) -> None:
                 f"`resume_from_checkpoint` must be of the model that is trained, got {str(path)!r} with {name} of "
                 f"shape {tuple(weight.shape)}: resume with the model and the flags it was made with."
             )
-        own[name].copy_(weight)
+        own[name].copy_(_like(weight, own[name]))
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor whose parts may lie with several processes, in each of them."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _like(tensor: torch.Tensor, sharded: torch.Tensor) -> torch.Tensor:
+    """A tensor that every process has, divided among them as another one is."""
+    if not isinstance(sharded, DTensor):
+        return tensor
+    # No rank's values are sent to the others: all have read the same file.
+    tensor = tensor.to(sharded.device)
+    return distribute_tensor(tensor, sharded.device_mesh, sharded.placements, src_data_rank=None)

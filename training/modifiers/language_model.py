@@ -212,6 +212,12 @@ class JudgeWeight(LossModifier):
                 f"`model` of judge_weight must know all {batch.logits.shape[-1]} tokens of the model it judges, got "
                 f"one for {self._scorer.config.vocab_size}: train it with the same tokenizer."
             )
+        longest = getattr(self._scorer.config, "max_position_embeddings", None)
+        if longest is not None and longest < batch.labels.shape[1]:
+            raise ValueError(
+                f"`model` of judge_weight must take the sequences of the model it judges, of {batch.labels.shape[1]} "
+                f"tokens, got one for {longest}: train it on the same data."
+            )
         uniforms = batch.fill_uniforms
         if uniforms is None:  # a collator without draws: from torch's global generator, as for the critic
             uniforms = torch.rand(batch.input_ids.shape, device=batch.input_ids.device)
@@ -226,7 +232,7 @@ class JudgeWeight(LossModifier):
             )
             try:
                 output = self._scorer(input_ids=filling.critic_input, attention_mask=batch.attention_mask)
-            except ValueError as error:  # such as of sequences too long for it
+            except ValueError as error:
                 raise ValueError(
                     f"`model` of judge_weight must take the sequences of the model it judges, got one that refuses "
                     f"them ({str(error).rstrip('.')}): train it on the same data."
