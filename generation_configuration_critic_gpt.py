@@ -291,6 +291,10 @@ class CriticGPTGenerationConfig(GenerationConfig):
             lambda v: _is_int(v) or (isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_is_int, v))),
             "a whole number or a list of them",
         )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuses fields that contradict each other, each allowed by itself."""
         if self.error_threshold is not None and self.remask_per_step is not None:
             raise ValueError(
                 f"`error_threshold` and `remask_per_step` exclude each other, got {self.error_threshold} and "

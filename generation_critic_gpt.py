@@ -19,7 +19,6 @@ from .denoising_run_critic_gpt import NOT_DRAWN, DenoisingRun, DenoisingStep
 from .diffusion_critic_gpt import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_settings_critic_gpt import GenerationSettingsMixin
-from .processors_critic_gpt import sort_processors
 from .quality_critic_gpt import error_summary, judge_wrongness, mean_log_probability
 from .stopping_critic_gpt import Stopping, check_criteria
 from .strategy_critic_gpt import Strategy
@@ -149,7 +148,6 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         config, strategy = self._resolve_settings(
             generation_config, kwargs, remasking_model, input_ids, protected_mask
         )
-        processors, warpers = sort_processors(logits_processor)
         criteria = check_criteria(stopping_criteria, config)
         if judge_model is not None and not config.return_dict_in_generate:
             raise ValueError(
@@ -177,7 +175,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         if config.num_candidates > 1:
             canvas = Canvas(*(part.repeat_interleave(config.num_candidates, dim=0) for part in canvas))
             seeds = candidate_seeds(seeds, config.num_candidates)
-        run = DenoisingRun(self, canvas, config, seeds, [*processors, *warpers], remasking_model)
+        run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with Stream(streamer, run) as stream:
             _denoise(run, strategy(run), stopping, stream)

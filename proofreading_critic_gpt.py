@@ -63,6 +63,7 @@ class Proof:
             given that the present token is wrong; 0 where there is no such candidate. At a [MASK] that of filling it.
         windows (`int`): How many windows the sequence makes.
         forward_passes (`int`): How many windows of this sequence went through the model, all passes together.
+        calibrated (`bool`): Whether the probabilities come from a measured table; otherwise from a plain ramp.
         corrected_ids (`torch.LongTensor` of shape `(sequence_length,)`, *optional*): The tokens after correction.
             This and what follows is `None` where no correction was asked for.
         corrected_expected_errors (`float`, *optional*): The sum of P(wrong) over them.
@@ -76,6 +77,7 @@ class Proof:
     candidate_probabilities: torch.Tensor
     windows: int
     forward_passes: int
+    calibrated: bool
     corrected_ids: torch.Tensor | None = None
     corrected_expected_errors: float | None = None
     rounds: int | None = None
@@ -142,7 +144,8 @@ class ProofreadingRun:
         suppressed[sorted({*suppressed_ids, self.mask_id, model.config.pad_token_id} - {None})] = True
         self.suppressed = suppressed.to(model.device)
         self.calibration = model.calibration
-        if self.calibration is None:
+        self.calibrated = self.calibration is not None
+        if not self.calibrated:
             logger.warning_once(
                 "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
                 "scripts/calibrate.py for true ones."
@@ -341,7 +344,9 @@ class ProofreadingMixin:
         if correct:
             run.correct(texts, max_rounds)
         corrected = [(t.best.ids, t.best.expected_errors, t.rounds, t.best.settled) if correct else () for t in texts]
-        return [Proof(*of, t.passes, *then) for t, of, then in zip(texts, found, corrected, strict=True)]
+        return [
+            Proof(*of, t.passes, run.calibrated, *then) for t, of, then in zip(texts, found, corrected, strict=True)
+        ]
 
     def _check_proofreading(
         self, counts: dict[str, Any], threshold: Any, suggest_by: Any, sequences: Sequence[torch.Tensor]

@@ -297,7 +297,7 @@ class CriticProofreadPipeline(Pipeline):
             "holes": [self._edit(text, *run, best) for run in _runs([kind == HOLE for kind in text.kinds])],
             "unknown": [self._edit(text, *run, best) for run in _runs([kind == UNKNOWN for kind in text.kinds])],
             "expected_errors": sum(errors, 0.0),
-            "calibrated": self.model.calibration is not None,
+            "calibrated": proof.calibrated,
             "windows": proof.windows,
             "forward_passes": proof.forward_passes,
         }
