@@ -86,7 +86,10 @@ def critic_second_pass(
         fill_mask=fill_mask,
         fill_uniforms=fill_uniforms,
     )
-    lm_terms = correct and config.correction_alpha + config.remaining_alpha > 0
+    # Statements, not one expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
+    lm_terms = False
+    if correct and (config.correction_alpha > 0 or config.remaining_alpha > 0):
+        lm_terms = True
     # A detached critic alone asks nothing of the trunk's gradients.
     with torch.set_grad_enabled(torch.is_grad_enabled() and (lm_terms or not config.critic_detach)):
         hidden_states = encode(artifacts.critic_input)

@@ -1094,6 +1094,18 @@ def test_every_recipe_compiles_into_one_graph_with_the_same_gradients(fields, sh
         torch.testing.assert_close(others[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_models_with_other_weights_of_their_losses_compile_in_one_process():
+    # Of a second value torch.compile makes a symbol, which not every expression may hold.
+    torch.compiler.reset()
+    for correction, remaining in ((0.1, 0.0), (0.25, 0.0), (0.3, 0.1), (0.0, 0.2), (0.0, 0.0)):
+        model = build_with_critic(correction_alpha=correction, remaining_alpha=remaining, critic_detach=True).train()
+        arguments = {**make_batch(), **make_draws()}
+        expected = model(**arguments)
+        output = torch.compile(model, fullgraph=True, backend="eager")(**arguments)
+        assert list(output) == list(expected)
+        torch.testing.assert_close(output.loss, expected.loss)
+
+
 def test_training_without_given_draws_compiles_into_one_graph():
     model = build_with_critic().train()
     torch.compiler.reset()
