@@ -30,6 +30,8 @@ from .calibration_file_critic_gpt import (
 
 
 DEFAULT_WEIGHTS_NAME = "model.safetensors"  # what `save_pretrained` calls the weights
+# Log-odds know no P of 0 or 1, which a table may hold of a bucket with few tokens.
+LOWEST_RATE = 1e-4
 
 
 def score_buckets(critic_logits: torch.Tensor) -> torch.Tensor:
@@ -161,6 +163,24 @@ class CriticCalibration:
         dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
         looked_up = self.table(critic_logits.device, dtype)[score_buckets(critic_logits)]
         return looked_up.masked_fill(critic_logits.isnan(), float("nan"))
+
+    def error_log_odds(self, critic_logits: torch.Tensor) -> torch.Tensor:
+        """
+        `log(P / (1 - P))` of P(wrong) by the table, drawn through the middles of its buckets: a finer scale than
+        `error_probability`, on which two scores of one bucket are told apart. Beyond the outer buckets it rises as the
+        raw score does. A table that never falls gives log-odds that never fall.
+
+        Any shape on any device in; the same out: float64 for float64 input, else float32. NaN stays NaN. Buckets in
+        which none, or all, of the tokens were wrong count as P = 1e-4 and 1 - 1e-4.
+        """
+        dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
+        levels = self.table(critic_logits.device, dtype).clamp(LOWEST_RATE, 1.0 - LOWEST_RATE).logit()
+        middles = (torch.arange(NUM_BUCKETS, dtype=dtype, device=critic_logits.device) + 0.5).div(NUM_BUCKETS).logit()
+        scores = critic_logits.to(dtype)
+        left = (torch.searchsorted(middles, scores.contiguous()) - 1).clamp(0, NUM_BUCKETS - 2)
+        share = ((scores - middles[left]) / (middles[left + 1] - middles[left])).clamp(0.0, 1.0)
+        beyond = (scores - middles[0]).clamp(max=0.0) + (scores - middles[-1]).clamp(min=0.0)
+        return torch.lerp(levels[left], levels[left + 1], share) + beyond
 
     def matches(self, fingerprint: str | None) -> bool:
         """Whether the table belongs to weights with this `weights_fingerprint`; `True` if either side is unknown."""

@@ -9,7 +9,7 @@ from typing import Any
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
-from .remasking_critic_gpt import REMASK_SELECTION, SCHEDULES
+from .remasking_critic_gpt import REMASK_SELECTION, SCHEDULES, is_exponent
 from .strategies_critic_gpt import STRATEGIES
 from .strategy_critic_gpt import ADAPTIVE_UNMASKING
 
@@ -67,20 +67,21 @@ class CriticGPTGenerationConfig(GenerationConfig):
             the methods of others: `"prism"`, `"token_critic"` (both need a critic), `"remdm_cap"`,
             `"remdm_rescale"`, `"remdm_conf"`, `"remdm_loop"`, `"p2"`, `"proseco"` (needs `correction_alpha`).
             `"auto"`: external if given, else a trained critic, else confidence.
-        schedule (`str`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the steps:
-            `"linear"` (the default of most strategies), `"quadratic"` (reveals early), `"root"` (reveals early, and
-            leaves some masks for the last steps; the default under `"critic"`), `"cosine"` (the default under
-            `"token_critic"`), a list with one ratio a step or a function of progress. A function cannot be saved.
+        schedule (`str`, `float`, `list[float]` or callable, *optional*): Share of the canvas that is masked over the
+            steps: `"linear"` (the default of most strategies), `"quadratic"` (reveals early), `"root"` (reveals early,
+            and leaves some masks for the last steps; the default under `"critic"`), `"cosine"` (the default under
+            `"token_critic"`), a number a above 0 (`1 - progress ** a`: 1 is linear, 0.6 is `"root"`), a list with one
+            ratio a step or a function of progress. A function cannot be saved.
         remask_per_step (`int` or `float`, *optional*, defaults to 0.2): How many tokens a one-pass step masks again;
             a float in (0, 1) is a share of the masks that are there (of a draft without any, of its tokens), rounded,
             one token at least. 4 under `"prism"`.
         remask_by (`str`, *optional*, defaults to `"alternative"`): By what the critic's strategy ranks tokens:
             `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
-            token is right rather than the present one: P by the critic's raw score, q the other one's probability
-            given that the present one is wrong. Where nothing better is known, an uncertain token stays.
-        remask_floor (`float`, *optional*, defaults to `0.5 / num_steps`): In [0, 1): of the tokens that
-            `remask_per_step` asks for, those whose probability by `remask_by` is not above it are left alone, so that
-            nothing is masked again where nothing seems wrong. 0 masks the full number again. `"critic"` only.
+            token is right rather than the present one: P is P(wrong), q the other one's probability given that the
+            present one is wrong. Where nothing better is known, an uncertain token stays.
+        remask_floor (`float`, *optional*, defaults to 0.15): In [0, 1): of the tokens that `remask_per_step` asks
+            for, those whose P(wrong) is not above it are left alone, so that nothing is masked again where nothing
+            seems wrong. 0 masks the full number again. `"critic"` only.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.
@@ -280,8 +281,8 @@ class CriticGPTGenerationConfig(GenerationConfig):
         _check(
             self,
             "schedule",
-            lambda v: callable(v) or isinstance(v, (list, tuple)) or (isinstance(v, str) and v in SCHEDULES),
-            f"{', '.join(SCHEDULES)}, a list of ratios or a function",
+            lambda v: callable(v) or isinstance(v, (list, tuple)) or v in SCHEDULES or is_exponent(v),
+            f"{', '.join(SCHEDULES)}, a number above 0, a list of ratios or a function",
         )
         for name in ("mask_token_id", "pad_token_id", "bos_token_id"):
             _check(self, name, _is_int, "a whole number")

@@ -15,24 +15,23 @@ SCHEDULES = ("linear", "quadratic", "root", "cosine")
 # Of the schedule "root": the visible share grows as progress to this power (docs/EXPERIMENTS.md).
 ROOT_EXPONENT = 0.6
 
+Schedule = str | float | list[float] | Callable[[float], float]
+
 
 # --------------------------------------------------------------------------------------------------------------------
 # Schedules
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def remask_ratios(
-    schedule: str | list[float] | Callable[[float], float], num_steps: int, start: float = 0.95, end: float = 0.05
-) -> list[float]:
+def remask_ratios(schedule: Schedule, num_steps: int, start: float = 0.95, end: float = 0.05) -> list[float]:
     """
     Share of the sequence that is masked again before each iteration of a fill-all strategy.
 
     Args:
-        schedule (`str`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`; `"quadratic"`
-            and `"cosine"`: the same two ends joined by a parabola or a quarter cosine wave, `"root"` by
-            `1 - progress ** 0.6`; a list with one ratio an
-            iteration; or a function that gives the ratio for a progress in [0, 1]. A list and a function know no
-            `start` and `end`.
+        schedule (`str`, `float`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`;
+            `"quadratic"` and `"cosine"`: the same two ends joined by a parabola or a quarter cosine wave; a number a,
+            above 0: by `1 - progress ** a`; `"root"`: by the same with 0.6; a list with one ratio an iteration; or a
+            function that gives the ratio for a progress in [0, 1]. A list and a function know no `start` and `end`.
         num_steps (`int`): Number of iterations N; a single iteration has the progress 1, hence the ratio `end`.
         start, end (`float`, *optional*, default to 0.95 and 0.05): Ratios in [0, 1] of the first and last iteration.
 
@@ -60,14 +59,15 @@ def remask_ratios(
     return ratios
 
 
-def reveal_shares(schedule: str | list[float] | Callable[[float], float], num_steps: int) -> list[float]:
+def reveal_shares(schedule: Schedule, num_steps: int) -> list[float]:
     """
     Share of the canvas that is visible after each denoising step, rising to 1.
 
     Args:
-        schedule (`str`, `list[float]` or callable): `"linear"`, `"quadratic"` (many tokens first), `"root"` (many
-            tokens first, but some left for the last steps), `"cosine"` (few tokens first), a list with the share
-            still *masked* after each step, or a function giving the masked share for a progress in [0, 1].
+        schedule (`str`, `float`, `list[float]` or callable): `"linear"`, `"quadratic"` (many tokens first), `"root"`
+            (many tokens first, but some left for the last steps), `"cosine"` (few tokens first); a number a, above 0:
+            the visible share is `progress ** a`, with 0.6 under `"root"`; a list with the share still *masked* after
+            each step, or a function giving the masked share for a progress in [0, 1].
         num_steps (`int`): Number of denoising steps.
 
     Returns:
@@ -108,8 +108,15 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
     return ((2 * count * round(remask_per_step * 2**40) + 2**40 + 2**20) >> 41).clamp(min=1)
 
 
-def _decay(schedule: str, progress: float) -> float:
+def is_exponent(schedule: object) -> bool:
+    """Whether a schedule is a number that can be the exponent of progress."""
+    return isinstance(schedule, (int, float)) and not isinstance(schedule, bool) and 0.0 < schedule < math.inf
+
+
+def _decay(schedule: str | float, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
+    if is_exponent(schedule):
+        return 1.0 - progress**schedule
     if schedule == "linear":
         return 1.0 - progress
     if schedule == "quadratic":
@@ -118,7 +125,10 @@ def _decay(schedule: str, progress: float) -> float:
         return 1.0 - progress**ROOT_EXPONENT
     if schedule == "cosine":
         return math.cos(progress * math.pi / 2)
-    raise ValueError(f"`schedule` must be {', '.join(SCHEDULES)}, a list or a function, got {schedule!r}: choose one.")
+    raise ValueError(
+        f"`schedule` must be {', '.join(SCHEDULES)}, a number above 0, a list or a function, got {schedule!r}: choose "
+        "one."
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -193,6 +193,7 @@ class Critic(PlainUnmasking):
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
+        "remask_floor": 0.15,
         "correction": "auto",
         "polish_steps": 0,
     }
@@ -214,9 +215,6 @@ class Critic(PlainUnmasking):
     @classmethod
     def complete(cls, config: GenerationConfig) -> None:
         super().complete(config)
-        if config.remask_floor is None:
-            # A mask costs a pass to fill again: the fewer there are, the surer it must be worth one.
-            config.remask_floor = EVEN_ODDS / config.num_steps
         if config.polish_steps and config.polish_threshold is None:
             given = config.error_threshold
             config.polish_threshold = EVEN_ODDS if given is None else given
@@ -248,7 +246,7 @@ class Critic(PlainUnmasking):
         last, replaces = step == self.last_step, self._replaces(step)
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
-        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
+        scores, tie_break = self._scores(input_ids, output.critic_logits, prediction)
         threshold = config.polish_threshold if self._polishes(step) else config.error_threshold
         # Every token above a threshold, else as many as were asked for.
         by_number = threshold is None and not last
@@ -266,7 +264,7 @@ class Critic(PlainUnmasking):
             allowed = allowed & ~(scores <= EVEN_ODDS)
         elif config.remask_floor:
             # A number alone would mask right tokens again wherever little is wrong.
-            allowed = allowed & ~(scores <= config.remask_floor)
+            allowed = allowed & ~(probabilities <= config.remask_floor)
         if not replaces and not self._polishes(step):
             # Tokens masked again must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))
@@ -284,14 +282,15 @@ class Critic(PlainUnmasking):
         return Verdict(*pair, probabilities)
 
     def _scores(
-        self, input_ids: torch.Tensor, probabilities: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
+        self, input_ids: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
+        calibration = self.run.calibration
         if self.run.config.remask_by == "error":
-            return probabilities, settle(critic_logits)
-        # Of the raw logits: a table of 100 numbers cannot tell the worst tokens apart.
+            return calibration.error_probability(critic_logits), settle(critic_logits)
         alternative = likeliest_other(prediction.probabilities, input_ids)
-        log_odds = settle(better_alternative(critic_logits, alternative))
+        # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
+        log_odds = settle(better_alternative(calibration.error_log_odds(critic_logits), alternative))
         return log_odds.sigmoid(), log_odds
 
     def _room(self, step: int) -> torch.Tensor:

@@ -78,8 +78,7 @@ def _grid(name: str, **choices: Sequence[Any]) -> list[Arguments]:
 
 
 _RATES = (0.04, 0.005, 0.01, 0.02, 0.08, 0.16)
-# What each may choose from, so that the methods of others are shown at their best. Ours has its defaults only; a name
-# that is missing has nothing to choose.
+# What each may choose from, so that all methods are shown at their best; a name that is missing has nothing to choose.
 GRIDS: dict[str, list[Arguments]] = {
     "random": _grid("random", schedule=SCHEDULES),
     "confidence": _grid("confidence", schedule=SCHEDULES),
@@ -107,6 +106,7 @@ GRIDS: dict[str, list[Arguments]] = {
     ),
     "critic_full": _grid("critic_full", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
+    "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(0.15, 0.3, 0.5)),
 }
 
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.scripts import check_at_least, evaluate, run_as_program, train, write_json
 from critic_gpt.tasks import load_task
 from critic_gpt.training.settings_files import parse_settings
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_samples", type=int, default=1000, help="samples for each number of forward passes")
     parser.add_argument("--forward_passes", type=int, nargs="+", default=[9, 18], help="budgets to sample at")
     parser.add_argument("--batch_size", type=int, default=250, help="sequences at a time in evaluation")
+    parser.add_argument("--dtype", choices=evaluate.DTYPES, help="precision of the weights in evaluation")
     return parser
 
 
@@ -88,18 +90,20 @@ def measure(args: argparse.Namespace, folder: Path, figure: str) -> dict[str, An
     paths = {"model": folder, "data_dir": args.data_dir, "output_dir": folder / "report"}
     numbers = {name: getattr(args, name) for name in ("num_judged", "num_samples", "batch_size")}
     words = [word for name, value in {**paths, **numbers}.items() for word in (f"--{name}", str(value))]
-    report = evaluate.main([*words, "--forward_passes", *map(str, args.forward_passes)])
+    if args.dtype is not None:
+        words += ["--dtype", args.dtype]
+    strategy = "critic" if CriticGPTConfig.from_pretrained(folder).add_critic_head else "confidence"
+    report = evaluate.main([*words, "--strategies", strategy, "--forward_passes", *map(str, args.forward_passes)])
     state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     runtime = next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
     critic = report.get("calibration", {}).get("before", {})
-    samples = report[figure].get("critic", report[figure]["confidence"])
     return {
         "bound": report["language_model"]["nats_per_token"],
         "auroc": critic.get("auroc"),
         "ece": critic.get("ece"),
         "seconds_per_step": runtime / state["global_step"],
         "num_parameters": report["settings"]["num_parameters"],
-        figure: samples,
+        figure: report[figure][strategy],
     }
 
 

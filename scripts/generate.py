@@ -70,15 +70,15 @@ def number(text: str) -> int | float:
     return float(text) if "." in text else int(text)
 
 
-def schedule(text: str) -> str | list[float]:
-    """The name of a schedule, or its ratios separated by commas."""
+def schedule(text: str) -> str | float | list[float]:
+    """The name of a schedule, an exponent of progress, or ratios separated by commas."""
     if text in SCHEDULES:
         return text
     try:
-        return [float(ratio) for ratio in text.split(",")]
+        return [float(ratio) for ratio in text.split(",")] if "," in text else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"must be {', '.join(SCHEDULES)} or one ratio a step, as in 0.9,0.5,0.1, got {text!r}"
+            f"must be {', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1, got {text!r}"
         ) from None
 
 
@@ -92,7 +92,7 @@ GENERATION_FLAGS: dict[str, dict[str, Any]] = {
     "entropy_bound": {"type": float, "help": "nats that a step of --unmasking entropy_bound may take on at once"},
     "confidence_threshold": {"type": float, "help": "above it --unmasking confidence_threshold reveals"},
     "remasking": {"choices": REMASKING, "help": "who decides what is masked again"},
-    "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, or one ratio a step, as in 0.9,0.5,0.1"},
+    "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1"},
     "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},
     "end_ratio": {"type": float, "help": "share masked again at last"},
     "remask_per_step": {

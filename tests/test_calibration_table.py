@@ -94,6 +94,50 @@ def test_a_table_first_used_in_inference_mode_serves_training_as_well():
     assert weight.grad is not None
 
 
+# --- log-odds ------------------------------------------------------------------------------------------------------
+
+MIDDLES = torch.logit((torch.arange(NUM_BUCKETS, dtype=torch.float64) + 0.5) / NUM_BUCKETS)
+
+
+@given(tables, logit_lists)
+@few
+def test_log_odds_are_the_table_drawn_through_the_middles_of_its_buckets(table, logits):
+    levels = np.log(np.clip(table, 1e-4, 1 - 1e-4) / (1 - np.clip(table, 1e-4, 1 - 1e-4)))
+    scores = np.clip(logits, -30, 30)  # float32 knows no more of a sigmoid
+    inside = np.interp(scores, MIDDLES, levels)
+    expected = inside + np.minimum(scores - MIDDLES[0].item(), 0) + np.maximum(scores - MIDDLES[-1].item(), 0)
+    odds = CriticCalibration(table).error_log_odds(torch.tensor(scores, dtype=torch.float64))
+    np.testing.assert_allclose(odds.numpy(), expected, atol=1e-5)
+
+
+@given(logit_lists)
+@few
+def test_log_odds_of_a_table_that_never_falls_never_fall(logits):
+    scores = torch.tensor(sorted(logits), dtype=torch.float64)
+    assert (some_table().error_log_odds(scores).diff() >= -1e-9).all()
+
+
+def test_log_odds_tell_scores_of_one_bucket_apart_and_know_no_certainty():
+    odds = CriticCalibration([0.0] * 50 + [1.0] * 50).error_log_odds(torch.tensor([-9.0, -7.0, 7.0, 9.0]))
+    assert odds.isfinite().all() and odds[0] < odds[1] < math.log(1e-4) and odds[3] > odds[2] > -math.log(1e-4)
+    assert some_table().error_log_odds(torch.tensor([[math.nan, 0.0]])).isnan().tolist() == [[True, False]]
+
+
+def test_without_a_table_the_log_odds_are_nearly_the_score():
+    scores = torch.linspace(-4.0, 4.0, 81)
+    torch.testing.assert_close(CriticCalibration.ramp().error_log_odds(scores), scores, rtol=0, atol=0.25)
+
+
+@pytest.mark.parametrize("given_dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_log_odds_keep_the_shape_and_compile(given_dtype):
+    logits, calibration = torch.randn(2, 3, 4).to(given_dtype), some_table()
+    odds = calibration.error_log_odds(logits)
+    assert odds.shape == (2, 3, 4)
+    assert odds.dtype == (torch.float64 if given_dtype == torch.float64 else torch.float32)
+    compiled = torch.compile(calibration.error_log_odds, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(logits), odds)
+
+
 def test_ramp_has_the_documented_values():
     ramp = CriticCalibration.ramp()
     assert ramp.probabilities[0] == 0.01

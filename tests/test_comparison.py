@@ -202,7 +202,6 @@ def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
         resolved = [model.resolve_generation_config(**arguments).to_dict() for arguments in settings]
         assert resolved[0] == model.resolve_generation_config(**SHOOT_OUT[name]).to_dict(), name
         assert all(one not in resolved[:number] for number, one in enumerate(resolved)), name
-    assert "critic" not in GRIDS
 
 
 # ---- who competes ----
@@ -217,8 +216,8 @@ def test_strategies_are_chosen_by_name(tiny_model):
     model = tiny_model()
     assert select_strategies(model) == (STRATEGIES, {})
     assert select_strategies(model, ["prism", "random"]) == ({n: SHOOT_OUT[n] for n in ("prism", "random")}, {})
-    tuned, _ = select_strategies(model, ["prism", "critic"], tune=True)
-    assert tuned == {"prism": GRIDS["prism"], "critic": SHOOT_OUT["critic"]}
+    tuned, _ = select_strategies(model, ["prism", "multinomial", "critic"], tune=True)
+    assert tuned == {"prism": GRIDS["prism"], "multinomial": SHOOT_OUT["multinomial"], "critic": GRIDS["critic"]}
 
 
 def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_name(tiny_model):

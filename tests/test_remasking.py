@@ -65,6 +65,14 @@ def test_a_share_to_mask_again_is_rounded_and_one_at_least(counts, thousandths):
     assert remask_counts(torch.tensor(counts), 3).tolist() == [3] * len(counts)
 
 
+@given(st.floats(0.05, 20.0), st.integers(1, 40))
+def test_a_number_is_the_exponent_of_progress(exponent, num_steps):
+    expected = [((step + 1) / num_steps) ** exponent for step in range(num_steps)]
+    assert reveal_shares(exponent, num_steps) == pytest.approx(expected)
+    assert reveal_shares(1, num_steps) == reveal_shares("linear", num_steps)
+    assert remask_ratios(0.6, num_steps, 0.9, 0.1) == remask_ratios("root", num_steps, 0.9, 0.1)
+
+
 def test_quadratic_ratios_join_the_two_ends_by_a_parabola_that_falls_early():
     expected = [0.1 + 0.8 * (1 - i / 4) ** 2 for i in range(5)]
     assert remask_ratios("quadratic", 5, 0.9, 0.1) == pytest.approx(expected)
@@ -91,10 +99,11 @@ def test_lists_of_another_length_and_unknown_names_are_refused():
     for schedule in (remask_ratios, reveal_shares):
         with pytest.raises(ValueError, match="`schedule` must hold one ratio for each of the 3 steps, got 2: "):
             schedule([0.5, 0.5], 3)
-        with pytest.raises(
-            ValueError, match="`schedule` must be linear, quadratic, root, cosine, a list or a function, got 'line': "
-        ):
+        with pytest.raises(ValueError, match="root, cosine, a number above 0, a list or a function, got 'line': "):
             schedule("line", 3)
+        for number in (0.0, -1.0, math.nan, math.inf, True):
+            with pytest.raises(ValueError, match=f"a number above 0, a list or a function, got {number}: "):
+                schedule(number, 3)
 
 
 @given(st.sampled_from(["linear", "cosine"]), st.integers(2, 40), shares, shares)

@@ -149,9 +149,12 @@ def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
     named = run(model_dir, *case, "--schedule", "cosine", "--start_ratio", 0.9, "--end_ratio", 0.1)
     listed = run(model_dir, *case, "--schedule", f"0.9,{0.1 + 0.8 * 0.5**0.5},0.1")
     assert named == listed != run(model_dir, *case, "--schedule", "linear")
+    assert run(model_dir, *case, "--schedule", "0.6") == run(model_dir, *case, "--schedule", "root")
     with pytest.raises(SystemExit):
         run(model_dir, "--schedule", "steep")
-    assert "--schedule: must be linear, quadratic, root, cosine or one ratio a step" in capsys.readouterr().err
+    assert (
+        "--schedule: must be linear, quadratic, root, cosine, a number or one ratio a step" in capsys.readouterr().err
+    )
 
 
 def test_a_prompt_is_placed_and_tokens_are_drawn_for_masking_as_the_flags_say(model_dir):

@@ -18,13 +18,14 @@ M, P = MASK, PAD
 canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
 given = (canvas != MASK) | (canvas == PAD)
 RAMP = [(i + 0.5) / 100 for i in range(100)]
+TABLE = CriticCalibration(RAMP)
 
 
 @pytest.fixture
 def model(unsure_model):
     """In float64, where batches of any size give the same numbers; with a table that says what the head says."""
     model = unsure_model.double()
-    model.calibration = CriticCalibration(RAMP)
+    model.calibration = TABLE
     return model
 
 
@@ -194,13 +195,14 @@ def odds_of_another(model, step):
         for place, token in enumerate(tokens):
             rest = [i for i in range(logits.shape[-1]) if i not in (PAD, MASK, token)]
             others = logits[row, place, rest].softmax(-1)
-            odds[row, place] = step.critic_logits[row, place] + others.max().log()
+            odds[row, place] = TABLE.error_log_odds(step.critic_logits[row, place]) + others.max().log()
     return odds
 
 
 def test_the_worst_are_those_for_which_another_token_is_likelier_right(model):
     with torch.no_grad():
         model.critic_head.weight.mul_(6)  # a critic with stronger opinions
+    model.calibration = TABLE  # of these weights now
     output = generate(model, remasking="critic", remask_by="alternative", remask_per_step=2, num_steps=8)
     by_error = generate(model, remasking="critic", remask_by="error", remask_per_step=2, num_steps=8)
     remasked = 0
@@ -219,25 +221,29 @@ def test_the_worst_are_those_for_which_another_token_is_likelier_right(model):
 
 
 @pytest.mark.parametrize("by", ["alternative", "error"])
-def test_tokens_of_which_nothing_is_wrong_above_the_floor_are_left_alone(model, by):
-    with torch.no_grad():
-        model.critic_head.weight.mul_(6)
+def test_tokens_that_are_probably_right_are_left_alone(model, by):
     fields = {"remasking": "critic", "remask_by": by, "remask_per_step": 3, "num_steps": 8, "schedule": "linear"}
-    floor, seen = {"alternative": 0.1, "error": 0.5}[by], []
+    floor, seen = 0.4, []
     for number, step in enumerate(generate(model, remask_floor=floor, **fields).history[1:-1], start=1):
-        score = odds_of_another(model, step).sigmoid() if by == "alternative" else step.error_probabilities
         visible = (canvas == MASK) & (step.input_ids != MASK)
-        above, total = (visible & (score > floor)).sum(-1), (canvas == MASK).sum(-1)
-        room = total - total * (number + 1) // 8
-        assert (score[step.remasked] > floor).all()
-        assert torch.equal(step.remasked.sum(-1), above.clamp(max=3).minimum(room))
+        above = (visible & (step.error_probabilities > floor)).sum(-1)
+        total = (canvas == MASK).sum(-1)
+        assert (step.error_probabilities[step.remasked] > floor).all()
+        assert torch.equal(step.remasked.sum(-1), above.clamp(max=3).minimum(total - total * (number + 1) // 8))
         seen += above.tolist()
     assert 0 in seen and max(seen) > 3
     for number, step in enumerate(generate(model, remask_floor=0.0, **fields).history[1:-1], start=1):
         visible, total = ((canvas == MASK) & (step.input_ids != MASK)).sum(-1), (canvas == MASK).sum(-1)
         assert torch.equal(step.remasked.sum(-1), visible.clamp(max=3).minimum(total - total * (number + 1) // 8))
     default = generate(model, **fields).sequences
-    assert torch.equal(generate(model, remask_floor=0.5 / 8, **fields).sequences, default)
+    assert torch.equal(generate(model, remask_floor=0.15, **fields).sequences, default)
+
+
+def test_a_critic_that_promises_too_many_errors_is_put_right_by_its_table(model):
+    fields = {"remasking": "critic", "remask_per_step": 3, "num_steps": 8, "schedule": "linear"}
+    assert any(step.remasked.any() for step in generate(model, **fields).history)
+    model.calibration = CriticCalibration([0.001 * bucket for bucket in range(100)])  # below the floor, all of them
+    assert not any(step.remasked.any() for step in generate(model, **fields).history)
 
 
 def test_where_no_other_token_is_possible_none_is_better():
