@@ -145,8 +145,8 @@ def describe(result: dict[str, Any]) -> list[str]:
     """What there is to say of a text as a whole."""
     judged = sum(token["error_probability"] is not None for token in result["tokens"])
     lines = [
-        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; {result['windows']} windows, "
-        f"{result['forward_passes']} forward passes]"
+        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; windows: {result['windows']}, "
+        f"forward passes: {result['forward_passes']}]"
     ]
     if not result["calibrated"]:
         lines.append("  not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)")

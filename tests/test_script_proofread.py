@@ -51,7 +51,7 @@ def test_it_prints_the_text_a_table_of_doubtful_spans_and_what_to_expect(model_d
     assert any(f"unknown  {chr(9) + 'H'!r}" in line for line in lines)
     judged = sum(token["error_probability"] is not None for token in result["tokens"])
     expected = (
-        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; 1 windows, 1 forward passes]"
+        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; windows: 1, forward passes: 1]"
     )
     assert lines[-1] == expected
 
