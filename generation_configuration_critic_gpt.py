@@ -79,9 +79,10 @@ class CriticGPTGenerationConfig(GenerationConfig):
             `"error"`, P(wrong); or `"alternative"`, the odds `P q / (1 - P)` that the language model's best other
             token is right rather than the present one: P is P(wrong), q the other one's probability given that the
             present one is wrong. Where nothing better is known, an uncertain token stays.
-        remask_floor (`float`, *optional*, defaults to 0.15): In [0, 1): of the tokens that `remask_per_step` asks
-            for, those whose P(wrong) is not above it are left alone, so that nothing is masked again where nothing
-            seems wrong. 0 masks the full number again. `"critic"` only.
+        remask_floor (`float`, *optional*): In [0, 1): of the tokens that `remask_per_step` asks for, those whose
+            P(wrong) is not above it are left alone, so that nothing is masked again where nothing seems wrong. By
+            default 0.1 or, with a table of trajectories, twice the share of wrong tokens there, if that is more (0.5
+            at most). 0 masks the full number again. `"critic"` only.
         error_threshold (`float`, *optional*): Instead of a number: masks again every token with P(wrong) above it,
             in a one-pass step as many of them as the schedule leaves masked. A strategy that fills all masks stops a
             sequence early once nothing lies above.

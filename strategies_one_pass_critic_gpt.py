@@ -10,6 +10,7 @@ import torch
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
+from .calibration_critic_gpt import CriticCalibration
 from .denoising_critic_gpt import (
     Prediction,
     confidence_threshold_reveal,
@@ -33,6 +34,9 @@ logger = logging.get_logger(__name__)
 
 # Above it a token is wrong more likely than not, or another one right more likely than it.
 EVEN_ODDS = 0.5
+# At or below it a token is too probably right to be masked again; and how many times as often as any token along
+# generations it must be wrong, since a critic that knows no more of it masks at random (docs/EXPERIMENTS.md).
+LOWEST_FLOOR, LIFT = 0.1, 2.0
 
 
 def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
@@ -67,6 +71,16 @@ def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
     """
     return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
+
+
+def remask_floor(calibration: CriticCalibration) -> float:
+    """
+    The P(wrong) up to which tokens are left alone: 0.1 or, with a table of trajectories, twice the share of tokens
+    that were wrong there, where that is more; 0.5 at most.
+    """
+    metadata = calibration.metadata
+    rate = metadata.get("positive_rate") if metadata.get("source") == "trajectory" else None
+    return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
 
 
 class Verdict(NamedTuple):
@@ -193,7 +207,6 @@ class Critic(PlainUnmasking):
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
-        "remask_floor": 0.15,
         "correction": "auto",
         "polish_steps": 0,
     }
@@ -207,6 +220,7 @@ class Critic(PlainUnmasking):
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
         self.stops_early = config.stop_when_expected_errors_below is not None
+        self.floor = remask_floor(run.calibration) if config.remask_floor is None else config.remask_floor
 
     @classmethod
     def forward_passes(cls, num_steps: int, config: GenerationConfig) -> int:
@@ -262,9 +276,9 @@ class Critic(PlainUnmasking):
         elif replaces:
             # A token that is redrawn does not come again: that of a right one would be lost.
             allowed = allowed & ~(scores <= EVEN_ODDS)
-        elif config.remask_floor:
+        elif self.floor:
             # A number alone would mask right tokens again wherever little is wrong.
-            allowed = allowed & ~(probabilities <= config.remask_floor)
+            allowed = allowed & ~(probabilities <= self.floor)
         if not replaces and not self._polishes(step):
             # Tokens masked again must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))

@@ -106,7 +106,7 @@ GRIDS: dict[str, list[Arguments]] = {
     ),
     "critic_full": _grid("critic_full", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
-    "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(0.15, 0.3, 0.5)),
+    "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
 }
 
 

@@ -308,9 +308,7 @@ def test_the_critic_reveals_early_by_default_and_masks_a_share_of_the_masks_agai
     def generate(**arguments):
         return model.generate(ids, num_steps=6, seed=0, **arguments).sequences
 
-    own = generate(
-        remasking="critic", remask_per_step=0.2, schedule="root", remask_by="alternative", remask_floor=0.15
-    )
+    own = generate(remasking="critic", remask_per_step=0.2, schedule="root", remask_by="alternative")
     assert torch.equal(generate(remasking="critic"), own)
     assert not torch.equal(generate(remasking="critic", schedule="linear"), own)
     assert torch.equal(generate(remasking="none"), generate(remasking="none", schedule="linear"))

@@ -13,7 +13,7 @@ from critic_gpt.strategy_critic_gpt import CONDITIONS, STRATEGY_ARGUMENTS
 
 
 # Accepted fields that may be left unset: instead of something else, or not at all.
-OPTIONAL = {"error_threshold", "polish_threshold", "stop_when_expected_errors_below"}
+OPTIONAL = {"remask_floor", "error_threshold", "polish_threshold", "stop_when_expected_errors_below"}
 
 
 def test_the_fields_are_frozen():

@@ -10,7 +10,7 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt import CriticCalibration
 from critic_gpt import strategies_one_pass_critic_gpt as one_pass
-from critic_gpt.strategies_one_pass_critic_gpt import better_alternative, likeliest_other
+from critic_gpt.strategies_one_pass_critic_gpt import better_alternative, likeliest_other, remask_floor
 
 
 PAD, MASK, VOCAB = 0, 1, 32
@@ -236,7 +236,25 @@ def test_tokens_that_are_probably_right_are_left_alone(model, by):
         visible, total = ((canvas == MASK) & (step.input_ids != MASK)).sum(-1), (canvas == MASK).sum(-1)
         assert torch.equal(step.remasked.sum(-1), visible.clamp(max=3).minimum(total - total * (number + 1) // 8))
     default = generate(model, **fields).sequences
-    assert torch.equal(generate(model, remask_floor=0.15, **fields).sequences, default)
+    assert torch.equal(generate(model, remask_floor=0.1, **fields).sequences, default)
+
+
+def test_the_floor_follows_from_the_table_of_trajectories():
+    def table(**metadata):
+        return CriticCalibration(RAMP, metadata)
+
+    assert remask_floor(TABLE) == remask_floor(table(source="one_shot", positive_rate=0.4)) == 0.1
+    rates = {0.01: 0.1, 0.07: 0.14, 0.3: 0.5}
+    for rate, floor in rates.items():
+        assert remask_floor(table(source="trajectory", positive_rate=rate)) == pytest.approx(floor)
+
+
+def test_the_floor_of_a_table_of_trajectories_is_the_default(model):
+    fields = {"remasking": "critic", "remask_per_step": 3, "num_steps": 8, "schedule": "linear"}
+    origin = {"source": "trajectory", "remasking": "critic", "positive_rate": 0.25}
+    model.trajectory_calibration = CriticCalibration(RAMP, origin)
+    assert same_steps(generate(model, **fields).history, generate(model, remask_floor=0.5, **fields).history)
+    assert not same_steps(generate(model, **fields).history, generate(model, remask_floor=0.1, **fields).history)
 
 
 def test_a_critic_that_promises_too_many_errors_is_put_right_by_its_table(model):
