@@ -23,7 +23,7 @@ from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figu
 
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
 # In what the settings of two parts of one comparison may differ.
-MAY_DIFFER = ("strategies", "forward_passes", "left_out")
+MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged", "tuning_seed")
 CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
 MARKER = re.compile(r"(<!-- results: *(?P<what>[^>]*?) *-->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
 VERIFIER = "verifier"
@@ -35,6 +35,9 @@ def record_of(metrics: Mapping[str, Any]) -> dict[str, Any]:
     chosen, stay behind.
     """
     record = {name: metrics[name] for name in KEPT if name in metrics}
+    rows = {name: [cell for cell in row.values() if cell] for name, row in metrics["comparison"].items()}
+    tuned = [name for name, cells in rows.items() if any("tuning" in cell for cell in cells)]
+    record["settings"] = {**metrics["settings"], "tuned": tuned}
     record["comparison"] = {
         name: {budget: cell and {key: cell[key] for key in CELL} for budget, cell in row.items()}
         for name, row in metrics["comparison"].items()
@@ -54,14 +57,18 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `dict`: as a single one; strategies in the order of `SHOOT_OUT`.
 
     Raises:
-        `ValueError`: Settings that differ in anything else, or a cell that two of them hold.
+        `ValueError`: Settings that differ in anything else, two seeds of tuning, or a cell that two of them hold.
     """
     merged = {name: value for part in reversed(parts) for name, value in part.items()}
     mine = {name: value for name, value in parts[0]["settings"].items() if name not in MAY_DIFFER}
+    # Some may have their defaults, but those that are tuned are tuned alike.
+    seeds = [s for part in parts if (s := part["settings"].get("tuning_seed")) is not None]
+    mine["tuning_seed"] = seeds[0] if seeds else None
     rows: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name, value in part["settings"].items():
-            if name not in MAY_DIFFER and value != mine.get(name):
+            fixed = name not in MAY_DIFFER or (name == "tuning_seed" and value is not None)
+            if fixed and value != mine.get(name):
                 raise ValueError(
                     f"`report` must be of one comparison, got {name}={mine.get(name)!r} and "
                     f"{value!r}: record them apart."
@@ -79,6 +86,7 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     every = [part["settings"] for part in parts]
     merged["settings"] = {
         **parts[0]["settings"],
+        "tuning_seed": mine["tuning_seed"],
         "forward_passes": sorted({budget for settings in every for budget in settings["forward_passes"]}),
         "strategies": {name: s["strategies"][name] for name in order for s in every if name in s["strategies"]},
         "left_out": {name: reason for s in every for name, reason in s["left_out"].items() if name not in rows},
@@ -184,8 +192,11 @@ def _caption(record: Mapping[str, Any]) -> str:
     seeds = settings["seeds"]
     named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     several = f"for each of the seeds {named}: mean ± standard deviation" if len(seeds) > 1 else f"of the seed {named}"
-    tuned = settings["tuning_seed"]
-    chosen = "" if tuned is None else f" Settings of the others chosen at each budget on the seed {tuned}."
+    chosen = ""
+    if settings["tuning_seed"] is not None and (tuned := settings.get("tuned")):
+        rest = [TITLES.get(name, name) for name in record["comparison"] if name not in tuned]
+        whose = f"; the defaults of {', '.join(rest)}" if rest else ""
+        chosen = f" Settings chosen at each budget on the seed {settings['tuning_seed']}{whose}."
     dtype = settings.get("dtype", "float32")
     precision = "" if dtype == "float32" else f" in {dtype}"
     parameters = f"{settings['num_parameters']:,} parameters{precision}"

@@ -114,14 +114,20 @@ def test_text_without_tables_is_left_alone(folder):
 
 def test_real_text_and_tuning_and_single_seeds_are_said(folder):
     settings = {**metrics()["settings"], "seeds": [4], "tuning_seed": 7}
-    record = record_of(metrics(settings=settings, real_text={"valid_rate": 0.955}))
+    measured = metrics(settings=settings, real_text={"valid_rate": 0.955})
+    row = measured["comparison"]["critic"]
+    without = {passes: {name: one[name] for name in one if name != "tuning"} for passes, one in row.items()}
+    measured["comparison"]["critic"] = without
+    record = record_of(measured)
     (folder / "text.json").write_text(json.dumps(record))
     table = rendered(f"<!-- results: text valid_rate critic -->\n{END}", folder)
     assert "| real text | 95.5% | 95.5% |\n" in table
     assert (
-        "samples of the seed 4; 793,344 parameters. Settings of the others chosen at each budget on the seed 7."
-        in table
+        "samples of the seed 4; 793,344 parameters. Settings chosen at each budget on the seed 7; the defaults of "
+        "critic.\n" in table
     )
+    (folder / "text.json").write_text(json.dumps(record_of(metrics(settings=settings))))
+    assert "on the seed 7.\n" in rendered(f"<!-- results: text valid_rate critic -->\n{END}", folder)
 
 
 def test_what_the_critic_knows_of_whole_sequences_is_a_table_as_well(folder):
@@ -186,6 +192,14 @@ def test_parts_of_one_comparison_become_one(folder):
     (folder / "parts.json").write_text(json.dumps(record_of(merged)))
     assert "| PRISM | 9.0% | 18.0% | - |" in rendered(f"<!-- results: parts valid_rate -->\n{END}", folder)
     assert merge_metrics([metrics()]) == metrics()
+
+
+def test_tuned_and_untuned_parts_are_one_comparison():
+    parts = [part("critic", [9]), part("prism", [9], tuning_seed=5), part("prism", [18], tuning_seed=5)]
+    for order in (parts, parts[::-1]):
+        assert merge_metrics(order)["settings"]["tuning_seed"] == 5
+    with pytest.raises(ValueError, match="`report` must be of one comparison, got tuning_seed=5 and 6: "):
+        merge_metrics([*parts, part("p2", [9], tuning_seed=6)])
 
 
 @pytest.mark.parametrize(
