@@ -76,7 +76,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         pad_token_id (`int`, *optional*): Id of the padding token. Needs to differ from `mask_token_id`.
         add_critic_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a critic
             head: one logit per token, higher = more likely wrong. `False` leaves the model exactly as without it.
-        critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0.
+        critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0. At 0.1 the
+            language model is better, and the critic no worse (docs/EXPERIMENTS.md).
         critic_target_scope (`str`, *optional*, defaults to `"masked_only"`): Which positions the critic is judged on:
             `"masked_only"` (filled by the model), `"masked_and_ignore"` (and visible unsupervised ones, which are
             right), `"all"` (every position that is not padding, substituted visible tokens included).
@@ -92,7 +93,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             the stream, with `hidden_act`, before the linear layer.
         critic_detach (`bool`, *optional*, defaults to `False`): Whether the critic's loss trains its head alone and
             leaves the trunk to the language model's terms.
-        correction_alpha (`float`, *optional*, defaults to 1.0): Weight of the second pass's own language-model term:
+        correction_alpha (`float`, *optional*, defaults to 0.1): Weight of the second pass's own language-model term:
             cross-entropy of the LM head towards the truth at the filled positions. 0 switches it off.
         remaining_alpha (`float`, *optional*, defaults to 0.0): Weight of a language-model term at the masks that the
             second pass still sees: cross-entropy there, weighted by the inverse of their share of the row, which makes
@@ -163,7 +164,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     critic_fill_exponent: float | int = 1.0
     critic_head_type: str = "linear"
     critic_detach: bool = False
-    correction_alpha: float | int = 1.0
+    correction_alpha: float | int = 0.1
     remaining_alpha: float | int = 0.0
     regression_scale_init: float | int = 1.0
     balanced_class_weights: bool = False

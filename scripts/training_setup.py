@@ -61,7 +61,7 @@ class ModelArguments:
         default=None, metadata={"help": "The critic's loss trains its head alone; default False."}
     )
     correction_alpha: float | None = field(
-        default=None, metadata={"help": "Weight of the second pass's LM term; default 1.0."}
+        default=None, metadata={"help": "Weight of the second pass's LM term; default 0.1."}
     )
     remaining_alpha: float | None = field(
         default=None, metadata={"help": "Weight of the second pass's LM term at the masks left; default 0."}

@@ -165,7 +165,8 @@ def test_a_share_of_the_second_pass_has_normalisers_of_its_own(tmp_path, share):
     batch = DataCollatorForMaskedDiffusion(LETTERS, evaluation=True)(examples)
     out = model(**batch)
     second = model(**{name: values[::every] for name, values in batch.items()})
-    terms = 0.5 * second.critic_loss + second.correction_loss + 0.6 * second.remaining_loss
+    assert (model.config.critic_alpha, model.config.correction_alpha) == (0.5, 0.1)
+    terms = 0.5 * second.critic_loss + 0.1 * second.correction_loss + 0.6 * second.remaining_loss
     (out.lm_loss + terms).backward()
     assert_equal_weights({name: p.grad for name, p in model.named_parameters()}, gradients, tolerance=1e-5)
     for name in ("critic_loss", "correction_loss", "remaining_loss"):
