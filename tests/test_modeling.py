@@ -670,7 +670,7 @@ def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_pa
     assert output.critic_logits.shape == output.critic_valid.shape == (4, LENGTH)
     whole = model(**batch, **draws, loss_weights=weights)
     assert torch.equal(output.lm_loss, whole.lm_loss) and torch.equal(output.logits, whole.logits)
-    terms = 0.5 * output.critic_loss + output.correction_loss + 0.5 * output.remaining_loss
+    terms = 0.5 * output.critic_loss + 0.1 * output.correction_loss + 0.5 * output.remaining_loss
     torch.testing.assert_close(output.loss, output.lm_loss + terms)
 
 
