@@ -938,8 +938,8 @@ def test_a_number_of_new_tokens_of_the_models_own_is_meant_for_prefixes(model):
         (
             canvas,
             {"schedule": "steep"},
-            "`schedule` must be linear, quadratic, root, cosine, a number above 0, a list of ratios or a function, got "
-            "'steep': ",
+            "`schedule` must be linear, quadratic, root, cosine, a number above 0, a list of ratios or a function, "
+            "got 'steep': ",
         ),
         (canvas, {"schedule": [0.5]}, "`schedule` must hold one ratio for each of the 64 steps, got 1: "),
         (canvas, {"randomness_strength": 2}, "`randomness_strength` must be in [0, 1], got 2: "),
