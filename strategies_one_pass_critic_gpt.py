@@ -200,7 +200,7 @@ class Critic(PlainUnmasking):
         "polish_threshold",
         "stop_when_expected_errors_below",
     )
-    # The schedule, the number, the floor and the correction chosen by measurement (docs/EXPERIMENTS.md).
+    # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
     defaults: ClassVar = {
         **PlainUnmasking.defaults,
         **SCORE_DEFAULTS,
@@ -260,7 +260,7 @@ class Critic(PlainUnmasking):
         last, replaces = step == self.last_step, self._replaces(step)
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
-        scores, tie_break = self._scores(input_ids, output.critic_logits, prediction)
+        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
         threshold = config.polish_threshold if self._polishes(step) else config.error_threshold
         # Every token above a threshold, else as many as were asked for.
         by_number = threshold is None and not last
@@ -296,15 +296,14 @@ class Critic(PlainUnmasking):
         return Verdict(*pair, probabilities)
 
     def _scores(
-        self, input_ids: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
+        self, input_ids: torch.Tensor, probabilities: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
-        calibration = self.run.calibration
         if self.run.config.remask_by == "error":
-            return calibration.error_probability(critic_logits), settle(critic_logits)
+            return probabilities, settle(critic_logits)
         alternative = likeliest_other(prediction.probabilities, input_ids)
         # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
-        log_odds = settle(better_alternative(calibration.error_log_odds(critic_logits), alternative))
+        log_odds = settle(better_alternative(self.run.calibration.error_log_odds(critic_logits), alternative))
         return log_odds.sigmoid(), log_odds
 
     def _room(self, step: int) -> torch.Tensor:

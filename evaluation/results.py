@@ -23,7 +23,7 @@ from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figu
 
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
 # In what the settings of two parts of one comparison may differ.
-MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged", "tuning_seed")
+MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged")
 CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
 MARKER = re.compile(r"(<!-- results: *(?P<what>[^>]*?) *-->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
 VERIFIER = "verifier"
@@ -60,15 +60,14 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `ValueError`: Settings that differ in anything else, two seeds of tuning, or a cell that two of them hold.
     """
     merged = {name: value for part in reversed(parts) for name, value in part.items()}
-    mine = {name: value for name, value in parts[0]["settings"].items() if name not in MAY_DIFFER}
-    # Some may have their defaults, but those that are tuned are tuned alike.
-    seeds = [s for part in parts if (s := part["settings"].get("tuning_seed")) is not None]
-    mine["tuning_seed"] = seeds[0] if seeds else None
+    seeds = [part["settings"].get("tuning_seed") for part in parts]
+    mine = {**parts[0]["settings"], "tuning_seed": next((seed for seed in seeds if seed is not None), None)}
     rows: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name, value in part["settings"].items():
-            fixed = name not in MAY_DIFFER or (name == "tuning_seed" and value is not None)
-            if fixed and value != mine.get(name):
+            # Some may have their defaults, but those that are tuned are tuned alike.
+            untuned = name == "tuning_seed" and value is None
+            if name not in MAY_DIFFER and not untuned and value != mine.get(name):
                 raise ValueError(
                     f"`report` must be of one comparison, got {name}={mine.get(name)!r} and "
                     f"{value!r}: record them apart."
@@ -85,8 +84,7 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     merged["comparison"] = {name: dict(sorted(rows[name].items(), key=lambda cell: int(cell[0]))) for name in order}
     every = [part["settings"] for part in parts]
     merged["settings"] = {
-        **parts[0]["settings"],
-        "tuning_seed": mine["tuning_seed"],
+        **mine,
         "forward_passes": sorted({budget for settings in every for budget in settings["forward_passes"]}),
         "strategies": {name: s["strategies"][name] for name in order for s in every if name in s["strategies"]},
         "left_out": {name: reason for s in every for name, reason in s["left_out"].items() if name not in rows},

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.modeling_critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import check_at_least, evaluate, run_as_program, train, write_json
 from critic_gpt.tasks import load_task
 from critic_gpt.training.settings_files import parse_settings
@@ -92,7 +92,7 @@ def measure(args: argparse.Namespace, folder: Path, figure: str) -> dict[str, An
     words = [word for name, value in {**paths, **numbers}.items() for word in (f"--{name}", str(value))]
     if args.dtype is not None:
         words += ["--dtype", args.dtype]
-    strategy = "critic" if CriticGPTConfig.from_pretrained(folder).add_critic_head else "confidence"
+    strategy = "critic" if CriticGPTForMaskedLM.from_pretrained(folder).has_trained_critic else "confidence"
     report = evaluate.main([*words, "--strategies", strategy, "--forward_passes", *map(str, args.forward_passes)])
     state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     runtime = next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
