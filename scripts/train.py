@@ -6,8 +6,9 @@ Trains a masked diffusion language model with a critic, or a classifier or score
     accelerate launch --num_cpu_threads_per_process 2 scripts/train.py --data_dir runs/data --output_dir runs/model \\
         --add_critic_head True --max_steps 700
 
-Every field of `CriticGPTConfig` that shapes the model or its critic and every field of `CriticTrainingArguments` is a
-flag. `--resume_from_checkpoint auto` goes on from the last checkpoint in the output folder, if there is one.
+Every field of `CriticGPTConfig` that shapes the model or its critic is a flag (`--rope_theta` for the base of rotary
+positions), and so is every field of `CriticTrainingArguments`. `--resume_from_checkpoint auto` goes on from the last
+checkpoint in the output folder, if there is one.
 `--model_name_or_path` begins with a trained model, which keeps its own settings where no flag says otherwise. A
 trained model gets a critic, and stays as it is but for that, by
 
@@ -32,12 +33,10 @@ from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallbac
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments
 from critic_gpt.scripts import run_as_program, write_json
+from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
 from critic_gpt.scripts.training_setup import (
     Labels,
-    ModelArguments,
-    RunArguments,
     build_model,
-    check_flags,
     precision_flags,
     read_labels,
     warn_of_idle_cores,

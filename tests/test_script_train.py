@@ -1,5 +1,6 @@
 """Claims about `scripts/train.py`."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,8 +9,8 @@ import sys
 import pytest
 import torch
 
-from critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.scripts import prepare_data, train, training_setup
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.scripts import prepare_data, train, training_flags, training_setup
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,22 @@ def test_flags_reach_the_configuration(trained):
     assert (config.vocab_size, config.max_position_embeddings) == (6, 16)
     assert (config.mask_token_id, config.pad_token_id) == (1, 0)
     assert (config.add_critic_head, config.critic_regime, config.critic_alpha) == (True, "full", 0.5)
+
+
+def test_every_field_that_shapes_the_model_or_its_critic_is_a_flag(data_dir, tmp_path):
+    of_the_data = {"vocab_size", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"}
+    shaping = set(CriticGPTConfig.__annotations__) - of_the_data - {"rope_parameters", "regression_scale_init"}
+    assert {"intermediate_size", "hidden_act", "critic_alpha", "correction_alpha"} <= shaping
+    assert shaping | {"rope_theta"} <= {field.name for field in dataclasses.fields(training_flags.ModelArguments)}
+
+    wanted = {"intermediate_size": 24, "hidden_act": "relu", "layer_norm_eps": 1e-4, "use_bias": True}
+    wanted |= {"tie_word_embeddings": False, "is_causal": True, "max_position_embeddings": 20, "rope_theta": 500.0}
+    more = [text for name, value in wanted.items() for text in (f"--{name}", str(value))]
+    train.main(flags(data_dir, tmp_path, *more))
+    model = CriticGPTForMaskedLM.from_pretrained(tmp_path)
+    assert model.config.rope_parameters["rope_theta"] == wanted.pop("rope_theta")
+    assert {name: getattr(model.config, name) for name in wanted} == wanted
+    assert model.model.layers[0].mlp.up_proj.weight.shape == (24, 16)
 
 
 def test_auto_resumes_from_the_last_checkpoint_and_begins_where_there_is_none(data_dir, tmp_path):
@@ -106,7 +123,7 @@ def test_every_option_of_the_critic_s_training_reaches_a_run(data_dir, tmp_path)
 
 
 def test_precision_flags():
-    model = training_setup.ModelArguments()
+    model = training_flags.ModelArguments()
     assert training_setup.precision_flags([], model, "fp32") == []
     assert training_setup.precision_flags([], model, "bf16")[:2] == ["--bf16", "True"]
     assert training_setup.precision_flags(["--bf16", "False"], model, "auto") == []
@@ -119,7 +136,7 @@ def test_auto_takes_bf16_on_processors_with_tiles_from_some_width_on(monkeypatch
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
     assert training_setup.bf16_is_fast(width) is fast
-    assert training_setup.precision_flags([], training_setup.ModelArguments(hidden_size=width), "auto") == (
+    assert training_setup.precision_flags([], training_flags.ModelArguments(hidden_size=width), "auto") == (
         ["--bf16", "True", "--use_cpu", "True"] if fast else []
     )
 
@@ -138,6 +155,9 @@ def one_sentence(text, *parts):
     [
         (("--precision", "fp8"), "precision"),
         (("--model_name_or_path", "x", "--hidden_size", "8", "--precision", "fp32"), "hidden_size"),
+        (("--model_name_or_path", "x", "--use_bias", "True", "--precision", "fp32"), "use_bias"),
+        (("--rope_theta", "500", "--position_embedding_type", "absolute"), "rope_theta"),
+        (("--max_position_embeddings", "8"), "max_position_embeddings"),
         (("--critic_detach", "True"), "critic_detach"),
         (("--remaining_alpha", "0.5", "--add_critic_head", "False"), "remaining_alpha"),
         (("--ema_decay", "1.0"), "ema_decay"),
