@@ -27,7 +27,7 @@ logger = logging.get_logger(__name__)
 # How a table was measured, and the attribute of the model that holds it.
 CALIBRATION_SOURCES = {"one_shot": "calibration", "trajectory": "trajectory_calibration"}
 # Settings of generation that move the critic's scores, so that a table made at other values misjudges them.
-SHIFTING_SETTINGS = ("temperature", "top_k", "top_p", "correction", "remask_by", "unmasking")
+SHIFTING_SETTINGS = ("temperature", "top_k", "top_p", "correction", "remask_by", "unmasking", "token_draws")
 # The number of steps moves them little by little.
 TOLERATED_FACTOR = 2
 # Fields of a generation configuration that say what goes in and what comes back, and do not shape a trajectory.

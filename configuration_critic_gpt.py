@@ -98,6 +98,13 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         remaining_alpha (`float`, *optional*, defaults to 0.0): Weight of a language-model term at the masks that the
             second pass still sees: cross-entropy there, weighted by the inverse of their share of the row, which makes
             it a diffusion bound given the filled input. 0 switches it off; `critic_regime="full"` leaves no masks.
+        add_joint_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a joint
+            head, by which tokens drawn in one forward pass take account of each other. It learns from the states of
+            the trunk and sends nothing back to them. `False` leaves the model exactly as without it.
+        joint_num_heads (`int`, *optional*, defaults to 4): Heads of the joint head.
+        joint_head_dim (`int`, *optional*, defaults to 16): Width of each, even for rotary positions.
+        joint_alpha (`float`, *optional*, defaults to 0.1): Weight of the joint head's loss: cross-entropy at the
+            masks, given the true tokens of some others. 0 switches it off.
         regression_scale_init (`float`, *optional*, defaults to 1.0): Initial A of the sequence scorer's
             `sigmoid(A * (w . h) + B)`; B starts at 0.
         balanced_class_weights (`bool`, *optional*, defaults to `False`): Token classification: weigh each class by
@@ -118,10 +125,14 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         "critic_loss",
         "correction_loss",
         "remaining_loss",
+        "joint_loss",
         "lm_token_loss",
         "critic_token_loss",
         "correction_token_loss",
         "remaining_token_loss",
+        "joint_token_loss",
+        "joint_queries",
+        "joint_keys",
         "critic_input_ids",
         "critic_input_logits",
         "critic_target",
@@ -166,6 +177,10 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     critic_detach: bool = False
     correction_alpha: float | int = 0.1
     remaining_alpha: float | int = 0.0
+    add_joint_head: bool = False
+    joint_num_heads: int = 4
+    joint_head_dim: int = 16
+    joint_alpha: float | int = 0.1
     regression_scale_init: float | int = 1.0
     balanced_class_weights: bool = False
 
@@ -303,7 +318,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         _one_of("critic_fill", self.critic_fill, CRITIC_FILLS)
         _one_of("critic_regime", self.critic_regime, CRITIC_REGIMES)
         _one_of("critic_head_type", self.critic_head_type, CRITIC_HEAD_TYPES)
-        for name in ("critic_alpha", "correction_alpha", "remaining_alpha"):
+        for name in ("critic_alpha", "correction_alpha", "remaining_alpha", "joint_alpha"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "
@@ -320,6 +335,17 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                     f'`{name}` must be {neutral} with `critic_regime="full"`, which fills every mask, got '
                     f'{getattr(self, name)}: choose `critic_regime="mixed"`, or leave it out.'
                 )
+
+    def validate_joint_head(self):
+        """Checks the fields of the joint head."""
+        for name in ("joint_num_heads", "joint_head_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}: give a positive number.")
+        if self.position_embedding_type == "rotary" and self.joint_head_dim % 2 != 0:
+            raise ValueError(
+                f"`joint_head_dim` must be even for rotary positions, got {self.joint_head_dim}: add one, or set "
+                '`position_embedding_type="absolute"`.'
+            )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

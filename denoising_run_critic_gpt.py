@@ -20,9 +20,17 @@ from transformers.utils import logging
 
 from .calibration_critic_gpt import CriticCalibration
 from .denoising_critic_gpt import Canvas, Prediction, predict_tokens
-from .diffusion_critic_gpt import STREAM_REMASK, STREAM_SAMPLE, STREAM_SELECT, uniforms
+from .diffusion_critic_gpt import (
+    STREAM_DRAW_ORDER,
+    STREAM_REMASK,
+    STREAM_REVEAL,
+    STREAM_SAMPLE,
+    STREAM_SELECT,
+    uniforms,
+)
+from .joint_draws_critic_gpt import JointDraws, draw_jointly
 from .processors_critic_gpt import sort_processors
-from .remasking_critic_gpt import apply_remasking_step
+from .remasking_critic_gpt import apply_remasking_step, settle, unmasking_order
 
 
 logger = logging.get_logger(__name__)
@@ -101,6 +109,7 @@ class DenoisingRun:
         self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
         self.history = [] if config.return_history else None
         self.judged_ids = self.critic_logits = None
+        self.joint_states = None, None
         # Steps that are left, the present one included.
         self.steps_left = 1
         # The last prediction, where somebody asks for it: it is as large as all logits.
@@ -136,6 +145,7 @@ class DenoisingRun:
         self.row_passes[slice(None) if self.rows is None else self.rows] += 1
         output = self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
+        self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
         return output
 
     def predict(
@@ -153,6 +163,31 @@ class DenoisingRun:
         warpers = LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
         prediction = predict_tokens(
             input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
+        )
+        if self.keeps_prediction:
+            self.prediction = prediction
+        return prediction
+
+    def draw_jointly(
+        self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
+    ) -> Prediction:
+        """`draw_jointly` under the settings of this run, after the last forward pass."""
+        config, temperature = self.config, self.config.temperature
+        order = "entropy" if config.unmasking == "entropy_bound" else config.unmasking
+        order = "confidence" if order == "confidence_threshold" else order
+        surest = prediction.probabilities.amax(dim=-1)
+        eagerness = unmasking_order(prediction.probabilities, surest, order, self.uniforms(STREAM_REVEAL, step))
+        queries, keys = self.joint_states
+        prediction = draw_jointly(
+            prediction,
+            input_ids,
+            masked,
+            settle(eagerness),
+            self.uniforms(STREAM_DRAW_ORDER, step),
+            count,
+            JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
+            None if temperature == 0 else self.uniforms(STREAM_SAMPLE, step),
+            LogitsProcessorList([*self.own_warpers, *_warpers(config, temperature)]),
         )
         if self.keeps_prediction:
             self.prediction = prediction

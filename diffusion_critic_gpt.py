@@ -25,6 +25,9 @@ STREAM_SELECT = 8
 STREAM_PLACE = 9
 STREAM_CORRECT = 10
 STREAM_CANDIDATE = 11
+STREAM_GIVEN_SHARE = 12
+STREAM_GIVEN_POSITION = 13
+STREAM_DRAW_ORDER = 14
 
 # Share of the sequences whose masks are all filled under the "mixed" critic regime.
 MIXED_FULL_SHARE = 0.25
@@ -233,6 +236,26 @@ def fill_positions(
     if regime == "mixed":
         num_fill = torch.where(share_uniforms[:, 0] < MIXED_FULL_SHARE, count, num_fill)
     return select_worst(position_uniforms, masked, num_fill)
+
+
+def given_positions(
+    masked: torch.Tensor, share_uniforms: torch.Tensor, position_uniforms: torch.Tensor
+) -> torch.Tensor:
+    """
+    Of which masks a joint head is told the truth while it learns: of n masks `floor((n + 1) ** u) - 1`, since a
+    forward pass draws few of many, at random places.
+
+    Args:
+        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where [MASK] stands.
+        share_uniforms (`torch.FloatTensor` of shape `(batch_size,)`): u, in (0, 1).
+        position_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Decide over the positions.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`: a subset of `masked`, never all of it.
+    """
+    count = masked.sum(dim=-1)
+    num_given = (count + 1).to(share_uniforms.dtype).pow(share_uniforms).floor().long() - 1
+    return select_worst(position_uniforms, masked, torch.minimum(num_given, count - 1))
 
 
 # --------------------------------------------------------------------------------------------------------------------

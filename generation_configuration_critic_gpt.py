@@ -19,6 +19,7 @@ logger = logging.get_logger(__name__)
 UNMASKING = ("confidence", "margin", "entropy", "random", "left_to_right", *ADAPTIVE_UNMASKING)
 CORRECTION = ("auto", "remask", "replace")
 REMASK_BY = ("alternative", "error")
+TOKEN_DRAWS = ("independent", "joint")
 REMASKING = ("auto", *STRATEGIES)
 SEED_PLACEMENT = ("prefix", "random")
 # Two ways to say the same: what a call says of one takes the place of what a stored configuration says of the other.
@@ -59,6 +60,9 @@ class CriticGPTGenerationConfig(GenerationConfig):
             of entropy as long as the sum of all their entropies but the largest stays within.
         confidence_threshold (`float`, *optional*, defaults to 0.9): A step reveals every mask whose likeliest token
             has a probability above it, and one mask at least.
+        token_draws (`str`, *optional*): How the tokens of one pass are drawn: `"independent"`, each by itself, or
+            `"joint"`, one after the other, each in the light of those before, by a joint head. The latter is the
+            default of `"critic"` where the model has a trained joint head. One-pass strategies only.
         remasking (`str`, *optional*, defaults to `"auto"`): Who decides which tokens are masked again. `"critic"` (one
             pass a step: the verdict on the visible tokens comes with the predictions for the masks), `"none"`, or the
             strategies that fill every mask and then mask a share again: `"critic_full"` (two passes a step),
@@ -133,6 +137,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
         "unmasking",
         "entropy_bound",
         "confidence_threshold",
+        "token_draws",
         "remasking",
         "schedule",
         "remask_per_step",
@@ -242,6 +247,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             "remask_selection": REMASK_SELECTION,
             "correction": CORRECTION,
             "remask_by": REMASK_BY,
+            "token_draws": TOKEN_DRAWS,
         }
         for name, known in names.items():
             _check(self, name, lambda v, known=known: v in known, f"one of {', '.join(known)}")

@@ -72,7 +72,10 @@ class GenerationSettingsMixin:
         strategy = STRATEGIES[config.remasking]
         has_critic = getattr(self, "critic_head", None) is not None
         corrects = bool(getattr(self.config, "correction_alpha", 0)) and has_critic
-        strategy.check(config, explicit, critic=has_critic, external=external, correction=corrects)
+        joint = bool(getattr(self, "has_trained_joint_head", False))
+        strategy.check(config, explicit, critic=has_critic, external=external, correction=corrects, joint=joint)
+        if config.token_draws is None and joint and strategy.draws_jointly:
+            config.token_draws = "joint"
         strategy.complete(config)
         config.validate()  # again: what the call says may contradict a default
         self._check_candidates(config, strategy)

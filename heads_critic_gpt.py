@@ -93,12 +93,13 @@ class CriticGPTMaskedLMOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`): `lm_loss + critic_alpha * critic_loss + correction_alpha *
-            correction_loss + remaining_alpha * remaining_loss`.
+            correction_loss + remaining_alpha * remaining_loss + joint_alpha * joint_loss`.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for `input_ids`.
         hidden_states, attentions (`tuple`): Of the first pass, where asked for.
         critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The critic's verdict on
             `input_ids` themselves; higher = more likely wrong.
-        lm_loss, critic_loss, correction_loss, remaining_loss (`torch.FloatTensor` of shape `()`): The terms.
+        lm_loss, critic_loss, correction_loss, remaining_loss, joint_loss (`torch.FloatTensor` of shape `()`): The
+            terms.
         lm_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy in nats times
             `loss_weights`, 0 at unsupervised positions.
         critic_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Binary cross-entropy of the
@@ -107,6 +108,10 @@ class CriticGPTMaskedLMOutput(ModelOutput):
             second pass's LM head towards the truth at the filled positions, 0 elsewhere.
         remaining_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy of the
             second pass's LM head at the masks that are left, over their rate in the row, 0 elsewhere.
+        joint_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy at the masks,
+            given the true tokens of some others; 0 at these and at what is no mask.
+        joint_queries, joint_keys (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length,
+            joint_head_dim)`): By which a joint head relates the tokens that are drawn for `input_ids`.
         critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
             sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
     """
@@ -120,10 +125,14 @@ class CriticGPTMaskedLMOutput(ModelOutput):
     critic_loss: torch.FloatTensor | None = None
     correction_loss: torch.FloatTensor | None = None
     remaining_loss: torch.FloatTensor | None = None
+    joint_loss: torch.FloatTensor | None = None
     lm_token_loss: torch.FloatTensor | None = None
     critic_token_loss: torch.FloatTensor | None = None
     correction_token_loss: torch.FloatTensor | None = None
     remaining_token_loss: torch.FloatTensor | None = None
+    joint_token_loss: torch.FloatTensor | None = None
+    joint_queries: torch.FloatTensor | None = None
+    joint_keys: torch.FloatTensor | None = None
     critic_input_ids: torch.LongTensor | None = None
     critic_input_logits: torch.FloatTensor | None = None
     critic_target: torch.FloatTensor | None = None

@@ -32,15 +32,18 @@ from .heads_critic_gpt import (
     build_critic_head,
     unnoticed_generator,
 )
+from .joint_head_critic_gpt import JointHead, JointLayer, JointOutput, given_and_asked, joint_token_loss
 from .losses_critic_gpt import (
     critic_second_pass,
     draw_fill_mask,
+    draw_given_mask,
     second_pass_rows,
     token_classification_loss,
     token_cross_entropy,
 )
 from .model_folder_critic_gpt import NamedInEveryFolder
 from .proofreading_critic_gpt import ProofreadingMixin
+from .rotary_critic_gpt import apply_rotary_pos_emb
 
 
 logger = logging.get_logger(__name__)
@@ -49,18 +52,6 @@ logger = logging.get_logger(__name__)
 # --------------------------------------------------------------------------------------------------------------------
 # Trunk
 # --------------------------------------------------------------------------------------------------------------------
-
-
-def rotate_half(x: torch.Tensor) -> torch.Tensor:
-    """Turns the second half of the last dimension in front of the first, negated."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((-second, first), dim=-1)
-
-
-def apply_rotary_pos_emb(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor):
-    """Rotates queries and keys (B, heads, T, head_dim) by angles (B, T, head_dim)."""
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
-    return q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
 
 
 def eager_attention_forward(
@@ -222,12 +213,12 @@ class CriticGPTPreTrainedModel(NamedInEveryFolder, PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         # Transformers calls this only for modules with parameters of their own, at least outside its own package:
         # what is set here must not hang on a container such as the attention or the model.
-        if isinstance(module, CriticHead):
+        if isinstance(module, (CriticHead, JointOutput)):
             # Zero: an untrained critic says one half everywhere, and can be told from a trained one. Nothing is
             # drawn, so the same seed gives the same other parameters with and without a critic.
             init.zeros_(module.weight)
             return
-        if isinstance(module, CriticHiddenLayer):
+        if isinstance(module, (CriticHiddenLayer, JointLayer)):
             generator = unnoticed_generator(module.weight.device)
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range, generator=generator)
             if module.bias is not None:
@@ -320,11 +311,7 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
                 f"`input_ids` must be at most `max_position_embeddings` = {self.config.max_position_embeddings} "
                 f"tokens long, got {length}: truncate it, or train a model with more positions."
             )
-        if position_ids is None:
-            position_ids = torch.arange(length, device=inputs_embeds.device).unsqueeze(0)
-            if self.embed_positions is not None and attention_mask is not None:
-                # Learnt positions start at the first real token, so that padding on the left changes nothing either.
-                position_ids = (position_ids - first_real_position(attention_mask)[:, None]).clamp(min=0)
+        position_ids = self.place(inputs_embeds, attention_mask, position_ids)
         # Falls back to the bidirectional mask where `config.is_causal` is False.
         mask = create_causal_mask(
             config=self.config,
@@ -345,6 +332,17 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
             )
         return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
 
+    def place(
+        self, states: torch.Tensor, attention_mask: torch.Tensor | None, position_ids: torch.LongTensor | None
+    ) -> torch.LongTensor:
+        """The positions (1 or B, T) of states (B, T, D), given or counted."""
+        if position_ids is None:
+            position_ids = torch.arange(states.shape[1], device=states.device).unsqueeze(0)
+            if self.embed_positions is not None and attention_mask is not None:
+                # Learnt positions start at the first real token, so that padding on the left changes nothing either.
+                position_ids = (position_ids - first_real_position(attention_mask)[:, None]).clamp(min=0)
+        return position_ids
+
 
 # --------------------------------------------------------------------------------------------------------------------
 # Masked diffusion language model with a critic
@@ -358,7 +356,7 @@ class CriticGPTForMaskedLM(
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
     # A checkpoint with a critic loads cleanly into a configuration without one, or with one of the other kind.
-    _keys_to_ignore_on_load_unexpected = [r"critic_head\.(weight|dense\.|output\.)"]
+    _keys_to_ignore_on_load_unexpected = [r"critic_head\.(weight|dense\.|output\.)", r"joint_head\."]
     generation_config_class = CriticGPTGenerationConfig
 
     def __init__(self, config: CriticGPTConfig):
@@ -369,6 +367,7 @@ class CriticGPTForMaskedLM(
         if config.add_critic_head:
             self.critic_head = build_critic_head(config)
             logger.info(f"Critic head on, critic_alpha = {config.critic_alpha}.")
+        self.joint_head = JointHead(config) if config.add_joint_head else None
         self.post_init()
 
     @can_return_tuple
@@ -383,6 +382,7 @@ class CriticGPTForMaskedLM(
         loss_weights: torch.FloatTensor | None = None,
         fill_mask: torch.BoolTensor | None = None,
         fill_uniforms: torch.FloatTensor | None = None,
+        given_mask: torch.BoolTensor | None = None,
         critic_pass: bool = True,
         critic_batch_share: float = 1.0,
         **kwargs: Unpack[TransformersKwargs],
@@ -397,6 +397,9 @@ class CriticGPTForMaskedLM(
             Which masks are filled for the critic. Without it: all in evaluation, by `critic_regime` in training.
         fill_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Numbers in (0, 1) that decide the filling. Without them: argmax in evaluation, drawn in training.
+        given_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*):
+            Of which masks the joint head is told the truth. Without it: drawn in training, and no loss of the joint
+            head in evaluation.
         critic_pass (`bool`, *optional*, defaults to `True`):
             `False` skips the second pass, as in the first steps of an alpha warm-up.
         critic_batch_share (`float`, *optional*, defaults to 1.0):
@@ -412,7 +415,9 @@ class CriticGPTForMaskedLM(
             **kwargs,
         )
         logits = self.lm_head(outputs.last_hidden_state)  # (B, T, V)
-        losses = {}
+        losses, joint = {}, {}
+        if self.joint_head is not None:
+            joint = self._joint_states(outputs.last_hidden_state, attention_mask, position_ids)
         if labels is not None:
             num_tokens = self._num_tokens(labels, loss_weights, attention_mask)
             losses = self._lm_losses(logits, labels, loss_weights, num_tokens)
@@ -421,6 +426,8 @@ class CriticGPTForMaskedLM(
                 batch |= {"logits": logits.detach(), "labels": labels, "num_tokens": num_tokens}
                 batch |= {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
                 losses |= self._critic_losses(batch, critic_batch_share, kwargs)
+            if joint and (given_mask is not None or self.training):
+                losses |= self._joint_losses(input_ids, logits, labels, given_mask, **joint)
             losses["loss"] = self._combine(losses)
         # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
         return CriticGPTMaskedLMOutput(
@@ -429,6 +436,7 @@ class CriticGPTForMaskedLM(
             attentions=outputs.attentions,
             critic_logits=None if self.critic_head is None else self.critic_head(outputs.last_hidden_state),
             **losses,
+            **joint,
         )
 
     @staticmethod
@@ -486,6 +494,50 @@ class CriticGPTForMaskedLM(
             whole[name] = values
         return whole
 
+    def _joint_states(
+        self, states: torch.Tensor, attention_mask: torch.Tensor | None, position_ids: torch.LongTensor | None
+    ) -> dict[str, torch.Tensor]:
+        trunk = self.model
+        position_ids = trunk.place(states, attention_mask, position_ids)
+        vectors = None if trunk.embed_positions is None else trunk.embed_positions(position_ids)
+        queries, keys = self.joint_head(states, position_ids, vectors)
+        return {"joint_queries": queries, "joint_keys": keys}
+
+    def _joint_losses(
+        self, input_ids, logits, labels, given_mask, joint_queries, joint_keys
+    ) -> dict[str, torch.Tensor]:
+        """The joint head's cross-entropy at the masks that are not given."""
+        mask_id = self.config.mask_token_id
+        if input_ids is None:
+            # Of embeddings alone nobody can say where [MASK] stands: where something is to be predicted.
+            input_ids, mask_id = labels, None
+        if given_mask is None:
+            given_mask = draw_given_mask(input_ids, labels, mask_id)
+        given, asked = given_and_asked(input_ids, labels, given_mask, mask_id)
+        values = self.joint_values(labels.clamp(min=0))
+        read = self.joint_shift
+        token_loss = joint_token_loss(joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id)
+        return {"joint_token_loss": token_loss, "joint_loss": token_loss.sum() / asked.sum().clamp(min=1)}
+
+    def joint_values(self, tokens: torch.LongTensor) -> torch.FloatTensor:
+        """The joint head's values (..., joint_num_heads, joint_head_dim) of drawn tokens (...)."""
+        return self.joint_head.values(self.model.embed_tokens(tokens))
+
+    def joint_shift(self, queries: torch.FloatTensor, memory: torch.FloatTensor) -> torch.FloatTensor:
+        """
+        What drawn tokens change about predictions.
+
+        Args:
+            queries (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, num_positions, joint_head_dim)`): Of
+                the positions to predict.
+            memory (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, joint_head_dim, joint_head_dim)`): Of
+                the drawn tokens (`joint_head_critic_gpt.remember`).
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size, num_positions, vocab_size)`: to be added to the logits.
+        """
+        return self.lm_head(self.joint_head.read(queries, memory))
+
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         """One number, for people without our Trainer."""
         loss = losses["lm_loss"]
@@ -498,6 +550,8 @@ class CriticGPTForMaskedLM(
             loss = loss + self.config.correction_alpha * losses["correction_loss"]
         if "remaining_loss" in losses:
             loss = loss + self.config.remaining_alpha * losses["remaining_loss"]
+        if "joint_loss" in losses:
+            loss = loss + self.config.joint_alpha * losses["joint_loss"]
         return loss
 
     @torch.no_grad()
@@ -540,6 +594,11 @@ class CriticGPTForMaskedLM(
     def has_trained_critic(self) -> bool:
         """Whether there is a critic that has learnt anything: a fresh one says exactly zero."""
         return self.critic_head is not None and self.critic_head.is_trained
+
+    @property
+    def has_trained_joint_head(self) -> bool:
+        """Whether there is a joint head that has learnt anything: a fresh one changes nothing."""
+        return self.joint_head is not None and self.joint_head.is_trained
 
 
 def _rows_of(values: torch.Tensor | None, rows: torch.Tensor, batch_size: int) -> torch.Tensor | None:

@@ -34,6 +34,9 @@ logger = logging.get_logger(__name__)
 
 # Above it a token is wrong more likely than not, or another one right more likely than it.
 EVEN_ODDS = 0.5
+# Of the tokens drawn for all masks a step reveals the surest; how many for each are drawn one after the other before
+# the others are drawn at once (docs/EXPERIMENTS.md).
+DRAWS_PER_REVEAL = 2
 # At or below it a token is too probably right to be masked again; and how many times as often as any token along
 # generations it must be wrong, since a critic that knows no more of it masks at random (docs/EXPERIMENTS.md).
 LOWEST_FLOOR, LIFT = 0.1, 2.0
@@ -101,6 +104,7 @@ class PlainUnmasking(Strategy):
         "schedule": "linear",
         "entropy_bound": 0.1,
         "confidence_threshold": 0.9,
+        "token_draws": "independent",
     }
     harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
 
@@ -124,7 +128,24 @@ class PlainUnmasking(Strategy):
 
     def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
         """Draws a token for every position."""
-        return self.run.predict(input_ids, logits, step)
+        return self._jointly(input_ids, self.run.predict(input_ids, logits, step), step)
+
+    def _jointly(self, input_ids: torch.Tensor, prediction: Prediction, step: int) -> Prediction:
+        """The same prediction with the tokens of the masks drawn in the light of each other, where asked for."""
+        if self.run.config.token_draws != "joint":
+            return prediction
+        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        masks = masked.sum(dim=-1)
+        count = masks
+        if not self.adaptive:
+            revealed = self.target(step) - (self.total - masks) + self.most_remasked(masks, step)
+            count = torch.minimum(count, DRAWS_PER_REVEAL * revealed)
+        # Here generation waits for the device, as the draws that follow do one for the other.
+        return self.run.draw_jointly(input_ids, prediction, masked, int(count.max()), step)
+
+    def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        """At most how many tokens (B,) a step masks again, of the number of masks (B,)."""
+        return torch.zeros_like(masks)
 
     def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
         """What becomes of the visible tokens."""
@@ -188,7 +209,7 @@ class Critic(PlainUnmasking):
     `stop_when_expected_errors_below`.
     """
 
-    name, needs_critic = "critic", True
+    name, needs_critic, draws_jointly = "critic", True, True
     accepts = (
         *PlainUnmasking.accepts,
         "remask_per_step",
@@ -235,7 +256,24 @@ class Critic(PlainUnmasking):
 
     def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
         # Where a token is redrawn it is held to be wrong, and does not come again.
-        return self.run.predict(input_ids, logits, step, exclude=input_ids if self._replaces(step) else None)
+        prediction = self.run.predict(input_ids, logits, step, exclude=input_ids if self._replaces(step) else None)
+        return self._jointly(input_ids, prediction, step)
+
+    def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        if self._replaces(step) or self._polishes(step):
+            return torch.zeros_like(masks)
+        return torch.minimum(self._wanted(masks, step), self._room(step))
+
+    def _wanted(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        """How many tokens (B,) are to be corrected: as many as were asked for, else all that deserve it."""
+        if self._threshold(step) is not None or step == self.last_step:
+            return self.total
+        masks = torch.where(self.draft, self.total, masks)
+        return remask_counts(masks, self.run.config.remask_per_step)
+
+    def _threshold(self, step: int) -> float | None:
+        config = self.run.config
+        return config.polish_threshold if self._polishes(step) else config.error_threshold
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         output = self.run.forward(input_ids)
@@ -261,13 +299,9 @@ class Critic(PlainUnmasking):
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
         scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
-        threshold = config.polish_threshold if self._polishes(step) else config.error_threshold
-        # Every token above a threshold, else as many as were asked for.
-        by_number = threshold is None and not last
-        wanted = self.total
-        if by_number:
-            masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
-            wanted = remask_counts(torch.where(self.draft, self.total, masks), config.remask_per_step)
+        threshold = self._threshold(step)
+        masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
+        wanted = self._wanted(masks, step)
         # At first nothing visible is the model's own, unless it was asked to revise a draft.
         allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
         if threshold is not None:
@@ -341,7 +375,7 @@ class Prism(Critic):
     al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025): [`Critic`] without what is ours.
     """
 
-    name = "prism"
+    name, draws_jointly = "prism", False
     accepts = (*PlainUnmasking.accepts, "remask_per_step")
     defaults: ClassVar = {**PlainUnmasking.defaults, "unmasking": "random", "remask_per_step": 4}
     harmless: ClassVar = {**HARMLESS, "correction": "remask", "remask_by": "error"}

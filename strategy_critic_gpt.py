@@ -13,7 +13,7 @@ from .denoising_run_critic_gpt import DenoisingRun, StepOutcome
 
 
 SCORE_ARGUMENTS = ("error_threshold", "randomness_strength", "remask_selection", "selection_temperature")
-UNMASKING_ARGUMENTS = ("unmasking", "schedule", "entropy_bound", "confidence_threshold")
+UNMASKING_ARGUMENTS = ("unmasking", "schedule", "entropy_bound", "confidence_threshold", "token_draws")
 # Fields of the generation configuration that mean something to some strategies only.
 STRATEGY_ARGUMENTS = (
     *UNMASKING_ARGUMENTS,
@@ -37,7 +37,7 @@ STRATEGY_ARGUMENTS = (
 )
 SCORE_DEFAULTS = {"randomness_strength": 0.0, "remask_selection": "worst", "selection_temperature": 1.0}
 # What says of a field without meaning what is the case anyway.
-HARMLESS = {**SCORE_DEFAULTS, "remask_floor": 0.0, "polish_steps": 0}
+HARMLESS = {**SCORE_DEFAULTS, "token_draws": "independent", "remask_floor": 0.0, "polish_steps": 0}
 # Orders of unmasking that themselves decide how many tokens a step reveals.
 ADAPTIVE_UNMASKING = ("entropy_bound", "confidence_threshold")
 
@@ -102,6 +102,7 @@ class Strategy:
         unused_beside_threshold (`tuple[str]`): Accepted fields that mean nothing once `error_threshold` is set.
         needs_critic, needs_external, needs_correction (`bool`): Whether it works with a critic head, a
             `remasking_model`, a model trained to correct its own fillings (`correction_alpha`) only.
+        draws_jointly (`bool`): Whether a trained joint head draws its tokens unless told otherwise.
         places_by_chance (`bool`): Whether it masks again, or reveals, where chance says.
         passes_per_step (`int`): Forward passes of the trunk a step, the last one excepted, which needs a single one.
     """
@@ -115,6 +116,7 @@ class Strategy:
     needs_critic: ClassVar[bool] = False
     needs_external: ClassVar[bool] = False
     needs_correction: ClassVar[bool] = False
+    draws_jointly: ClassVar[bool] = False
     places_by_chance: ClassVar[bool] = False
     passes_per_step: ClassVar[int] = 1
 
@@ -178,7 +180,14 @@ class Strategy:
 
     @classmethod
     def check(
-        cls, config: GenerationConfig, explicit: set[str], *, critic: bool, external: bool, correction: bool = True
+        cls,
+        config: GenerationConfig,
+        explicit: set[str],
+        *,
+        critic: bool,
+        external: bool,
+        correction: bool = True,
+        joint: bool = False,
     ) -> None:
         """
         Refuses what contradicts the strategy.
@@ -186,8 +195,8 @@ class Strategy:
         Args:
             config ([`CriticGPTGenerationConfig`]): The settings.
             explicit (`set[str]`): Fields that the call itself set; the others give way silently.
-            critic, external, correction (`bool`): Whether there are a critic head, a `remasking_model`, and training
-                on the model's own fillings.
+            critic, external, correction, joint (`bool`): Whether there are a critic head, a `remasking_model`,
+                training on the model's own fillings, and a trained joint head.
         """
         if cls.needs_critic and not critic:
             raise ValueError(
@@ -206,6 +215,11 @@ class Strategy:
         for name in STRATEGY_ARGUMENTS:
             if name in explicit and cls._matters(name, getattr(config, name)):
                 cls._check_field(config, name)
+        if config.token_draws == "joint" and "token_draws" in cls.accepts and not joint:
+            raise ValueError(
+                "`token_draws` must be independent for a model without a trained joint head, got 'joint': train one "
+                "with `add_joint_head=True`, or leave it out."
+            )
 
     @classmethod
     def _check_field(cls, config: GenerationConfig, name: str) -> None:

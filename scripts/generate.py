@@ -59,6 +59,7 @@ from critic_gpt.generation_configuration_critic_gpt import (
     REMASKING,
     SCHEDULES,
     SEED_PLACEMENT,
+    TOKEN_DRAWS,
     UNMASKING,
 )
 from critic_gpt.remasking_critic_gpt import REMASK_SELECTION
@@ -91,6 +92,7 @@ GENERATION_FLAGS: dict[str, dict[str, Any]] = {
     "unmasking": {"choices": UNMASKING, "help": "order of revealing"},
     "entropy_bound": {"type": float, "help": "nats that a step of --unmasking entropy_bound may take on at once"},
     "confidence_threshold": {"type": float, "help": "above it --unmasking confidence_threshold reveals"},
+    "token_draws": {"choices": TOKEN_DRAWS, "help": "tokens of one pass each by itself, or agreeing with each other"},
     "remasking": {"choices": REMASKING, "help": "who decides what is masked again"},
     "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1"},
     "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},

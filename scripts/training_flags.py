@@ -60,6 +60,12 @@ class ModelArguments:
     remaining_alpha: float | None = field(
         default=None, metadata={"help": "Weight of the second pass's LM term at the masks left; default 0."}
     )
+    add_joint_head: bool | None = field(
+        default=None, metadata={"help": "Add a joint head, by which tokens of one pass agree; default False."}
+    )
+    joint_num_heads: int | None = field(default=None, metadata={"help": "Heads of it; default 4."})
+    joint_head_dim: int | None = field(default=None, metadata={"help": "Width of each; default 16."})
+    joint_alpha: float | None = field(default=None, metadata={"help": "Weight of the joint head's loss; default 0.1."})
     num_labels: int | None = field(default=None, metadata={"help": "Classes of a classifier; default: the data's."})
     balanced_class_weights: bool | None = field(
         default=None, metadata={"help": "Token classes weigh alike, however frequent; default False."}
@@ -78,13 +84,20 @@ FIELDS_OF = {
     "critic_detach": ("language_model",),
     "correction_alpha": ("language_model",),
     "remaining_alpha": ("language_model",),
+    "add_joint_head": ("language_model",),
+    "joint_num_heads": ("language_model",),
+    "joint_head_dim": ("language_model",),
+    "joint_alpha": ("language_model",),
     "num_labels": ("token_classification", "sequence_scoring"),
     "balanced_class_weights": ("token_classification",),
 }
 
 
-# Fields of the above that mean something to a critic alone.
-CRITIC_FIELDS = tuple(name for name in FIELDS_OF if name.startswith(("critic_", "correction_", "remaining_")))
+# Fields of the above that mean something to a head alone, by the field that adds it.
+FIELDS_OF_HEAD = {
+    "add_critic_head": [name for name in FIELDS_OF if name.startswith(("critic_", "correction_", "remaining_"))],
+    "add_joint_head": [name for name in FIELDS_OF if name.startswith("joint_")],
+}
 
 
 @dataclass

@@ -17,7 +17,7 @@ from critic_gpt import (
     CriticTrainingArguments,
 )
 from critic_gpt.scripts import check_class, check_fits, check_type, one_line
-from critic_gpt.scripts.training_flags import CRITIC_FIELDS, NEW_MODEL, ModelArguments, RunArguments
+from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelArguments, RunArguments
 
 
 # Width of a model from which bf16 autocast pays on processors with AMX tiles. Time of a whole training step in fp32
@@ -219,18 +219,19 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
             "`balanced_class_weights` must be False with labels that are probabilities, got True: there are no "
             "classes to count."
         )
-    idle = [name for name in CRITIC_FIELDS if name in fields] if labels is None else []
-    if idle and not model.config.add_critic_head:
-        raise ValueError(
-            f"`{idle[0]}` must be left out for a model without a critic, got {fields[idle[0]]!r}: give "
-            "--add_critic_head True as well, or leave it out."
-        )
+    for head, fields_of_head in FIELDS_OF_HEAD.items():
+        idle = [name for name in fields_of_head if name in fields] if labels is None else []
+        if idle and not getattr(model.config, head):
+            raise ValueError(
+                f"`{idle[0]}` must be left out for a model without its head, got {fields[idle[0]]!r}: give --{head} "
+                "True as well, or leave it out."
+            )
     if run.freeze_trunk:
         model.freeze_trunk(untie=run.untie)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError(
-            "`freeze_trunk` must leave something to train, got a tied LM head and no critic: give --add_critic_head "
-            "True or --untie True."
+            "`freeze_trunk` must leave something to train, got a tied LM head and no other: give --add_critic_head "
+            "True, --add_joint_head True or --untie True."
         )
     return model
 
@@ -248,5 +249,5 @@ def _fields_of_head(
                 "the language model instead, or with fitting data."
             )
         num_labels = config.num_labels
-    # The critic of a language model stays behind.
-    return {"num_labels": num_labels, "add_critic_head": False}
+    # The critic and the joint head of a language model stay behind.
+    return {"num_labels": num_labels, "add_critic_head": False, "add_joint_head": False}

@@ -30,6 +30,7 @@ SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_hea
 FIXED = [*SHAPE, "--disable_tqdm", "True", "--logging_steps", "1", "--per_device_train_batch_size", "4"]
 FIXED += ["--per_device_eval_batch_size", "5", "--precision", "fp32", "--learning_rate", "1e-2"]
 CRITIC = ["--add_critic_head", "True", "--remaining_alpha", "0.5", "--critic_batch_share", "0.5"]
+CRITIC += ["--add_joint_head", "True"]
 # Seven steps, one more than an epoch, evaluated in the middle.
 EXACT = [*CRITIC, "--max_steps", "7", "--stratified_times", "False", "--eval_strategy", "steps", "--eval_steps", "3"]
 EXACT += ["--save_strategy", "no"]

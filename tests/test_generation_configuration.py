@@ -18,7 +18,7 @@ OPTIONAL = {"remask_floor", "error_threshold", "polish_threshold", "stop_when_ex
 
 def test_the_fields_are_frozen():
     assert set(CriticGPTGenerationConfig._FIELDS) == {
-        *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule"),
+        *("max_new_tokens", "seed_placement", "num_steps", "unmasking", "remasking", "schedule", "token_draws"),
         *("remask_per_step", "entropy_bound", "confidence_threshold", "error_threshold", "start_ratio", "end_ratio"),
         *("remask_by", "remask_floor", "correction", "polish_steps", "polish_threshold"),
         *("stop_when_expected_errors_below", "num_candidates"),

@@ -1076,7 +1076,7 @@ def test_the_compiled_forward_is_one_graph_and_equals_the_eager_one(case, positi
 RECIPE = {"critic_head_type": "mlp", "remaining_alpha": 0.5, "critic_regime": "partial", "critic_fill_exponent": 2.0}
 
 
-@pytest.mark.parametrize("fields", [RECIPE, {"critic_detach": True, "correction_alpha": 0.0}])
+@pytest.mark.parametrize("fields", [RECIPE, {"critic_detach": True, "correction_alpha": 0.0, "add_joint_head": True}])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_every_recipe_compiles_into_one_graph_with_the_same_gradients(fields, share):
     results = []
@@ -1084,7 +1084,9 @@ def test_every_recipe_compiles_into_one_graph_with_the_same_gradients(fields, sh
         model = build_with_critic(**fields).train()
         torch.compiler.reset()
         call = torch.compile(model, fullgraph=True, backend="aot_eager") if compiled else model
-        output = call(**make_batch(), **make_draws(), critic_batch_share=share)
+        batch = make_batch()
+        given_mask = torch.rand(batch["input_ids"].shape, generator=torch.Generator().manual_seed(5)) < 0.4
+        output = call(**batch, **make_draws(), given_mask=given_mask, critic_batch_share=share)
         output.loss.backward()
         results.append((output, {name: parameter.grad for name, parameter in model.named_parameters()}))
     (eager, gradients), (compiled, others) = results

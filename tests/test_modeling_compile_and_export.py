@@ -60,6 +60,7 @@ def make_training_batch(batch_size, length):
         "loss_weights": torch.rand(hidden.shape, generator=generator),
         "fill_mask": torch.rand(hidden.shape, generator=generator) < 0.6,
         "fill_uniforms": torch.rand(hidden.shape, generator=generator),
+        "given_mask": torch.rand(hidden.shape, generator=generator) < 0.4,
     }
 
 
@@ -112,7 +113,7 @@ def test_an_exported_program_survives_its_file(build, tmp_path):
 
 
 def test_the_losses_of_both_passes_are_exported_too(build):
-    model = build(remaining_alpha=0.5, critic_regime="partial")
+    model = build(remaining_alpha=0.5, critic_regime="partial", add_joint_head=True)
     program = export(model, make_training_batch).module()
     batch = make_training_batch(5, 17)
     assert_same(program(**batch), model(**batch))

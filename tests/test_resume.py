@@ -24,7 +24,19 @@ from test_script_train_tasks import make_folder
 SCRIPT = Path(__file__).parent.parent / "scripts" / "train.py"
 # Six steps an epoch, so that step 9 lies in the middle of the second one.
 SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--hidden_dropout", "0.1"]
-FLAGS = [*SHAPE, "--add_critic_head", "True", "--use_cpu", "True", "--disable_tqdm", "True", "--precision", "fp32"]
+FLAGS = [
+    *SHAPE,
+    "--add_critic_head",
+    "True",
+    "--add_joint_head",
+    "True",
+    "--use_cpu",
+    "True",
+    "--disable_tqdm",
+    "True",
+    "--precision",
+    "fp32",
+]
 FLAGS += ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "20"]
 FLAGS += ["--save_steps", "3", "--save_total_limit", "2", "--logging_steps", "1", "--critic_warmup_end", "15"]
 FLAGS += ["--muon_learning_rate", "0.02", "--ema_decay", "0.9", "--learning_rate", "1e-2"]

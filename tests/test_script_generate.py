@@ -104,6 +104,7 @@ EVERY_FIELD = [
     },
     {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.4},
     {"remasking": "critic", "remask_per_step": 0.3, "remask_by": "alternative", "remask_floor": 0.1},
+    {"remasking": "none", "token_draws": "independent"},
     {"remasking": "p2", "schedule": "cosine", "randomness_strength": 0.3},
     {"remasking": "critic_full", "start_ratio": 0.9, "end_ratio": 0.1},
     {"remasking": "critic_full", "error_threshold": 0.7},

@@ -28,6 +28,14 @@ def model():
     return model
 
 
+def with_joint_head(model):
+    """A copy with a joint head that has opinions."""
+    other = CriticGPTForMaskedLM(CriticGPTConfig(**{**model.config.to_dict(), "add_joint_head": True})).double()
+    other.load_state_dict(model.state_dict(), strict=False)
+    torch.nn.init.normal_(other.joint_head.output.weight, std=1.0)
+    return other.eval()
+
+
 def judge(input_ids, attention_mask):
     """An external re-masking model: some tokens are better than others."""
     return torch.sin(3.0 * input_ids.double()) + 0.01 * torch.arange(input_ids.shape[1])
@@ -183,6 +191,7 @@ VALUES = {
     "schedule": "cosine",
     "entropy_bound": 0.5,
     "confidence_threshold": 0.6,
+    "token_draws": "joint",
     "remask_per_step": 3,
     "remask_by": "alternative",
     "remask_floor": 0.1,
@@ -216,6 +225,8 @@ BESIDE = {
 @every_strategy
 @pytest.mark.parametrize("name", STRATEGY_ARGUMENTS)
 def test_an_argument_is_accepted_exactly_where_it_means_something(model, strategy, name):
+    if name == "token_draws":
+        model = with_joint_head(model)
     given_arguments = {name: VALUES[name], **arguments(strategy)}
     if name in STRATEGIES[strategy].accepts:
         given_arguments |= BESIDE.get(name, {})

@@ -34,6 +34,7 @@ RECIPE = {
     "remaining_alpha": 0.6,
     "critic_regime": "partial",
 }
+JOINT = {"add_joint_head": True, "joint_alpha": 0.4, "add_critic_head": False}
 TERMS = ("lm_loss", "critic_loss", "correction_loss", "critic_accuracy", "error_rate")
 
 
@@ -45,6 +46,8 @@ def make_model(seed=0, **fields):
     if model.critic_head is not None:  # a fresh head is zero, and would pass no gradient on
         for parameter in model.critic_head.parameters():
             torch.nn.init.normal_(parameter)
+    if model.joint_head is not None:
+        torch.nn.init.normal_(model.joint_head.output.weight)
     return model
 
 
@@ -65,7 +68,9 @@ def make_trainer(
         model,
         args,
         # Times drawn by row do not depend on the micro-batch.
-        DataCollatorForMaskedDiffusion(LETTERS, regime, evaluation=True) if evaluation else None,
+        DataCollatorForMaskedDiffusion(LETTERS, regime, evaluation=True, joint=model.config.add_joint_head)
+        if evaluation
+        else None,
         processing_class=LETTERS,
         train_dataset=rows,
         eval_dataset=eval_rows,
@@ -104,6 +109,7 @@ def assert_equal_weights(one, other, tolerance=0.0):
 @pytest.mark.parametrize("remaining_alpha", [0.0, 0.6])
 def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remaining_alpha):
     fields = {"critic_alpha": 0.3, "correction_alpha": 0.7, "remaining_alpha": remaining_alpha}
+    fields |= {"add_joint_head": True, "joint_alpha": 0.9}
     model = make_model(critic_target_scope=scope, **fields)
     trainer = make_trainer(tmp_path, model, make_rows(6, lengths=(3, 12)), evaluation=True)
     batch = next(iter(trainer.get_train_dataloader()))
@@ -115,10 +121,12 @@ def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remainin
     expected = expected + 0.7 * out.correction_token_loss.sum() / filled
     if remaining_alpha:
         expected = expected + 0.6 * out.remaining_token_loss.sum() / real
+    asked = ((batch["input_ids"] == 1) & ~batch["given_mask"]).sum()
+    expected = expected + 0.9 * out.joint_token_loss.sum() / asked
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(loss, out.loss)
     counts = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
-    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real]
+    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real, 2 * asked]
     torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
 
 
@@ -140,7 +148,7 @@ def accumulated(folder, rows, batch_size, critic_batch_share=1.0, **fields):
 
 
 @pytest.mark.parametrize("kind", ["equal", "ragged", "nothing judged"])
-@pytest.mark.parametrize("fields", [{}, {"critic_target_scope": "all"}, {"add_critic_head": False}, RECIPE])
+@pytest.mark.parametrize("fields", [{}, {"critic_target_scope": "all"}, {"add_critic_head": False}, RECIPE, JOINT])
 def test_accumulation_changes_neither_gradients_nor_logs(tmp_path, kind, fields):
     rows = make_rows(8, lengths=(8, 9) if kind == "equal" else (2, 14))
     if kind == "nothing judged":  # one micro-batch of two, and another single row, without any mask
@@ -151,8 +159,9 @@ def test_accumulation_changes_neither_gradients_nor_logs(tmp_path, kind, fields)
         assert_equal_weights(gradients, other_gradients, tolerance=1e-5)
         for name in ("loss", *(TERMS if "critic_loss" in log else ["lm_loss"])):
             assert other_log[name] == pytest.approx(log[name], abs=1e-5), name
-        assert ("remaining_loss" in log) is (fields == RECIPE)
-        assert other_log.get("remaining_loss", 0.0) == pytest.approx(log.get("remaining_loss", 0.0), abs=1e-5)
+        for name, has_it in (("remaining_loss", RECIPE), ("joint_loss", JOINT)):
+            assert (name in log) is (fields == has_it)
+            assert other_log.get(name, 0.0) == pytest.approx(log.get(name, 0.0), abs=1e-5), name
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25])

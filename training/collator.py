@@ -15,11 +15,14 @@ from critic_gpt.diffusion_critic_gpt import (
     STREAM_FILL_POSITION,
     STREAM_FILL_SHARE,
     STREAM_FILL_TOKEN,
+    STREAM_GIVEN_POSITION,
+    STREAM_GIVEN_SHARE,
     STREAM_MASK,
     STREAM_TIME,
     corrupt,
     diffusion_times,
     fill_positions,
+    given_positions,
     hash_integers,
     padding_attention_mask,
     uniforms,
@@ -51,6 +54,7 @@ class DataCollatorForMaskedDiffusion:
             `"partial"`, `"mixed"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
         critic_fill_exponent (`float`, *optional*, defaults to 1.0): Exponent, above 0, of the share of the masks that
             is filled where it is not all of them ([`CriticGPTConfig`]).
+        joint (`bool`, *optional*, defaults to `False`): Draw the masks of which a joint head is told the truth.
         stratified_times (`bool`, *optional*, defaults to `True`): Training draws the times of a batch on a common
             grid, so that every batch has low and high ones. `False`: each row draws its own, as in evaluation.
         seed (`int`, *optional*, defaults to 0): Of all draws.
@@ -77,6 +81,7 @@ class DataCollatorForMaskedDiffusion:
     masking: Masking | str | None = None
     critic_fill_exponent: float = 1.0
     stratified_times: bool = True
+    joint: bool = False
 
     def __post_init__(self):
         if isinstance(self.masking, str):
@@ -150,6 +155,12 @@ class DataCollatorForMaskedDiffusion:
                 self.critic_fill_exponent,
             )
             batch["fill_uniforms"] = draws.tokens(STREAM_FILL_TOKEN)
+        if self.joint:
+            batch["given_mask"] = given_positions(
+                (batch["labels"] != -100) & (batch["input_ids"] == mask_token_id),
+                draws.rows(STREAM_GIVEN_SHARE, 1).squeeze(-1),
+                draws.tokens(STREAM_GIVEN_POSITION),
+            )
         return batch
 
     def _mask_otherwise(

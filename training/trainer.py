@@ -9,7 +9,8 @@ from torch import nn
 
 from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion_critic_gpt import judged_positions
-from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions, second_pass_rows
+from critic_gpt.joint_head_critic_gpt import given_and_asked
+from critic_gpt.losses_critic_gpt import draw_fill_mask, draw_given_mask, masked_positions, second_pass_rows
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback
@@ -80,6 +81,7 @@ class CriticTrainer(ExactTrainer):
             masking=args.masking,
             stratified_times=args.stratified_times,
             critic_fill_exponent=config.critic_fill_exponent,
+            joint=config.add_joint_head,
         )
 
     def _get_dataloader(self, dataset, description, *args, is_training: bool = False, **kwargs):
@@ -100,21 +102,25 @@ class CriticTrainer(ExactTrainer):
     def _completed(self, batch: dict[str, Any]) -> dict[str, Any]:
         """
         A batch with all that decides over the second pass: the share of its rows that get one, and the positions that
-        the critic will judge, where the collator knows no critic.
+        the critic will judge, where the collator knows no critic; and over what the joint head is told.
         """
-        if not self._config.add_critic_head or "labels" not in batch:
+        config = self._config
+        if "labels" not in batch:
             return batch
-        batch = {**batch, "critic_batch_share": self.args.critic_batch_share}
-        if batch.get("fill_mask") is None:
-            batch["fill_mask"] = draw_fill_mask(batch["input_ids"], batch["labels"], self._config)
+        if config.add_critic_head:
+            batch = {**batch, "critic_batch_share": self.args.critic_batch_share}
+            if batch.get("fill_mask") is None:
+                batch["fill_mask"] = draw_fill_mask(batch["input_ids"], batch["labels"], config)
+        if config.add_joint_head and batch.get("given_mask") is None:
+            batch = {**batch, "given_mask": draw_given_mask(batch["input_ids"], batch["labels"], config.mask_token_id)}
         return batch
 
     # ---- loss ----
 
     def _count_terms(self, batch: dict[str, Any]) -> torch.Tensor:
         """
-        Normalisers (B, 4) of each row: real tokens (labels without weights); and, in rows that get a second pass,
-        judged positions, filled positions and again real tokens.
+        Normalisers (B, 5) of each row: real tokens (labels without weights); in rows that get a second pass judged
+        positions, filled positions and again real tokens; and what the joint head is asked for.
         """
         config, labels, input_ids = self._config, batch["labels"], batch["input_ids"]
         supervised = labels != -100
@@ -128,11 +134,14 @@ class CriticTrainer(ExactTrainer):
             input_ids, labels, fill_mask, masked, config.critic_target_scope, pad_token_id=config.pad_token_id
         )
         filled = fill_mask.bool() & masked & supervised
-        counts = torch.stack([part.sum(dim=-1) for part in (real, judged, filled, real)], dim=-1).float()
-        second_pass = torch.zeros_like(counts)
-        second_pass[second_pass_rows(len(labels), batch.get("critic_batch_share", 1.0))] = 1.0
-        second_pass[:, 0] = 1.0
-        return counts * second_pass
+        asked = torch.zeros_like(masked)
+        if batch.get("given_mask") is not None:
+            asked = given_and_asked(input_ids, labels, batch["given_mask"], config.mask_token_id)[1]
+        counts = torch.stack([part.sum(dim=-1) for part in (real, judged, filled, real, asked)], dim=-1).float()
+        counted = torch.zeros_like(counts)
+        counted[second_pass_rows(len(labels), batch.get("critic_batch_share", 1.0))] = 1.0
+        counted[:, [0, 4]] = 1.0
+        return counts * counted
 
     def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return self._count_terms(batch).sum(dim=0)
@@ -151,9 +160,9 @@ class CriticTrainer(ExactTrainer):
     ):
         """
         One micro-batch's part of the loss `lm + alpha * critic + correction_alpha * correction + remaining_alpha *
-        remaining`, each term a sum over tokens divided by its count over the accumulated batch of all processes
-        (`num_items_in_batch`). Multiplied by the number of processes, which the averaging of gradients takes out
-        again. Without the counts: the plain mean over this micro-batch.
+        remaining + joint_alpha * joint`, each term a sum over tokens divided by its count over the accumulated batch
+        of all processes (`num_items_in_batch`). Multiplied by the number of processes, which the averaging of
+        gradients takes out again. Without the counts: the plain mean over this micro-batch.
         """
         config = self._config
         # A batch may hold nothing to judge.
@@ -177,6 +186,8 @@ class CriticTrainer(ExactTrainer):
         elif config.add_critic_head:
             # The model adds 0 * head to its own loss; taking the same zero keeps the head in the graph.
             loss = loss + (outputs["loss"] - outputs["lm_loss"])
+        if outputs.get("joint_token_loss") is not None:
+            loss = loss + config.joint_alpha * outputs["joint_token_loss"].sum() / counts[4]
         if model.training:
             self._last_alpha = alpha
             rows = self._term_sums(inputs, outputs)
@@ -212,7 +223,7 @@ class CriticTrainer(ExactTrainer):
 
     def _term_sums(self, inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
         """Numerator and denominator (B, 2) of every logged mean, row by row."""
-        real, judged, filled, remaining = self._count_terms(inputs).unbind(dim=-1)
+        real, judged, filled, remaining, asked = self._count_terms(inputs).unbind(dim=-1)
 
         def pair(values: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
             return torch.stack([values.detach().float().sum(dim=-1), count], dim=-1)
@@ -228,6 +239,8 @@ class CriticTrainer(ExactTrainer):
             sums["correction_loss"] = pair(outputs["correction_token_loss"], filled)
         if outputs.get("remaining_token_loss") is not None:
             sums["remaining_loss"] = pair(outputs["remaining_token_loss"], remaining)
+        if outputs.get("joint_token_loss") is not None:
+            sums["joint_loss"] = pair(outputs["joint_token_loss"], asked)
         return sums
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -259,6 +272,7 @@ class CriticTrainer(ExactTrainer):
             loss += config.critic_alpha * means["critic_loss"]
         loss += config.correction_alpha * means.get("correction_loss", 0.0)
         loss += config.remaining_alpha * means.get("remaining_loss", 0.0)
+        loss += config.joint_alpha * means.get("joint_loss", 0.0)
         # Of a critic that met right or wrong tokens alone there is no AUROC, and nothing is logged.
         figures = {} if buckets is None else figures_from_buckets(buckets)
         figures = {f"critic_{name}": value for name, value in figures.items() if value is not None}
