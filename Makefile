@@ -26,7 +26,7 @@ demo: $(STAMP)
 		--num_test 4096 --seed 0 --output_dir $(DEMO)/data
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		--num_cpu_threads_per_process $$(nproc) scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model \
-		--add_critic_head True --critic_alpha 0.1 \
+		--add_critic_head True --critic_alpha 0.1 --add_joint_head True --joint_num_heads 1 \
 		--num_hidden_layers 5 --position_embedding_type absolute --initializer_range 0.06 \
 		--max_steps 1560 --per_device_train_batch_size 64 --learning_rate 3e-3 --muon_learning_rate 0.01 \
 		--adam_beta2 0.95 --warmup_steps 100 \

@@ -41,6 +41,10 @@ SHOOT_OUT: dict[str, Arguments] = {
     "token_critic": {"remasking": "token_critic"},
     "critic_full": {"remasking": "critic_full"},
     "prism": {"remasking": "prism"},
+    # What joint draws bring by themselves, to another method, and what the critic does without them.
+    "confidence_joint": {"unmasking": "confidence", "remasking": "none", "token_draws": "joint"},
+    "prism_joint": {"remasking": "prism", "token_draws": "joint"},
+    "critic_independent": {"remasking": "critic", "token_draws": "independent"},
     "critic_random": {"unmasking": "random", "remasking": "critic"},
     "critic": STRATEGIES["critic"],
 }
@@ -64,6 +68,9 @@ TITLES: dict[str, str] = {
     "token_critic": "Token-Critic",
     "critic_full": "critic, two passes a step",
     "prism": "PRISM",
+    "confidence_joint": "confidence order, joint draws",
+    "prism_joint": "PRISM, joint draws",
+    "critic_independent": "critic, independent draws",
     "critic_random": "critic, random order",
     "critic": "critic",
 }
@@ -106,6 +113,9 @@ GRIDS: dict[str, list[Arguments]] = {
     ),
     "critic_full": _grid("critic_full", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
+    "confidence_joint": _grid("confidence_joint", schedule=SCHEDULES),
+    "prism_joint": _grid("prism_joint", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
+    "critic_independent": _grid("critic_independent", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
 }
 
@@ -117,6 +127,8 @@ def left_out(model, arguments: Arguments) -> str | None:
         return "the model has no trained critic"
     if strategy.needs_correction and not (model.config.correction_alpha and model.critic_head is not None):
         return "the model was not trained to correct its own fillings (`correction_alpha=0`)"
+    if "token_draws" in arguments and not model.has_trained_joint_head:
+        return "the model has no trained joint head"
     return None
 
 

@@ -45,6 +45,8 @@ def tiny_model(tiny_config):
         model = CriticGPTForMaskedLM(tiny_config(**{"add_critic_head": True, **overrides})).eval()
         if model.critic_head is not None:
             torch.nn.init.normal_(model.critic_head.weight)
+        if model.joint_head is not None:
+            torch.nn.init.normal_(model.joint_head.output.weight)
         return model
 
     return make

@@ -72,15 +72,16 @@ def test_every_strategy_gets_the_most_steps_that_the_budget_allows(tiny_model, t
 
 
 def test_every_strategy_that_there_is_keeps_to_every_budget(tiny_model, tokenizer):
-    strategies, left_out = select_strategies(tiny_model(), ["all"])
+    model = tiny_model(add_joint_head=True)
+    strategies, left_out = select_strategies(model, ["all"])
     assert list(strategies) == list(SHOOT_OUT) and not left_out
-    table = compare(tiny_model(), tokenizer, [2, 7], strategies, num_samples=3)
+    table = compare(model, tokenizer, [2, 7], strategies, num_samples=3)
     for name, row in table.items():
         for budget, cell in row.items():
             most = int(budget)
             assert 1 <= cell["mean_forward_passes"] <= cell["forward_passes"] <= most, name
             arguments = {**cell["arguments"], "num_steps": cell["num_steps"]}
-            config = tiny_model().resolve_generation_config(**arguments)
+            config = model.resolve_generation_config(**arguments)
             strategy = STRATEGY_CLASSES[config.remasking]
             assert strategy.forward_passes(cell["num_steps"], config) <= most
             assert strategy.forward_passes(cell["num_steps"] + 1, config) > most, name
@@ -197,7 +198,7 @@ def test_the_first_of_equals_is_kept_and_what_does_not_fit_is_not_tried(tiny_mod
 
 
 def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
-    model = tiny_model()
+    model = tiny_model(add_joint_head=True)
     for name, settings in GRIDS.items():
         resolved = [model.resolve_generation_config(**arguments).to_dict() for arguments in settings]
         assert resolved[0] == model.resolve_generation_config(**SHOOT_OUT[name]).to_dict(), name
@@ -224,9 +225,11 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     plain = tiny_model(add_critic_head=False)
     assert list(select_strategies(plain)[0]) == ["random", "confidence"]
     strategies, reasons = select_strategies(plain, ["all"])
-    assert set(reasons) == {"critic", "critic_random", "critic_full", "token_critic", "prism", "proseco"}
+    judged = {"critic", "critic_independent", "critic_random", "critic_full", "token_critic", "prism", "prism_joint"}
+    assert set(reasons) == judged | {"confidence_joint", "proseco"}
+    assert "no trained joint head" in reasons["confidence_joint"]
     assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]
-    uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0), ["all"])
+    uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0, add_joint_head=True), ["all"])
     assert set(reasons) == {"proseco"} and "prism" in uncorrected and "correction_alpha" in reasons["proseco"]
     with pytest.raises(
         ValueError, match=r"`strategies` must .* got 'prism', where the model has no trained critic: drop"

@@ -51,6 +51,8 @@ def save_model(folder, data_dir, critic=True, trained=True, **fields):
     model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": critic, **fields}))
     if critic and trained:
         torch.nn.init.normal_(model.critic_head.weight)
+    if model.joint_head is not None:
+        torch.nn.init.normal_(model.joint_head.output.weight)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -214,8 +216,9 @@ def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, t
 
 
 def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_another(
-    model_dir, sudoku_dir, tmp_path, capsys, monkeypatch
+    sudoku_dir, tmp_path, capsys, monkeypatch
 ):
+    model_dir = save_model(tmp_path / "model", sudoku_dir, add_joint_head=True)
     few = {"prism": GRIDS["prism"][:2], "p2": GRIDS["p2"][:2]}
     monkeypatch.setattr(competitors, "GRIDS", few)
     flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3)

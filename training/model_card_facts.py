@@ -111,6 +111,8 @@ class CardFacts:
         if self.has_critic:
             rows.append(("critic head", config.critic_head_type))
             rows.append(("critic trained on", f"{config.critic_regime} fillings"))
+        if self.kind == DIFFUSION and config.add_joint_head:
+            rows.append(("joint head", f"{config.joint_num_heads} of width {config.joint_head_dim}"))
         return [(name, value) for name, value in rows if value is not None]
 
     def training_rows(self) -> list[tuple[str, Any]]:
