@@ -42,6 +42,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "critic_full": {"remasking": "critic_full"},
     "prism": {"remasking": "prism"},
     # What joint draws bring by themselves, to another method, and what the critic does without them.
+    "random_joint": {"unmasking": "random", "remasking": "none", "token_draws": "joint"},
     "confidence_joint": {"unmasking": "confidence", "remasking": "none", "token_draws": "joint"},
     "prism_joint": {"remasking": "prism", "token_draws": "joint"},
     "critic_independent": {"remasking": "critic", "token_draws": "independent"},
@@ -68,6 +69,7 @@ TITLES: dict[str, str] = {
     "token_critic": "Token-Critic",
     "critic_full": "critic, two passes a step",
     "prism": "PRISM",
+    "random_joint": "random order, joint draws",
     "confidence_joint": "confidence order, joint draws",
     "prism_joint": "PRISM, joint draws",
     "critic_independent": "critic, independent draws",
@@ -113,6 +115,7 @@ GRIDS: dict[str, list[Arguments]] = {
     ),
     "critic_full": _grid("critic_full", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "prism": _grid("prism", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
+    "random_joint": _grid("random_joint", schedule=SCHEDULES),
     "confidence_joint": _grid("confidence_joint", schedule=SCHEDULES),
     "prism_joint": _grid("prism_joint", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
     "critic_independent": _grid("critic_independent", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),

@@ -226,7 +226,7 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     assert list(select_strategies(plain)[0]) == ["random", "confidence"]
     strategies, reasons = select_strategies(plain, ["all"])
     judged = {"critic", "critic_independent", "critic_random", "critic_full", "token_critic", "prism", "prism_joint"}
-    assert set(reasons) == judged | {"confidence_joint", "proseco"}
+    assert set(reasons) == judged | {"random_joint", "confidence_joint", "proseco"}
     assert "no trained joint head" in reasons["confidence_joint"]
     assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]
     uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0, add_joint_head=True), ["all"])
