@@ -17,7 +17,7 @@ from critic_gpt.evaluation.metrics import binned_errors, calibration_error_of_bi
 # Okabe and Ito's palette (2008), told apart with every kind of colour vision; markers say it a second time.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)))
 GREY = "#6b6b6b"
 # From the end of a line to the left of its name.
 LEADER = {"arrowstyle": "-", "linewidth": 0.6, "alpha": 0.6, "shrinkA": 1, "shrinkB": 5, "relpos": (0, 0.5)}
