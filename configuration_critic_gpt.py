@@ -318,12 +318,6 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         _one_of("critic_fill", self.critic_fill, CRITIC_FILLS)
         _one_of("critic_regime", self.critic_regime, CRITIC_REGIMES)
         _one_of("critic_head_type", self.critic_head_type, CRITIC_HEAD_TYPES)
-        for name in ("critic_alpha", "correction_alpha", "remaining_alpha", "joint_alpha"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "
-                    "off."
-                )
         if not 0.0 < self.critic_fill_exponent < math.inf:
             raise ValueError(
                 f"`critic_fill_exponent` must be a finite number above 0, got {self.critic_fill_exponent}: 1 fills "
@@ -334,6 +328,15 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                 raise ValueError(
                     f'`{name}` must be {neutral} with `critic_regime="full"`, which fills every mask, got '
                     f'{getattr(self, name)}: choose `critic_regime="mixed"`, or leave it out.'
+                )
+
+    def validate_loss_weights(self):
+        """Checks the weights of the terms of the loss."""
+        for name in ("critic_alpha", "correction_alpha", "remaining_alpha", "joint_alpha"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "
+                    "off."
                 )
 
     def validate_joint_head(self):

@@ -37,6 +37,8 @@ logger = logging.get_logger(__name__)
 
 # Where no token has been drawn; no probability is negative.
 NOT_DRAWN = -1.0
+# In which order the adaptive ways of unmasking lift masks.
+_ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confidence"}
 
 
 class DenoisingStep(NamedTuple):
@@ -158,9 +160,7 @@ class DenoisingRun:
         temperature: float | None = None,
     ) -> Prediction:
         """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
-        temperature = self.config.temperature if temperature is None else temperature
-        draw = None if temperature == 0 else self.uniforms(stream, step)
-        warpers = LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
+        draw, warpers = self._chance(stream, step, self.config.temperature if temperature is None else temperature)
         prediction = predict_tokens(
             input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
         )
@@ -172,9 +172,7 @@ class DenoisingRun:
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
     ) -> Prediction:
         """`draw_jointly` under the settings of this run, after the last forward pass."""
-        config, temperature = self.config, self.config.temperature
-        order = "entropy" if config.unmasking == "entropy_bound" else config.unmasking
-        order = "confidence" if order == "confidence_threshold" else order
+        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
         surest = prediction.probabilities.amax(dim=-1)
         eagerness = unmasking_order(prediction.probabilities, surest, order, self.uniforms(STREAM_REVEAL, step))
         queries, keys = self.joint_states
@@ -186,12 +184,16 @@ class DenoisingRun:
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
             JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
-            None if temperature == 0 else self.uniforms(STREAM_SAMPLE, step),
-            LogitsProcessorList([*self.own_warpers, *_warpers(config, temperature)]),
+            *self._chance(STREAM_SAMPLE, step, self.config.temperature),
         )
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
+
+    def _chance(self, stream: int, step: int, temperature: float) -> tuple[torch.Tensor | None, LogitsProcessorList]:
+        """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
+        draw = None if temperature == 0 else self.uniforms(stream, step)
+        return draw, LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""

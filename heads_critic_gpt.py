@@ -19,22 +19,19 @@ from .configuration_critic_gpt import CriticGPTConfig
 # --------------------------------------------------------------------------------------------------------------------
 
 
-class CriticHead(nn.Linear):
-    """One logit a token from the final norm's output: higher = more likely wrong."""
+class ZeroLinear(nn.Linear):
+    """A linear layer without a bias that is exactly zero until it has learnt something."""
 
-    def __init__(self, hidden_size: int):
-        super().__init__(hidden_size, 1, bias=False)
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
         # The parent's draws would shift those of every module built later.
         nn.init.zeros_(self.weight)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return super().forward(hidden_states).squeeze(-1)
-
     @property
     def is_trained(self) -> bool:
-        """Whether it has learnt anything: a fresh head is exactly zero."""
+        """Whether it has learnt anything."""
         if self.weight.is_meta:
             # Offloaded by a `device_map`: there only while the layer runs, which gives the weights of unit vectors.
             with torch.no_grad():
@@ -42,8 +39,18 @@ class CriticHead(nn.Linear):
         return bool(self.weight.detach().any())
 
 
-class CriticHiddenLayer(nn.Linear):
-    """The hidden layer of a [`CriticMLPHead`]; the model draws its weights from [`unnoticed_generator`]."""
+class CriticHead(ZeroLinear):
+    """One logit a token from the final norm's output: higher = more likely wrong."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__(hidden_size, 1)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden_states).squeeze(-1)
+
+
+class UnnoticedLinear(nn.Linear):
+    """A layer inside a head; the model draws its weights from [`unnoticed_generator`]."""
 
     def reset_parameters(self) -> None:
         # The parent's draws would shift those of every module built later.
@@ -57,7 +64,7 @@ class CriticMLPHead(nn.Module):
 
     def __init__(self, config: CriticGPTConfig):
         super().__init__()
-        self.dense = CriticHiddenLayer(config.hidden_size, config.hidden_size, bias=config.use_bias)
+        self.dense = UnnoticedLinear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.act_fn = ACT2FN[config.hidden_act]
         self.output = CriticHead(config.hidden_size)
 

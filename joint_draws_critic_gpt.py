@@ -13,6 +13,7 @@ from transformers.generation import LogitsProcessorList
 from .denoising_critic_gpt import Prediction
 from .diffusion_critic_gpt import sample_inverse_cdf
 from .joint_head_critic_gpt import remember
+from .remasking_critic_gpt import rank
 
 
 class JointDraws(NamedTuple):
@@ -62,9 +63,7 @@ def draw_jointly(
     logits = prediction.probabilities.log()
     memory = head.keys.new_zeros((*head.keys.shape[:2], head.keys.shape[-1], head.keys.shape[-1])).float()
     rows, left = torch.arange(len(tokens), device=tokens.device), masked.clone()
-    by_chance = tie_break.argsort(dim=-1, descending=True, stable=True)
-    eager = eagerness.masked_fill(~masked, float("-inf")).gather(-1, by_chance)
-    ranking = by_chance.gather(-1, eager.argsort(dim=-1, descending=True, stable=True))
+    ranking = rank(eagerness.masked_fill(~masked, float("-inf")), tie_break)
     for place in ranking[:, :count].unbind(dim=-1):
         active = masked[rows, place]
         shifted = logits[rows, place] + head.shift(head.queries[rows, :, place, None], memory).squeeze(1)

@@ -14,27 +14,14 @@ import torch
 from torch import nn
 
 from .configuration_critic_gpt import CriticGPTConfig
+from .diffusion_critic_gpt import given_positions
+from .heads_critic_gpt import UnnoticedLinear, ZeroLinear
 from .losses_critic_gpt import masked_positions, token_cross_entropy
 from .rotary_critic_gpt import apply_rotary_pos_emb
 
 
 # What has drawn tokens together is near them: the slowest of the rotations turns once in about 600 positions.
 _ROTARY_BASE = 100.0
-
-
-class JointLayer(nn.Linear):
-    """Queries, keys or values; the model draws its weights from [`unnoticed_generator`]."""
-
-    def reset_parameters(self) -> None:
-        # The parent's draws would shift those of every module built later.
-        nn.init.zeros_(self.weight)
-
-
-class JointOutput(nn.Linear):
-    """What was read, on its way to the LM head. Zero at first: a fresh head changes no prediction."""
-
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.weight)
 
 
 class JointHead(nn.Module):
@@ -50,10 +37,10 @@ class JointHead(nn.Module):
         super().__init__()
         self.num_heads, self.head_dim = config.joint_num_heads, config.joint_head_dim
         width = self.num_heads * self.head_dim
-        self.query = JointLayer(config.hidden_size, width, bias=False)
-        self.key = JointLayer(config.hidden_size, width, bias=False)
-        self.value = JointLayer(config.hidden_size, width, bias=False)
-        self.output = JointOutput(width, config.hidden_size, bias=False)
+        self.query = UnnoticedLinear(config.hidden_size, width, bias=False)
+        self.key = UnnoticedLinear(config.hidden_size, width, bias=False)
+        self.value = UnnoticedLinear(config.hidden_size, width, bias=False)
+        self.output = ZeroLinear(width, config.hidden_size)
 
     def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor, position_vectors: torch.Tensor | None
@@ -98,11 +85,7 @@ class JointHead(nn.Module):
     @property
     def is_trained(self) -> bool:
         """Whether it has learnt anything: the output of a fresh head is exactly zero."""
-        if self.output.weight.is_meta:
-            # Offloaded by a `device_map`: there only while the layer runs, which gives the weights of unit vectors.
-            with torch.no_grad():
-                return bool(self.output(torch.eye(self.output.in_features, dtype=self.output.weight.dtype)).any())
-        return bool(self.output.weight.detach().any())
+        return self.output.is_trained
 
 
 def _normalised(states: torch.Tensor) -> torch.Tensor:
@@ -148,9 +131,20 @@ def joint_token_loss(
     )
 
 
+def draw_given_mask(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
+    """The masks (B, T) of which a joint head is told the truth, drawn from torch's global generator."""
+    masked = _supervised_masks(input_ids, labels, mask_token_id)
+    share = torch.rand(len(masked), device=masked.device)
+    return given_positions(masked, share, torch.rand(masked.shape, device=masked.device))
+
+
 def given_and_asked(
     input_ids: torch.Tensor, labels: torch.Tensor, given_mask: torch.Tensor, mask_token_id: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The masks (B, T) with a label of which the joint head is told the truth, and those it is asked for."""
-    masked = masked_positions(input_ids, labels, mask_token_id) & (labels != -100)
+    masked = _supervised_masks(input_ids, labels, mask_token_id)
     return masked & given_mask.bool(), masked & ~given_mask.bool()
+
+
+def _supervised_masks(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
+    return masked_positions(input_ids, labels, mask_token_id) & (labels != -100)

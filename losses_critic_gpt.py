@@ -12,12 +12,7 @@ import torch
 from torch import nn
 
 from .configuration_critic_gpt import CriticGPTConfig
-from .diffusion_critic_gpt import (
-    build_critic_artifacts_from_logits,
-    fill_positions,
-    given_positions,
-    suppress_tokens,
-)
+from .diffusion_critic_gpt import build_critic_artifacts_from_logits, fill_positions, suppress_tokens
 
 
 def masked_positions(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
@@ -31,13 +26,6 @@ def draw_fill_mask(input_ids: torch.Tensor, labels: torch.Tensor, config: Critic
     share = torch.rand((len(masked), 2), device=masked.device)
     order = torch.rand(masked.shape, device=masked.device)
     return fill_positions(masked, config.critic_regime, share, order, config.critic_fill_exponent)
-
-
-def draw_given_mask(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
-    """The masks (B, T) of which a joint head is told the truth, drawn from torch's global generator."""
-    masked = masked_positions(input_ids, labels, mask_token_id) & (labels != -100)
-    share = torch.rand(len(masked), device=masked.device)
-    return given_positions(masked, share, torch.rand(masked.shape, device=masked.device))
 
 
 def second_pass_rows(batch_size: int, share: float) -> list[int]:

@@ -26,17 +26,16 @@ from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
 from .generation_critic_gpt import CriticGPTGenerationMixin
 from .heads_critic_gpt import (
     CriticGPTMaskedLMOutput,
-    CriticHead,
-    CriticHiddenLayer,
     SequenceScoreHead,
+    UnnoticedLinear,
+    ZeroLinear,
     build_critic_head,
     unnoticed_generator,
 )
-from .joint_head_critic_gpt import JointHead, JointLayer, JointOutput, given_and_asked, joint_token_loss
+from .joint_head_critic_gpt import JointHead, draw_given_mask, given_and_asked, joint_token_loss
 from .losses_critic_gpt import (
     critic_second_pass,
     draw_fill_mask,
-    draw_given_mask,
     second_pass_rows,
     token_classification_loss,
     token_cross_entropy,
@@ -213,12 +212,12 @@ class CriticGPTPreTrainedModel(NamedInEveryFolder, PreTrainedModel):
     def _init_weights(self, module: nn.Module):
         # Transformers calls this only for modules with parameters of their own, at least outside its own package:
         # what is set here must not hang on a container such as the attention or the model.
-        if isinstance(module, (CriticHead, JointOutput)):
+        if isinstance(module, ZeroLinear):
             # Zero: an untrained critic says one half everywhere, and can be told from a trained one. Nothing is
             # drawn, so the same seed gives the same other parameters with and without a critic.
             init.zeros_(module.weight)
             return
-        if isinstance(module, (CriticHiddenLayer, JointLayer)):
+        if isinstance(module, UnnoticedLinear):
             generator = unnoticed_generator(module.weight.device)
             init.normal_(module.weight, mean=0.0, std=self.config.initializer_range, generator=generator)
             if module.bias is not None:

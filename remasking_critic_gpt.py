@@ -136,6 +136,14 @@ def _decay(schedule: str | float, progress: float) -> float:
 # --------------------------------------------------------------------------------------------------------------------
 
 
+def rank(scores: torch.Tensor, tie_break: torch.Tensor | None = None) -> torch.LongTensor:
+    """Positions (B, T) by descending scores, equal ones by descending `tie_break`, then from left to right."""
+    if tie_break is None:
+        return scores.argsort(dim=-1, descending=True, stable=True)
+    order = tie_break.argsort(dim=-1, descending=True, stable=True)
+    return order.gather(-1, scores.gather(-1, order).argsort(dim=-1, descending=True, stable=True))
+
+
 def select_worst(
     scores: torch.Tensor, eligible: torch.Tensor, count: torch.Tensor | int, tie_break: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -154,11 +162,7 @@ def select_worst(
     Returns:
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
-    if tie_break is None:
-        ranking = scores.argsort(dim=-1, descending=True, stable=True)
-    else:
-        order = tie_break.argsort(dim=-1, descending=True, stable=True)
-        ranking = order.gather(-1, scores.gather(-1, order).argsort(dim=-1, descending=True, stable=True))
+    ranking = rank(scores, tie_break)
     count = torch.as_tensor(count, device=scores.device).expand(scores.shape[0])
     # The first `count` eligible ones of the ranking, whatever number stands at the others.
     ranked = eligible.gather(-1, ranking)

@@ -9,8 +9,8 @@ from torch import nn
 
 from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion_critic_gpt import judged_positions
-from critic_gpt.joint_head_critic_gpt import given_and_asked
-from critic_gpt.losses_critic_gpt import draw_fill_mask, draw_given_mask, masked_positions, second_pass_rows
+from critic_gpt.joint_head_critic_gpt import draw_given_mask, given_and_asked
+from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions, second_pass_rows
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback
