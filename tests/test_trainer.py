@@ -130,6 +130,17 @@ def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remainin
     torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
 
 
+def test_without_a_second_pass_the_joint_head_counts_once(tmp_path):
+    model = make_model(critic_alpha=0.0, correction_alpha=0.0, add_joint_head=True, joint_alpha=0.9).train()
+    trainer = make_trainer(tmp_path, model, make_rows(6), evaluation=True)
+    batch = next(iter(trainer.get_train_dataloader()))
+    loss, out = trainer.compute_loss(model, batch, return_outputs=True)
+    assert out.critic_loss is None and out.joint_loss > 0
+    torch.testing.assert_close(loss, out.lm_loss + 0.9 * out.joint_loss)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def accumulated(folder, rows, batch_size, critic_batch_share=1.0, **fields):
     gradients = Gradients()
     trainer = make_trainer(

@@ -184,8 +184,8 @@ class CriticTrainer(ExactTrainer):
             if outputs.get("remaining_token_loss") is not None:
                 loss = loss + config.remaining_alpha * outputs["remaining_token_loss"].sum() / counts[3]
         elif config.add_critic_head:
-            # The model adds 0 * head to its own loss; taking the same zero keeps the head in the graph.
-            loss = loss + (outputs["loss"] - outputs["lm_loss"])
+            # The model's own loss holds 0 * head; nothing of it but that it keeps the head in the graph is wanted.
+            loss = loss + 0.0 * outputs["loss"]
         if outputs.get("joint_token_loss") is not None:
             loss = loss + config.joint_alpha * outputs["joint_token_loss"].sum() / counts[4]
         if model.training:
