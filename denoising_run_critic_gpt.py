@@ -172,15 +172,12 @@ class DenoisingRun:
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
     ) -> Prediction:
         """`draw_jointly` under the settings of this run, after the last forward pass."""
-        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
-        surest = prediction.probabilities.amax(dim=-1)
-        eagerness = unmasking_order(prediction.probabilities, surest, order, self.uniforms(STREAM_REVEAL, step))
         queries, keys = self.joint_states
         prediction = draw_jointly(
             prediction,
             input_ids,
             masked,
-            settle(eagerness),
+            self.eagerness(prediction.probabilities, step),
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
             JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
@@ -189,6 +186,12 @@ class DenoisingRun:
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
+
+    def eagerness(self, probabilities: torch.Tensor, step: int) -> torch.Tensor:
+        """How eagerly masks are revealed (B, T), higher first, whatever will be drawn there."""
+        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
+        noise = self.uniforms(STREAM_REVEAL, step)
+        return settle(unmasking_order(probabilities, probabilities.amax(dim=-1), order, noise))
 
     def _chance(self, stream: int, step: int, temperature: float) -> tuple[torch.Tensor | None, LogitsProcessorList]:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""

@@ -173,10 +173,7 @@ class PlainUnmasking(Strategy):
         config = self.run.config
         masked = self.editable & (input_ids == config.mask_token_id)
         if self.adaptive:
-            if config.unmasking == "entropy_bound":
-                chosen = entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
-            else:
-                chosen = confidence_threshold_reveal(prediction.probabilities, masked, config.confidence_threshold)
+            chosen = self.adaptive_reveal(prediction, masked)
             if step < self.last_step:
                 self.lifted = self.lifted | chosen
                 return chosen
@@ -188,6 +185,13 @@ class PlainUnmasking(Strategy):
         return scheduled_reveal(
             input_ids, self.editable, prediction, config.mask_token_id, target, config.unmasking, noise, remasked
         )
+
+    def adaptive_reveal(self, prediction: Prediction, masked: torch.Tensor) -> torch.Tensor:
+        """Which masks (B, T) an order lifts that decides itself how many."""
+        config = self.run.config
+        if config.unmasking == "entropy_bound":
+            return entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
+        return confidence_threshold_reveal(prediction.probabilities, masked, config.confidence_threshold)
 
     def _say_what_was_forced(self, forced: torch.Tensor) -> None:
         count, rows = int(forced.sum()), int(forced.any(dim=-1).sum())

@@ -47,6 +47,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "prism_joint": {"remasking": "prism", "token_draws": "joint"},
     "critic_independent": {"remasking": "critic", "token_draws": "independent"},
     "critic_random": {"unmasking": "random", "remasking": "critic"},
+    "backtrack": {"remasking": "backtrack"},
     "critic": STRATEGIES["critic"],
 }
 
@@ -74,6 +75,7 @@ TITLES: dict[str, str] = {
     "prism_joint": "PRISM, joint draws",
     "critic_independent": "critic, independent draws",
     "critic_random": "critic, random order",
+    "backtrack": "critic, backtracking",
     "critic": "critic",
 }
 
@@ -119,6 +121,7 @@ GRIDS: dict[str, list[Arguments]] = {
     "confidence_joint": _grid("confidence_joint", schedule=SCHEDULES),
     "prism_joint": _grid("prism_joint", remask_per_step=(4, 1, 2, 3, 6), unmasking=("random", "confidence")),
     "critic_independent": _grid("critic_independent", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
+    "backtrack": _grid("backtrack", confidence_threshold=(0.97, 0.9, 0.95, 0.99)),
     "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
 }
 

@@ -225,7 +225,8 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     plain = tiny_model(add_critic_head=False)
     assert list(select_strategies(plain)[0]) == ["random", "confidence"]
     strategies, reasons = select_strategies(plain, ["all"])
-    judged = {"critic", "critic_independent", "critic_random", "critic_full", "token_critic", "prism", "prism_joint"}
+    judged = {"critic", "critic_independent", "critic_random", "backtrack"}
+    judged |= {"critic_full", "token_critic", "prism", "prism_joint"}
     assert set(reasons) == judged | {"random_joint", "confidence_joint", "proseco"}
     assert "no trained joint head" in reasons["confidence_joint"]
     assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]

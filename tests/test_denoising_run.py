@@ -55,6 +55,7 @@ LEAVING = [
     {"remasking": "critic", "num_steps": 4, "polish_steps": 10, "polish_threshold": 0.3},
     {"remasking": "critic", "num_steps": 4, "polish_steps": 10, "correction": "replace", "polish_threshold": 0.2},
     {"remasking": "critic_full", "error_threshold": 0.35},
+    {"remasking": "backtrack", "stop_when_expected_errors_below": 0.7, "confidence_threshold": 0.3},
     {"remasking": "external", "remasking_model": judge, "error_threshold": 0.6},
     {"remasking": "confidence", "error_threshold": 0.8},
     {"remasking": "none", "unmasking": "entropy_bound", "entropy_bound": 3.0},

@@ -275,7 +275,7 @@ def test_the_history_tells_what_happened(model, strategy):
         assert (after.input_ids[now.remasked] == MASK).all()
         assert torch.equal(after.input_ids, now.filled.masked_fill(now.remasked, MASK))
         assert not (now.remasked & (canvas != MASK)).any(), "given tokens"
-    if strategy in (*ONE_PASS, "prism", "proseco") or strategy.startswith("remdm"):
+    if strategy in (*ONE_PASS, "prism", "proseco", "backtrack") or strategy.startswith("remdm"):
         assert not history[0].remasked.any()
         for now in history:
             assert not (now.remasked & (now.input_ids == MASK)).any(), "only visible tokens are judged"
@@ -283,7 +283,7 @@ def test_the_history_tells_what_happened(model, strategy):
     else:
         assert not any((now.filled == MASK).any() for now in history)
     judged = [now.error_probabilities is not None for now in history]
-    guided = {name: [True] * 7 for name in ("critic", "prism")}
+    guided = {name: [True] * 7 for name in ("critic", "prism", "backtrack")}
     guided |= {name: [True] * 6 + [False] for name in ("critic_full", "token_critic")}
     assert judged == guided.get(strategy, [False] * 7)
 
@@ -489,7 +489,7 @@ def test_error_probabilities_come_from_the_models_table_and_add_up(strategy):
 # ---- how good a row is ----
 
 
-@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name != "proseco"])
+@pytest.mark.parametrize("strategy", [name for name in STRATEGIES if name not in ("proseco", "backtrack")])
 def test_the_self_number_is_the_mean_logarithm_of_each_token_when_it_was_last_drawn(model, strategy):
     draft = torch.tensor([[5, M, M, 9, 10, M, 11, M], [M] * 8])
     protected = torch.zeros_like(draft, dtype=torch.bool)

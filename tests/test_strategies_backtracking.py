@@ -1,0 +1,222 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about backtracking: where it goes back to, what it keeps, what it returns."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from critic_gpt import CriticCalibration
+from critic_gpt import strategies_backtracking_critic_gpt as backtracking
+
+
+PAD, MASK, VOCAB = 0, 1, 32
+M, P = MASK, PAD
+canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
+TABLE = CriticCalibration([(i + 0.5) / 100 for i in range(100)])
+NEVER = 1e-9  # fewer expected errors than any sequence has
+
+
+@pytest.fixture
+def model(unsure_model):
+    """In float64, where batches of any size give the same numbers; with a table that says what the head says."""
+    model = unsure_model.double()
+    model.calibration = TABLE
+    return model
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    messages = []
+    monkeypatch.setattr(backtracking, "logger", SimpleNamespace(warning_once=messages.append))
+    return messages
+
+
+def generate(model, ids=canvas, **fields):
+    return model.generate(ids, **{"remasking": "backtrack", "seed": 3, "return_history": True, **fields})
+
+
+# ---- a world in which one guess decides everything ----
+
+LIKELY, RIGHT, FOLLOWS_LIKELY, FOLLOWS_RIGHT = 10, 11, 12, 13
+
+
+def guess_first(input_ids, critic_sees=True, **unused):
+    """
+    The first token is 10 with 0.6 and 11 with 0.4; all others follow from it, surely. The critic holds those that
+    follow from 10 to be wrong, and of the first knows nothing.
+    """
+    chances = torch.full((*input_ids.shape, VOCAB), 0.01 / (VOCAB - 1))
+    first = input_ids[:, :1]
+    chances[:, 0] = 1e-6
+    chances[:, 0, LIKELY], chances[:, 0, RIGHT] = 0.6, 0.4
+    sure = torch.where(first == RIGHT, FOLLOWS_RIGHT, FOLLOWS_LIKELY).expand_as(input_ids[:, 1:])
+    chances[:, 1:].scatter_(-1, sure[..., None], 0.99)
+    chances[:, 1:][(first == MASK).expand_as(sure)] = 1 / VOCAB
+    wrong = (input_ids == FOLLOWS_LIKELY) & critic_sees
+    return SimpleNamespace(logits=chances.log(), critic_logits=torch.where(wrong, 0.5, -20.0))
+
+
+@pytest.fixture
+def world(model, monkeypatch):
+    model.calibration = CriticCalibration([0.0] * 50 + [0.5] * 50)
+    monkeypatch.setattr(model, "forward", guess_first)
+    return model
+
+
+def test_the_guess_is_taken_back_and_not_what_the_critic_sees(world):
+    output = generate(world, torch.full((1, 5), M), num_steps=10, temperature=0, return_error_probabilities=False)
+    inputs = [step.input_ids[0].tolist() for step in output.history]
+    a, b, c, d = LIKELY, RIGHT, FOLLOWS_LIKELY, FOLLOWS_RIGHT
+    assert inputs == [[M] * 5, [a, M, M, M, M], [a, c, c, c, c], [b, M, M, M, M], [b, d, d, d, d]]
+    assert output.sequences.tolist() == [[b, d, d, d, d]] and output.forward_passes == 5
+    # The guess with what it was given at first, the others with what they were given in its light.
+    expected = (math.log(0.4 / (1 + 30e-6)) + 4 * math.log(0.99)) / 5
+    assert output.self_log_probability.item() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("num_steps", "right"), [(3, False), (4, False), (5, True), (6, True)])
+def test_what_the_critic_has_not_seen_yet_is_not_accepted(world, num_steps, right):
+    ids = torch.full((1, 5), M)
+    output = generate(world, ids, num_steps=num_steps, temperature=0, return_error_probabilities=False)
+    # In four passes the right sequence is complete, but by the model's own probabilities alone: four times one
+    # percent, against the two tokens that the critic expects to be wrong in the other.
+    assert output.sequences[0, 0] == (RIGHT if right or num_steps == 4 else LIKELY)
+    assert output.forward_passes == min(num_steps, 5)
+
+
+def test_where_nothing_seems_wrong_nothing_is_taken_back(world, monkeypatch):
+    monkeypatch.setattr(world, "forward", lambda input_ids, **more: guess_first(input_ids, critic_sees=False))
+    output = generate(world, torch.full((1, 5), M), num_steps=10, temperature=0, return_error_probabilities=False)
+    assert output.forward_passes == 3 and output.sequences[0, 0] == LIKELY
+    assert not any(step.remasked.any() for step in output.history)
+
+
+# ---- every step, computed anew ----
+
+
+def replay(model, history, ids, num_steps, threshold):
+    """Follows a row through its history, token by token, and says which sequence it should end with."""
+    came, chance, other, candidates = {}, {}, {}, []
+    editable = (ids == MASK).nonzero().flatten().tolist()
+    for number, step in enumerate(history):
+        tokens = step.input_ids.tolist()
+        output = model(input_ids=step.input_ids[None])
+        logits = output.logits[0]
+        logits[:, [PAD, MASK]] = float("-inf")
+        predicted = logits.softmax(-1).tolist()
+        wrong = TABLE.error_probability(output.critic_logits[0]).tolist()
+        masked = [i for i in editable if tokens[i] == MASK]
+        last = number == num_steps - 1
+        if not masked:
+            candidates.append((sum(wrong[i] for i in editable), tokens))
+            if last or not any(other[i][1] for i in editable):
+                assert number == len(history) - 1, "there is nothing left to try"
+                break
+            doubt = {i: round(other[i][1] / chance[i] * 2**20) for i in editable}
+            turned = max(editable, key=lambda i: (doubt[i], -i))
+            undone = [i for i in editable if came[i] >= came[turned] and i != turned]
+            expected = [MASK if i in undone else other[i][0] if i == turned else tokens[i] for i in range(len(tokens))]
+            chance[turned], other[turned] = other[turned][1], (None, 0.0)
+            assert step.remasked.nonzero().flatten().tolist() == undone
+        else:
+            pace = math.ceil(len(masked) / (num_steps - number) ** 2)
+            order = sorted(masked, key=lambda i: (-round(max(predicted[i]) * 2**20), i))
+            shown = {*order[:pace], order[0], *(i for i in masked if max(predicted[i]) > threshold)}
+            filled = step.filled.tolist()
+            if last:
+                drawn = sum(1 - predicted[i][filled[i]] if i in masked else wrong[i] for i in editable)
+                # What the last step filled is seen only where it was chosen.
+                candidates.append((drawn, filled))
+                break
+            for i in shown:
+                came[i], chance[i] = number, predicted[i][filled[i]]
+                rest = {token: p for token, p in enumerate(predicted[i]) if token != filled[i]}
+                other[i] = max(rest.items(), key=lambda item: item[1])
+            expected = [filled[i] if i in shown else tokens[i] for i in range(len(tokens))]
+            assert all(expected[i] != MASK for i in shown) and not step.remasked.any()
+        assert (step.filled.masked_fill(step.remasked, MASK)).tolist() == expected
+    return min(candidates)[1]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_every_step_is_what_its_description_says(model, warnings, threshold, seed):
+    num_steps = 25
+    fields = {"confidence_threshold": threshold, "stop_when_expected_errors_below": NEVER, "num_steps": num_steps}
+    output = generate(model, canvas, seed=[seed, seed + 10, seed + 20], **fields)
+    turns = sum(int(step.remasked.any(-1).sum()) for step in output.history)
+    assert turns > 6 and "ends no sequence early" in warnings[0]
+    for row in range(len(canvas)):
+        real = int((canvas[row] != PAD).sum())
+        history = [type(s)(*[None if part is None else part[row, :real] for part in s]) for s in output.history]
+        assert output.sequences[row, :real].tolist() == replay(
+            model, history[: int(output.row_passes[row])], canvas[row, :real], num_steps, threshold
+        )
+
+
+def test_the_result_has_the_fewest_expected_errors_of_all_that_were_complete(model):
+    output = generate(model, num_steps=30, stop_when_expected_errors_below=NEVER)
+    for row in range(len(canvas)):
+        complete = [step.input_ids[row] for step in output.history if not (step.input_ids[row] == MASK).any()]
+        assert len(complete) > 2
+        real = (canvas[row] != PAD).long().expand(len(complete), -1)
+        logits = model(input_ids=torch.stack(complete), attention_mask=real).critic_logits
+        expected = TABLE.error_probability(logits).masked_fill(canvas[row] != MASK, 0.0).sum(-1)
+        assert output.expected_errors[row].item() <= expected.min().item() + 1e-9
+
+
+def test_more_steps_never_make_it_worse_by_the_critic(model):
+    """The first steps are the same, but for the pace that so many steps leave."""
+    fields = {"stop_when_expected_errors_below": NEVER, "confidence_threshold": 0.0}
+    few, many = (generate(model, num_steps=steps, **fields).expected_errors for steps in (6, 30))
+    assert (many <= few + 1e-9).all() and (many < few).any()
+
+
+# ---- drafts, budgets, broken scores ----
+
+
+def test_a_draft_is_revised_only_where_the_critic_expects_less_of_another(model):
+    draft, protected = torch.randint(2, VOCAB, (4, 10), generator=torch.Generator().manual_seed(0)), torch.zeros(4, 10)
+    protected[:, :3] = 1
+    fields = {"protected_mask": protected.bool(), "num_steps": 20}
+    kept = generate(model, draft, stop_when_expected_errors_below=1e9, **fields)
+    assert torch.equal(kept.sequences, draft) and kept.forward_passes == 1
+    assert kept.self_log_probability.isnan().all(), "nothing was drawn"
+    revised = generate(model, draft, stop_when_expected_errors_below=NEVER, **fields)
+    assert torch.equal(revised.sequences[:, :3], draft[:, :3]) and not (revised.sequences == MASK).any()
+    assert (revised.expected_errors <= kept.expected_errors + 1e-9).all()
+    assert (revised.expected_errors < kept.expected_errors).any()
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_few_steps_fill_everything(model, num_steps):
+    output = generate(model, num_steps=num_steps)
+    assert not (output.sequences == MASK).any() and output.forward_passes <= num_steps
+
+
+def test_broken_scores_pass_for_no_verdict(model, monkeypatch):
+    forward = model.forward
+
+    def broken(**inputs):
+        output = forward(**inputs)
+        output.critic_logits = torch.full_like(output.critic_logits, float("nan"))
+        return output
+
+    monkeypatch.setattr(model, "forward", broken)
+    output = generate(model, num_steps=12, return_error_probabilities=False)
+    assert output.forward_passes == 12 and not (output.sequences == MASK).any()
+
+
+def test_an_order_that_reveals_a_fixed_number_is_refused_and_gives_way_in_the_models_own_settings(model):
+    with pytest.raises(ValueError, match=r"`unmasking` must be entropy_bound or confidence_threshold .*'margin'"):
+        generate(model, unmasking="margin")
+    model.generation_config.unmasking = "margin"
+    assert model.resolve_generation_config(remasking="backtrack").unmasking == "confidence_threshold"
+
+
+def test_the_warning_is_left_out_where_a_sequence_can_end(model, warnings):
+    model.calibration = CriticCalibration([0.0] * 50 + [0.5] * 50)
+    generate(model, num_steps=3)
+    assert not warnings
