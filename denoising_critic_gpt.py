@@ -250,20 +250,20 @@ def entropy_bound_reveal(probabilities: torch.Tensor, masked: torch.Tensor, boun
     return torch.zeros_like(masked).scatter(-1, ranking, accepted)
 
 
-def confidence_threshold_reveal(probabilities: torch.Tensor, masked: torch.Tensor, threshold: float) -> torch.Tensor:
+def confidence_threshold_reveal(probability: torch.Tensor, masked: torch.Tensor, threshold: float) -> torch.Tensor:
     """
-    Which masks a step reveals: all whose likeliest token has a probability above `threshold`, and the most confident
+    Which masks a step reveals: all whose token, as drawn, has a probability above `threshold`, and the most confident
     one in every row (Wu et al., "Fast-dLLM: Training-free Acceleration of Diffusion LLM", 2025).
 
     Args:
-        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn.
         masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
         threshold (`float`): In [0, 1].
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
-    confidence = settle(probabilities.amax(dim=-1))
+    confidence = settle(probability)
     return select_worst(confidence, masked, 1) | (masked & (confidence > threshold))
 
 

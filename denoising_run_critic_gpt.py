@@ -177,7 +177,7 @@ class DenoisingRun:
             prediction,
             input_ids,
             masked,
-            self.eagerness(prediction.probabilities, step),
+            self.eagerness(prediction.probabilities, prediction.probabilities.amax(dim=-1), step),
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
             JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
@@ -187,11 +187,10 @@ class DenoisingRun:
             self.prediction = prediction
         return prediction
 
-    def eagerness(self, probabilities: torch.Tensor, step: int) -> torch.Tensor:
-        """How eagerly masks are revealed (B, T), higher first, whatever will be drawn there."""
+    def eagerness(self, probabilities: torch.Tensor, probability: torch.Tensor, step: int) -> torch.Tensor:
+        """How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means."""
         order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
-        noise = self.uniforms(STREAM_REVEAL, step)
-        return settle(unmasking_order(probabilities, probabilities.amax(dim=-1), order, noise))
+        return settle(unmasking_order(probabilities, probability, order, self.uniforms(STREAM_REVEAL, step)))
 
     def _chance(self, stream: int, step: int, temperature: float) -> tuple[torch.Tensor | None, LogitsProcessorList]:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""

@@ -59,7 +59,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             warning. One-pass strategies only.
         entropy_bound (`float`, *optional*, defaults to 0.1): Nats, at least 0: a step reveals masks in ascending order
             of entropy as long as the sum of all their entropies but the largest stays within.
-        confidence_threshold (`float`, *optional*, defaults to 0.9): A step reveals every mask whose likeliest token
+        confidence_threshold (`float`, *optional*, defaults to 0.9): A step reveals every mask whose token, as drawn,
             has a probability above it, and one mask at least. 0.97 under `"backtrack"`.
         token_draws (`str`, *optional*): How the tokens of one pass are drawn: `"independent"`, each by itself, or
             `"joint"`, one after the other, each in the light of those before, by a joint head. The latter is the

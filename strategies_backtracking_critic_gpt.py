@@ -124,8 +124,8 @@ class Backtrack(PlainUnmasking):
         # Late rather than early: once the first cells are known, whole groups of others are sure at once.
         squared = (self.last_step - step + 1) ** 2
         pace = (masked.sum(dim=-1) + squared - 1) // squared
-        surest = select_worst(self.run.eagerness(prediction.probabilities, step), masked, pace)
-        return self.adaptive_reveal(prediction, masked) | surest
+        eagerness = self.run.eagerness(prediction.probabilities, prediction.probability, step)
+        return self.adaptive_reveal(prediction, masked) | select_worst(eagerness, masked, pace)
 
     def _note(
         self,

@@ -191,7 +191,7 @@ class PlainUnmasking(Strategy):
         config = self.run.config
         if config.unmasking == "entropy_bound":
             return entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
-        return confidence_threshold_reveal(prediction.probabilities, masked, config.confidence_threshold)
+        return confidence_threshold_reveal(prediction.probability, masked, config.confidence_threshold)
 
     def _say_what_was_forced(self, forced: torch.Tensor) -> None:
         count, rows = int(forced.sum()), int(forced.any(dim=-1).sum())

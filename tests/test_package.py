@@ -44,6 +44,7 @@ HUB_CLOSURE = [
     "streamers",
     "strategy",
     "strategies_one_pass",
+    "strategies_backtracking",
     "strategies_fill_all",
     "strategies_remdm",
     "strategies",

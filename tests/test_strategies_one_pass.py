@@ -66,7 +66,9 @@ def six_digits(numbers):
 
 @pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
 def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model, warnings, unmasking, value):
-    output = generate(model, remasking="none", unmasking=unmasking, num_steps=30, **{unmasking: value})
+    # Of the likeliest tokens, so that the history tells what would have been drawn where a mask stayed.
+    order = {"remasking": "none", "unmasking": unmasking, unmasking: value, "temperature": 0}
+    output = generate(model, num_steps=30, **order)
     for step in output.history:
         probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
         lifted = masked & (step.filled != MASK)
@@ -85,6 +87,21 @@ def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model,
     needed = torch.stack([(step.input_ids == MASK).any(-1) for step in output.history]).sum(0)
     assert torch.equal(output.row_passes, needed) and output.forward_passes == needed.max() < 30
     assert len(set(needed.tolist())) > 1, "rows end one by one"
+
+
+def test_confidence_is_that_in_the_token_that_was_drawn(model):
+    output = generate(
+        model, remasking="none", unmasking="confidence_threshold", confidence_threshold=0.2, num_steps=30
+    )
+    unlikely = 0
+    for step in output.history:
+        probabilities, lifted = probabilities_of(model, step.input_ids), step.filled != step.input_ids
+        probability = probabilities.gather(-1, step.filled[..., None]).squeeze(-1)
+        several = lifted & (lifted.sum(-1, keepdim=True) > 1)
+        # One at least is lifted whatever its probability.
+        assert ((several & (probability <= 0.2)).sum(-1) <= 1).all()
+        unlikely += int((lifted & (probability < probabilities.amax(-1))).sum())
+    assert unlikely > 0
 
 
 @pytest.mark.parametrize(("unmasking", "value"), [("entropy_bound", 0.0), ("confidence_threshold", 1.0)])
