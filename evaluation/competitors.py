@@ -95,7 +95,9 @@ GRIDS: dict[str, list[Arguments]] = {
     "confidence": _grid("confidence", schedule=SCHEDULES),
     "entropy": _grid("entropy", schedule=SCHEDULES),
     "entropy_bound": _grid("entropy_bound", entropy_bound=(0.1, 0.01, 0.03, 0.3, 1.0, 3.0)),
-    "confidence_threshold": _grid("confidence_threshold", confidence_threshold=(0.9, 0.5, 0.7, 0.8, 0.95, 0.97, 0.99, 0.999)),
+    "confidence_threshold": _grid(
+        "confidence_threshold", confidence_threshold=(0.9, 0.5, 0.7, 0.8, 0.95, 0.97, 0.99, 0.999)
+    ),
     "fill_all_random": _grid("fill_all_random", schedule=SCHEDULES),
     "fill_all_confidence": _grid("fill_all_confidence", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
     "remdm_cap": _grid("remdm_cap", remdm_eta=_RATES),
