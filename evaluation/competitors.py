@@ -94,7 +94,7 @@ GRIDS: dict[str, list[Arguments]] = {
     "random": _grid("random", schedule=SCHEDULES),
     "confidence": _grid("confidence", schedule=SCHEDULES),
     "entropy": _grid("entropy", schedule=SCHEDULES),
-    "entropy_bound": _grid("entropy_bound", entropy_bound=(0.1, 0.01, 0.03, 0.3, 1.0, 3.0)),
+    "entropy_bound": _grid("entropy_bound", entropy_bound=(0.1, 0.0001, 0.001, 0.01, 0.03, 0.3, 1.0, 3.0)),
     "confidence_threshold": _grid(
         "confidence_threshold", confidence_threshold=(0.9, 0.5, 0.7, 0.8, 0.95, 0.97, 0.99, 0.999)
     ),
