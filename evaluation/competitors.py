@@ -16,6 +16,8 @@ Arguments = Mapping[str, Any]
 
 # Ours, which pictures show in front.
 OURS = "critic"
+# What is ours, which tables print in bold.
+OWN = (OURS, "backtrack")
 # What is compared by default: the order of unmasking alone, and the critic on top of it.
 STRATEGIES: dict[str, Arguments] = {
     "random": {"unmasking": "random", "remasking": "none"},

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, TITLES
+from critic_gpt.evaluation.competitors import OWN, SHOOT_OUT, TITLES
 from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figure
 
 
@@ -145,7 +145,7 @@ def _table(what: str, folder: str | os.PathLike) -> str:
         )
     rows = table_of_figure({strategy: table[strategy] for strategy in strategies}, figure)
     titles = {strategy: TITLES.get(strategy, strategy) for strategy in rows}
-    lines = [(titles[strategy], [text or "-" for text in row], strategy == OURS) for strategy, row in rows.items()]
+    lines = [(titles[strategy], [text or "-" for text in row], strategy in OWN) for strategy, row in rows.items()]
     if figure in record.get("real_text", {}):
         real = format_value(figure, {"mean": record["real_text"][figure], "spread": None})
         lines.append(("real text", [real] * len(budgets_of(table)), False))
