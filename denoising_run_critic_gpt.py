@@ -56,11 +56,23 @@ class DenoisingStep(NamedTuple):
     critic_logits: torch.Tensor | None = None
 
 
+class Complete(NamedTuple):
+    """
+    The best complete sequences so far: `tokens` (B, T), the `probability` (B, T) of each when drawn, `NOT_DRAWN` where
+    none was, and which rows have one, `known` (B,).
+    """
+
+    tokens: torch.Tensor
+    probability: torch.Tensor
+    known: torch.Tensor
+
+
 class StepOutcome(NamedTuple):
     """
     What a strategy made of one step, all (B, T): the tokens once masks were `filled`, the positions `remasked`, the
     tokens `after` it, where tokens were `drawn` and the model's `probability` of them, P(wrong) where the critic
-    guided. `finished` (B,) says in which rows nothing is left to do; `None` where no row can finish early.
+    guided. `finished` (B,) says in which rows nothing is left to do; `None` where no row can finish early. `complete`
+    is what a row is left with that has to end while masks are left, where a strategy keeps such.
     """
 
     filled: torch.Tensor
@@ -70,6 +82,7 @@ class StepOutcome(NamedTuple):
     probability: torch.Tensor
     error_probabilities: torch.Tensor | None = None
     finished: torch.Tensor | None = None
+    complete: Complete | None = None
 
 
 class DenoisingRun:

@@ -56,7 +56,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             many as the `schedule` says; or an order that itself decides how many: `"entropy_bound"` or
             `"confidence_threshold"` (the default under `"backtrack"`, which takes no other than these two). It ends
             before `num_steps` where nothing is masked again, and in the last step reveals what is left, with a
-            warning. One-pass strategies only.
+            warning (under `"backtrack"` more in each step as the end comes near). One-pass strategies only.
         entropy_bound (`float`, *optional*, defaults to 0.1): Nats, at least 0: a step reveals masks in ascending order
             of entropy as long as the sum of all their entropies but the largest stays within.
         confidence_threshold (`float`, *optional*, defaults to 0.9): A step reveals every mask whose token, as drawn,
@@ -70,7 +70,7 @@ class CriticGPTGenerationConfig(GenerationConfig):
             `"external"` (a `remasking_model`), `"confidence"`, `"random"`; or `"multinomial"`, which draws all that
             may change anew at each step, masked or not, and is meant for models trained with `correction_alpha`; or
             `"backtrack"`, for what has one right answer (one pass a step: reveals what is sure, and where the critic
-            does not accept the whole, goes back to the token that had the best alternative); or the methods of
+            does not accept the whole, goes back to the token with the best odds for another); or the methods of
             others: `"prism"`, `"token_critic"` (both need a critic), `"remdm_cap"`, `"remdm_rescale"`, `"remdm_conf"`,
             `"remdm_loop"`, `"p2"`, `"proseco"` (needs `correction_alpha`).
             `"auto"`: external if given, else a trained critic, else confidence.
@@ -102,8 +102,8 @@ class CriticGPTGenerationConfig(GenerationConfig):
         polish_threshold (`float`, *optional*): P(wrong) above which a token is corrected there; `error_threshold`
             where given, else 0.5.
         stop_when_expected_errors_below (`float`, *optional*): Ends a sequence as soon as fewer wrong tokens than that
-            are expected in it, its masks filled; it leaves the batch, and costs nothing more. Under `"critic"`; and
-            under `"backtrack"`, which accepts only what the critic saw complete, and by default below 0.1.
+            are expected in it, its masks filled; it leaves the batch, and costs nothing more. For `"critic"`, and for
+            `"backtrack"`, where it is 0.1 by default and counts only what the critic saw complete.
         num_candidates (`int`, *optional*, defaults to 1): Generates so many candidates for each row and returns the
             one with the fewest expected errors. Needs a trained critic.
         start_ratio, end_ratio (`float`, *optional*, default to 0.95 and 0.05): Ends of the schedule of the strategies

@@ -96,7 +96,8 @@ class Stopping:
     def applied(self, run: DenoisingRun, outcome: StepOutcome) -> StepOutcome:
         """
         A step's outcome once the criteria were asked. A row that is done is finished in this very step, without a
-        further pass: a token that was to be masked again stays, and every mask takes the token drawn for it.
+        further pass: a token that was to be masked again stays, and every mask takes the token drawn for it; or it
+        ends with the best complete sequence, where the strategy has one and would not have been done.
         """
         scores = run.prediction.probabilities.log()
         scores = run.of_all(scores, scores.new_full((), float("nan")).expand(len(run.sequences), *scores.shape[1:]))
@@ -104,11 +105,19 @@ class Stopping:
         left = done & run.canvas.editable & (outcome.filled == self.mask_token_id)
         filled = torch.where(left, run.prediction.tokens, outcome.filled)
         run.prediction = None  # before the next pass needs its room
+        drawn, probability = outcome.drawn | left, outcome.probability
+        if outcome.complete is not None:
+            open_still = (run.canvas.editable & (outcome.after == self.mask_token_id)).any(dim=-1)
+            takes = done & (outcome.complete.known & open_still)[:, None]
+            filled = torch.where(takes, outcome.complete.tokens, filled)
+            drawn = drawn | (takes & run.canvas.editable)
+            probability = torch.where(takes, outcome.complete.probability, probability)
         finished = done.squeeze(-1) if outcome.finished is None else done.squeeze(-1) | outcome.finished
         return outcome._replace(
             filled=filled,
             after=torch.where(done, filled, outcome.after),
             remasked=outcome.remasked & ~done,
-            drawn=outcome.drawn | left,
+            drawn=drawn,
+            probability=probability,
             finished=finished,
         )

@@ -4,14 +4,14 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
 from .denoising_critic_gpt import Prediction
-from .denoising_run_critic_gpt import DenoisingRun, StepOutcome
+from .denoising_run_critic_gpt import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
 from .remasking_critic_gpt import select_worst, settle
 from .strategies_one_pass_critic_gpt import PlainUnmasking
 from .strategy_critic_gpt import ADAPTIVE_UNMASKING
@@ -25,9 +25,10 @@ AT_FIRST, NOT_YET = 0, -1
 
 class Backtrack(PlainUnmasking):
     """
-    Reveals what is sure, and where the complete sequence is not, goes back to the token that had the best alternative
-    when it was revealed: that takes its place, and all that was revealed in the same pass or later is masked again.
-    The result is the sequence with the fewest expected errors of all that were complete.
+    Reveals what is sure, and where the complete sequence is not, goes back to the token whose best alternative had the
+    best odds against it when it was revealed: that takes its place, and all that was revealed in the same pass or
+    later is masked again. The result is the sequence with the fewest expected errors of all that were complete; what
+    the last step fills is judged by the model's own probabilities of it.
 
     Once a wrong guess has spread, the tokens that follow from it agree with each other, and the critic sees that the
     whole is wrong but not where that began; the probabilities at which tokens were revealed do say it. This is a
@@ -35,8 +36,9 @@ class Backtrack(PlainUnmasking):
     1995), with the critic as its test.
 
     A step reveals what the adaptive order of unmasking says and, with n steps left, at least one in n * n masks, hence
-    all in the last. Tokens of a draft count as revealed before the first pass, with the critic's P(right) as their
-    probability.
+    all in the last. Alternatives are the model's own, whatever `top_k` and `top_p` leave to the draws, and each place
+    has one: a sequence ends early as well when none is left to try. Tokens of a draft count as revealed before the
+    first pass, all at once, with the critic's P(right) as their probability: to go back to one masks the others.
     """
 
     name, needs_critic = "backtrack", True
@@ -51,12 +53,12 @@ class Backtrack(PlainUnmasking):
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
-        tokens, unknown = run.canvas.input_ids, torch.zeros(self.editable.shape, device=self.editable.device)
+        tokens, zeros = run.canvas.input_ids, torch.zeros(self.editable.shape, device=self.editable.device)
         # Of each token when it came, whether it was drawn, its probability then, the best other one with its own.
         self.came, self.drawn = torch.full_like(tokens, NOT_YET), self.nothing
-        self.chance, self.other, self.other_chance = unknown, tokens, unknown
+        self.chance, self.other, self.other_chance = zeros, tokens, zeros
         # The best complete sequence so far.
-        self.best, self.best_drawn, self.best_chance = tokens, self.nothing, unknown
+        self.best, self.best_drawn, self.best_chance = tokens, self.nothing, zeros
         self.best_errors = torch.full((len(tokens),), float("inf"), device=tokens.device)
         self._say_what_no_sequence_meets()
 
@@ -70,6 +72,11 @@ class Backtrack(PlainUnmasking):
             )
 
     @classmethod
+    def _value(cls, config: GenerationConfig, name: str) -> Any:
+        value = super()._value(config, name)
+        return cls.defaults[name] if name == "unmasking" and value not in ADAPTIVE_UNMASKING else value
+
+    @classmethod
     def complete(cls, config: GenerationConfig) -> None:
         if config.unmasking not in ADAPTIVE_UNMASKING:  # of the model's own configuration, for other strategies
             config.unmasking = None
@@ -78,10 +85,11 @@ class Backtrack(PlainUnmasking):
     def _say_what_no_sequence_meets(self) -> None:
         bound = self.run.config.stop_when_expected_errors_below
         surely_right = torch.tensor(float("-inf"), device=self.total.device)
-        fewest = self.run.calibration.error_probability(surely_right).item() * int(self.total.max())
+        shortest = int(self.total.min())
+        fewest = self.run.calibration.error_probability(surely_right).item() * shortest
         if fewest >= bound:
             logger.warning_once(
-                f"`stop_when_expected_errors_below={bound}` ends no sequence early: by the critic's table so many "
+                f"`stop_when_expected_errors_below={bound}` ends no sequence early: by the critic's table {shortest} "
                 f"tokens have {fewest:.3f} expected errors at least. All `num_steps` are spent, unless you set it "
                 "higher."
             )
@@ -91,8 +99,8 @@ class Backtrack(PlainUnmasking):
         prediction = self.predict(input_ids, output.logits, step)
         probabilities = self.run.calibration.error_probability(output.critic_logits)
         masked = self.editable & (input_ids == self.run.config.mask_token_id)
-        if step == 0:
-            self._note(self.editable & ~masked, AT_FIRST, prediction, input_ids, 1.0 - probabilities)
+        if step == 0 and bool((draft := self.editable & ~masked).any()):
+            self._note(draft, AT_FIRST, prediction, input_ids, 1.0 - probabilities)
         complete = ~masked.any(dim=-1)
         ended = self._compare(input_ids, prediction, masked, probabilities, step)
         revealed = self.revealed(input_ids, prediction, self.nothing, step) & ~ended[:, None]
@@ -104,17 +112,17 @@ class Backtrack(PlainUnmasking):
         turned, undone = self._turn_back(branching)
         filled = torch.where(turned, self.other, filled)
         after = filled.masked_fill(undone, self.run.config.mask_token_id)
-        at_end = ended[:, None]
+        at_end, unseen = ended[:, None], self.best_errors.isinf()
+        best_chance = self.best_chance.masked_fill(~self.best_drawn, NOT_DRAWN)
         return StepOutcome(
             filled=torch.where(at_end, self.best, filled),
             remasked=undone,
             after=torch.where(at_end, self.best, after),
-            drawn=torch.where(at_end, self.best_drawn, revealed | turned),
-            probability=torch.where(
-                at_end, self.best_chance, torch.where(turned, self.chance, prediction.probability)
-            ),
+            drawn=torch.where(at_end, self.editable, revealed | turned),
+            probability=torch.where(at_end, best_chance, torch.where(turned, self.chance, prediction.probability)),
             error_probabilities=probabilities,
             finished=ended,
+            complete=Complete(self.best, best_chance, ~unseen),
         )
 
     def revealed(
@@ -158,7 +166,7 @@ class Backtrack(PlainUnmasking):
         bound = self.run.config.stop_when_expected_errors_below
         complete = ~masked.any(dim=-1)
         ended = complete & (expected < bound) if step < self.last_step else torch.ones_like(complete)
-        better = (ended | complete) & (expected <= self.best_errors)
+        better = (ended | complete) & ((expected < self.best_errors) | self.best_errors.isinf())
         self.best_errors = torch.where(better, expected, self.best_errors)
         better = better[:, None]
         self.best = torch.where(better, torch.where(masked, prediction.tokens, input_ids), self.best)
@@ -170,11 +178,12 @@ class Backtrack(PlainUnmasking):
     def _doubt(self) -> torch.Tensor:
         """The odds (B, T) of the best other token against the one that came; 0 where there is none."""
         odds = self.other_chance / self.chance.clamp(min=torch.finfo(self.chance.dtype).tiny)
-        return odds.masked_fill(self.came == NOT_YET, 0.0).nan_to_num(nan=0.0)
+        return settle(odds.masked_fill(self.came == NOT_YET, 0.0).nan_to_num(nan=0.0))
 
     def _turn_back(self, branching: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where (B, T) the other token is put, one a row, and where masks again, in the rows (B,) that go back."""
-        turned = select_worst(settle(self._doubt()), self.editable, branching.long())
+        doubt = self._doubt()
+        turned = select_worst(doubt, self.editable & (doubt > 0), branching.long())
         since = self.came.masked_fill(~turned, NOT_YET).amax(dim=-1, keepdim=True)
         undone = self.editable & branching[:, None] & (self.came >= since) & ~turned
         self.came = self.came.masked_fill(undone, NOT_YET)

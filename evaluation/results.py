@@ -134,7 +134,7 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     figure, *strategies = rest.split() or [""]
     record = read_record(folder, name)
     if figure == VERIFIER and VERIFIER in record:
-        return f"\n{_verifier_table(record[VERIFIER])}\n{_caption(record)}\n\n"
+        return f"\n{_verifier_table(record[VERIFIER])}\n{_caption(record, list(record['comparison']))}\n\n"
     table = record["comparison"]
     strategies = strategies or list(table)
     cells = [cell for row in table.values() for cell in row.values() if cell is not None]
@@ -149,7 +149,7 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     if figure in record.get("real_text", {}):
         real = format_value(figure, {"mean": record["real_text"][figure], "spread": None})
         lines.append(("real text", [real] * len(budgets_of(table)), False))
-    return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record)}\n\n"
+    return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record, strategies)}\n\n"
 
 
 def _markdown(corner: str, heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
@@ -185,14 +185,14 @@ def _verifier_table(verifier: Mapping[str, Mapping[str, Any]]) -> str:
     return _markdown("forward passes", list(verifier), rows)
 
 
-def _caption(record: Mapping[str, Any]) -> str:
+def _caption(record: Mapping[str, Any], strategies: Sequence[str]) -> str:
     settings = record["settings"]
     seeds = settings["seeds"]
     named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
     several = f"for each of the seeds {named}: mean ± standard deviation" if len(seeds) > 1 else f"of the seed {named}"
     chosen = ""
     if settings["tuning_seed"] is not None and (tuned := settings.get("tuned")):
-        rest = [TITLES.get(name, name) for name in record["comparison"] if name not in tuned]
+        rest = [TITLES.get(name, name) for name in strategies if name not in tuned]
         whose = f"; the defaults of {', '.join(rest)}" if rest else ""
         chosen = f" Settings chosen at each budget on the seed {settings['tuning_seed']}{whose}."
     dtype = settings.get("dtype", "float32")

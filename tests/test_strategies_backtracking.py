@@ -94,6 +94,50 @@ def test_where_nothing_seems_wrong_nothing_is_taken_back(world, monkeypatch):
     assert not any(step.remasked.any() for step in output.history)
 
 
+@pytest.mark.parametrize(("passes", "guess"), [(2, LIKELY), (3, LIKELY), (4, RIGHT)])
+def test_a_row_that_is_stopped_ends_with_a_sequence_that_belongs_together(world, passes, guess):
+    """In the second and fourth pass all masks are filled; in the third, which goes back, the best so far remains."""
+    calls = []
+
+    def stop(sequences, scores):
+        calls.append(1)
+        return torch.full((len(sequences),), len(calls) == passes)
+
+    fields = {"temperature": 0, "num_steps": 10, "return_error_probabilities": False}
+    output = generate(world, torch.full((1, 5), M), stopping_criteria=[stop], **fields)
+    follows = FOLLOWS_LIKELY if guess == LIKELY else FOLLOWS_RIGHT
+    assert output.sequences.tolist() == [[guess] + [follows] * 4] and output.forward_passes == passes
+    first = 0.6 if guess == LIKELY else 0.4
+    expected = (math.log(first / (1 + 30e-6)) + 4 * math.log(0.99)) / 5
+    assert output.self_log_probability.item() == pytest.approx(expected, abs=1e-3)
+    assert not output.history[-1].remasked.any()
+
+
+def test_of_equally_good_sequences_the_first_counts(world, monkeypatch):
+    """The critic holds everything to be as wrong."""
+
+    def forward(input_ids, **unused):
+        output = guess_first(input_ids)
+        return SimpleNamespace(logits=output.logits, critic_logits=torch.full(input_ids.shape, 0.5))
+
+    monkeypatch.setattr(world, "forward", forward)
+    output = generate(world, torch.full((1, 5), M), num_steps=5, temperature=0, return_error_probabilities=False)
+    assert len(output.history) == 5 and output.history[2].remasked.any()
+    assert output.sequences[0].tolist()[0] == LIKELY
+
+
+def test_a_model_without_doubts_has_nothing_to_go_back_to(world, monkeypatch):
+    def forward(input_ids, **unused):
+        logits = torch.full((*input_ids.shape, VOCAB), -20.0)
+        logits[..., 10] = 0.0
+        return SimpleNamespace(logits=logits, critic_logits=torch.full(input_ids.shape, 3.0))
+
+    monkeypatch.setattr(world, "forward", forward)
+    output = generate(world, torch.full((1, 5), M), num_steps=20, temperature=0, return_error_probabilities=False)
+    assert output.sequences.tolist() == [[10] * 5] and output.forward_passes == 2
+    assert output.self_log_probability.item() == pytest.approx(0.0, abs=1e-6)
+
+
 # ---- every step, computed anew ----
 
 
@@ -190,6 +234,8 @@ def test_a_draft_is_revised_only_where_the_critic_expects_less_of_another(model)
     assert torch.equal(revised.sequences[:, :3], draft[:, :3]) and not (revised.sequences == MASK).any()
     assert (revised.expected_errors <= kept.expected_errors + 1e-9).all()
     assert (revised.expected_errors < kept.expected_errors).any()
+    unchanged = (revised.sequences == draft).all(-1)
+    assert torch.equal(revised.self_log_probability.isnan(), unchanged), "what was drawn in vain does not count"
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3])
@@ -216,6 +262,7 @@ def test_an_order_that_reveals_a_fixed_number_is_refused_and_gives_way_in_the_mo
         generate(model, unmasking="margin")
     model.generation_config.unmasking = "margin"
     assert model.resolve_generation_config(remasking="backtrack").unmasking == "confidence_threshold"
+    assert not (generate(model, confidence_threshold=0.9, num_steps=3).sequences == MASK).any()
 
 
 def test_the_warning_is_left_out_where_a_sequence_can_end(model, warnings):
