@@ -13,7 +13,7 @@ from transformers.utils import logging
 from .denoising_critic_gpt import Prediction
 from .denoising_run_critic_gpt import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
 from .remasking_critic_gpt import select_worst, settle
-from .strategies_one_pass_critic_gpt import PlainUnmasking
+from .strategies_one_pass_critic_gpt import PlainUnmasking, likeliest_other
 from .strategy_critic_gpt import ADAPTIVE_UNMASKING
 
 
@@ -57,8 +57,8 @@ class Backtrack(PlainUnmasking):
         # Of each token when it came, whether it was drawn, its probability then, the best other one with its own.
         self.came, self.drawn = torch.full_like(tokens, NOT_YET), self.nothing
         self.chance, self.other, self.other_chance = zeros, tokens, zeros
-        # The best complete sequence so far.
-        self.best, self.best_drawn, self.best_chance = tokens, self.nothing, zeros
+        # The best complete sequence so far, and the probability each of its tokens was drawn with.
+        self.best, self.best_probability = tokens, zeros
         self.best_errors = torch.full((len(tokens),), float("inf"), device=tokens.device)
         self._say_what_no_sequence_meets()
 
@@ -107,22 +107,23 @@ class Backtrack(PlainUnmasking):
         self._note(revealed, step + 1, prediction, prediction.tokens, prediction.probability)
         self.drawn = self.drawn | revealed
         filled = torch.where(revealed, prediction.tokens, input_ids)
-        branching = complete & ~ended & (self._doubt() > 0).any(dim=-1)
+        doubt = self._doubt()
+        branching = complete & ~ended & (doubt > 0).any(dim=-1)
         ended = ended | (complete & ~branching)
-        turned, undone = self._turn_back(branching)
+        turned, undone = self._turn_back(branching, doubt)
         filled = torch.where(turned, self.other, filled)
         after = filled.masked_fill(undone, self.run.config.mask_token_id)
-        at_end, unseen = ended[:, None], self.best_errors.isinf()
-        best_chance = self.best_chance.masked_fill(~self.best_drawn, NOT_DRAWN)
+        at_end = ended[:, None]
+        drawn_now = torch.where(turned, self.chance, prediction.probability)
         return StepOutcome(
             filled=torch.where(at_end, self.best, filled),
             remasked=undone,
             after=torch.where(at_end, self.best, after),
             drawn=torch.where(at_end, self.editable, revealed | turned),
-            probability=torch.where(at_end, best_chance, torch.where(turned, self.chance, prediction.probability)),
+            probability=torch.where(at_end, self.best_probability, drawn_now),
             error_probabilities=probabilities,
             finished=ended,
-            complete=Complete(self.best, best_chance, ~unseen),
+            complete=Complete(self.best, self.best_probability, self.best_errors.isfinite()),
         )
 
     def revealed(
@@ -144,13 +145,11 @@ class Backtrack(PlainUnmasking):
         probability: torch.Tensor,
     ) -> None:
         """Keeps of tokens (B, T) what going back to them takes."""
-        others = prediction.probabilities.scatter(-1, tokens[..., None], 0.0)
-        others = others / others.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(others.dtype).tiny)
-        best = others.max(dim=-1)
+        share, other = likeliest_other(prediction.probabilities, tokens)
         self.came = self.came.masked_fill(where, came)
         self.chance = torch.where(where, probability, self.chance)
-        self.other = torch.where(where, best.indices, self.other)
-        self.other_chance = torch.where(where, best.values * (1.0 - probability), self.other_chance)
+        self.other = torch.where(where, other, self.other)
+        self.other_chance = torch.where(where, share * (1.0 - probability), self.other_chance)
 
     def _compare(
         self,
@@ -170,9 +169,8 @@ class Backtrack(PlainUnmasking):
         self.best_errors = torch.where(better, expected, self.best_errors)
         better = better[:, None]
         self.best = torch.where(better, torch.where(masked, prediction.tokens, input_ids), self.best)
-        self.best_drawn = torch.where(better, self.drawn | masked, self.best_drawn)
-        chance = torch.where(masked, prediction.probability, self.chance)
-        self.best_chance = torch.where(better, chance, self.best_chance)
+        drawn = torch.where(masked, prediction.probability, self.chance.masked_fill(~self.drawn, NOT_DRAWN))
+        self.best_probability = torch.where(better, drawn, self.best_probability)
         return ended
 
     def _doubt(self) -> torch.Tensor:
@@ -180,9 +178,8 @@ class Backtrack(PlainUnmasking):
         odds = self.other_chance / self.chance.clamp(min=torch.finfo(self.chance.dtype).tiny)
         return settle(odds.masked_fill(self.came == NOT_YET, 0.0).nan_to_num(nan=0.0))
 
-    def _turn_back(self, branching: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _turn_back(self, branching: torch.Tensor, doubt: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where (B, T) the other token is put, one a row, and where masks again, in the rows (B,) that go back."""
-        doubt = self._doubt()
         turned = select_worst(doubt, self.editable & (doubt > 0), branching.long())
         since = self.came.masked_fill(~turned, NOT_YET).amax(dim=-1, keepdim=True)
         undone = self.editable & branching[:, None] & (self.came >= since) & ~turned

@@ -42,19 +42,21 @@ DRAWS_PER_REVEAL = 2
 LOWEST_FLOOR, LIFT = 0.1, 2.0
 
 
-def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The probability of the likeliest token other than the one that stands there, given that it is another one.
+    The likeliest token other than the one that stands there, and its probability, given that it is another one.
 
     Args:
         probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): What stands there.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, sequence_length)`: in [0, 1]; 0 where no other token is possible.
+        `tuple`: the probabilities, in [0, 1], 0 where no other token is possible, and the tokens, both of shape
+        `(batch_size, sequence_length)`.
     """
     others = probabilities.scatter(-1, input_ids[..., None], 0.0)
-    return others.amax(dim=-1) / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny)
+    likeliest = others.max(dim=-1)
+    return likeliest.values / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny), likeliest.indices
 
 
 def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
@@ -339,7 +341,7 @@ class Critic(PlainUnmasking):
         """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
         if self.run.config.remask_by == "error":
             return probabilities, settle(critic_logits)
-        alternative = likeliest_other(prediction.probabilities, input_ids)
+        alternative, _ = likeliest_other(prediction.probabilities, input_ids)
         # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
         log_odds = settle(better_alternative(self.run.calibration.error_log_odds(critic_logits), alternative))
         return log_odds.sigmoid(), log_odds

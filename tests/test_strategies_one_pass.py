@@ -284,7 +284,7 @@ def test_a_critic_that_promises_too_many_errors_is_put_right_by_its_table(model)
 
 def test_where_no_other_token_is_possible_none_is_better():
     probabilities = torch.tensor([[[0.0, 0.0, 1.0, 0.0], [0.1, 0.2, 0.4, 0.3]]])
-    alternative = likeliest_other(probabilities, torch.tensor([[2, 2]]))
+    alternative, _ = likeliest_other(probabilities, torch.tensor([[2, 2]]))
     assert alternative.tolist() == [[0.0, pytest.approx(0.5)]]
     odds = better_alternative(torch.tensor([[9.0, 0.0]]), alternative)
     assert odds[0, 0] < -50 and odds[0, 1].item() == pytest.approx(math.log(0.5))
