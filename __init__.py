@@ -17,11 +17,12 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits
-from critic_gpt.generation_configuration_critic_gpt import CriticGPTGenerationConfig
-from critic_gpt.model_folder_critic_gpt import PIPELINES
+from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
+from critic_gpt.diffusion.selection import apply_remasking_step
+from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.hub.folder import PIPELINES
 from critic_gpt.modeling_critic_gpt import (
     CriticGPTForMaskedLM,
     CriticGPTForSequenceClassification,
@@ -30,7 +31,6 @@ from critic_gpt.modeling_critic_gpt import (
 )
 from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline
 from critic_gpt.pipelines.critic_proofread import CriticProofreadPipeline
-from critic_gpt.remasking_critic_gpt import apply_remasking_step
 from critic_gpt.training.arguments import CriticTrainingArguments
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion

@@ -8,7 +8,7 @@ from typing import Any
 from transformers.configuration_utils import PreTrainedConfig, strict
 from transformers.utils import logging
 
-from .model_folder_critic_gpt import (
+from critic_gpt.hub.folder import (
     NamedInEveryFolder,
     complete_auto_map,
     complete_pipelines,

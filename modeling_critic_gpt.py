@@ -15,16 +15,24 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS, dynamic_rope_update
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from transformers.processing_utils import Unpack
 from transformers.utils import auto_docstring, logging
 from transformers.utils.generic import TransformersKwargs, can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .calibrated_model_critic_gpt import CalibratedModelMixin
-from .configuration_critic_gpt import CriticGPTConfig
-from .generation_configuration_critic_gpt import CriticGPTGenerationConfig
-from .generation_critic_gpt import CriticGPTGenerationMixin
-from .heads_critic_gpt import (
+from critic_gpt.calibration.model import CalibratedModelMixin
+from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.diffusion.losses import (
+    critic_second_pass,
+    draw_fill_mask,
+    second_pass_rows,
+    token_classification_loss,
+    token_cross_entropy,
+)
+from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.generation.generate import CriticGPTGenerationMixin
+from critic_gpt.heads.critic import (
     CriticGPTMaskedLMOutput,
     SequenceScoreHead,
     UnnoticedLinear,
@@ -32,17 +40,9 @@ from .heads_critic_gpt import (
     build_critic_head,
     unnoticed_generator,
 )
-from .joint_head_critic_gpt import JointHead, draw_given_mask, given_and_asked, joint_token_loss
-from .losses_critic_gpt import (
-    critic_second_pass,
-    draw_fill_mask,
-    second_pass_rows,
-    token_classification_loss,
-    token_cross_entropy,
-)
-from .model_folder_critic_gpt import NamedInEveryFolder
-from .proofreading_critic_gpt import ProofreadingMixin
-from .rotary_critic_gpt import apply_rotary_pos_emb
+from critic_gpt.heads.joint import JointHead, draw_given_mask, given_and_asked, joint_token_loss
+from critic_gpt.hub.folder import NamedInEveryFolder
+from critic_gpt.proofreading import ProofreadingMixin
 
 
 logger = logging.get_logger(__name__)

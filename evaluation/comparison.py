@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from critic_gpt.evaluation.competitors import STRATEGIES, Arguments
 from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
-from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
 
 
 class Tuning(NamedTuple):

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from critic_gpt.remasking_critic_gpt import SCHEDULES
-from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.diffusion.schedules import SCHEDULES
+from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
 
 
 Arguments = Mapping[str, Any]

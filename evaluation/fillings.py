@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits
+from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.comparison import steps_within
 from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT
 from critic_gpt.evaluation.metrics import binned_errors, calibration_report, summary_by_target

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.training.head_metrics import ranked_auroc
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import binned_errors, calibration_error_of_bins, reliability_bins
 
 

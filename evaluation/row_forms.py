@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion_critic_gpt import (
+from critic_gpt.diffusion.corruption import fill_positions
+from critic_gpt.diffusion.randomness import (
     STREAM_FILL_POSITION,
     STREAM_FILL_SHARE,
     STREAM_FILL_TOKEN,
-    fill_positions,
     hash_integers,
     uniforms,
 )

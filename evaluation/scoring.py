@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 

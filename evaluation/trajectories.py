@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.evaluation.metrics import before_and_after, cross_fitted_probability
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from transformers.generation import LogitsProcessorList
 
-from critic_gpt.denoising_critic_gpt import Canvas, prepare_canvas, scheduled_reveal
-from critic_gpt.denoising_run_critic_gpt import DenoisingRun
-from critic_gpt.diffusion_critic_gpt import STREAM_REVEAL, row_seeds
+from critic_gpt.diffusion.randomness import STREAM_REVEAL, row_seeds
+from critic_gpt.diffusion.selection import settle
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.views import check_threshold
-from critic_gpt.remasking_critic_gpt import settle
+from critic_gpt.generation.canvas import Canvas, prepare_canvas, scheduled_reveal
+from critic_gpt.generation.run import DenoisingRun
 
 
 REMASK_BY = ("critic", "threshold", "random", "positions")

@@ -9,7 +9,7 @@ import torch
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.views import TokenView, check_threshold, positions_of, token_views
-from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 @dataclass(frozen=True)

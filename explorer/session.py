@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
-from critic_gpt.diffusion_critic_gpt import padding_attention_mask
+from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.tasks import SudokuTask, encode_strict
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits
+from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.evaluation.metrics import auroc, summary_by_target
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.quality_critic_gpt import error_summary
+from critic_gpt.generation.quality import error_summary
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.markup import error_html, view_html
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.generation_configuration_critic_gpt import REMASKING
+from critic_gpt.generation.configuration import REMASKING
 
 
 ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")

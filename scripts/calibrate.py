@@ -31,13 +31,8 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.adapters_critic_gpt import has_adapters
-from critic_gpt.calibrated_model_critic_gpt import (
-    CALIBRATION_SOURCES,
-    sampler_settings,
-    table_key,
-    weights_file_name,
-)
+from critic_gpt.calibration.fingerprint import has_adapters
+from critic_gpt.calibration.model import CALIBRATION_SOURCES, sampler_settings, table_key, weights_file_name
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES, CRITIC_TARGET_SCOPES
 from critic_gpt.evaluation.data_sources import LOOKUP_HELP, DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report

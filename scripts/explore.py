@@ -31,7 +31,7 @@ from critic_gpt.explorer import (
     view_data,
 )
 from critic_gpt.explorer.terminal import TerminalSession, draw
-from critic_gpt.generation_configuration_critic_gpt import REMASKING
+from critic_gpt.generation.configuration import REMASKING
 from critic_gpt.scripts import load_model, one_line, run_as_program
 from critic_gpt.tasks import load_prepared
 

@@ -52,8 +52,9 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.diffusion.selection import REMASK_SELECTION
 from critic_gpt.explorer.streaming import TerminalStreamer
-from critic_gpt.generation_configuration_critic_gpt import (
+from critic_gpt.generation.configuration import (
     CORRECTION,
     REMASK_BY,
     REMASKING,
@@ -62,7 +63,6 @@ from critic_gpt.generation_configuration_critic_gpt import (
     TOKEN_DRAWS,
     UNMASKING,
 )
-from critic_gpt.remasking_critic_gpt import REMASK_SELECTION
 from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
 
 

@@ -41,7 +41,7 @@ from transformers import pipeline
 
 from critic_gpt import __version__
 from critic_gpt.explorer.drawing import error_color, visible
-from critic_gpt.proofreading_critic_gpt import SUGGEST_BY
+from critic_gpt.proofreading import SUGGEST_BY
 from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
 
 

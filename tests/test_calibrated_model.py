@@ -10,13 +10,8 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTForMaskedLM,
-    CriticTrainer,
-    CriticTrainingArguments,
-)
-from critic_gpt.calibrated_model_critic_gpt import CALIBRATION_SOURCES, sampler_settings, shifted_settings, table_key
+from critic_gpt import CriticCalibration, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
+from critic_gpt.calibration.model import CALIBRATION_SOURCES, sampler_settings, shifted_settings, table_key
 
 
 KEYS = {"calibration": "model.safetensors", "trajectory_calibration": "model.safetensors@trajectory"}
@@ -27,7 +22,7 @@ SAMPLER = {"remasking": "critic", "num_steps": 8, "unmasking": "confidence", "te
 def warnings():
     """Texts of what the module warns about in this test, each as often as it is logged."""
     transformers_logging.warning_once.cache_clear()
-    logger, seen = logging.getLogger("critic_gpt.calibrated_model_critic_gpt"), []
+    logger, seen = logging.getLogger("critic_gpt.calibration.model"), []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: seen.append(record.getMessage())
     logger.addHandler(handler)

@@ -10,15 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
-from critic_gpt.calibration_critic_gpt import (
-    NUM_BUCKETS,
-    CriticHistogram,
-    bucket_sums,
-    figures_from_buckets,
-    fill_isotonic,
-    score_buckets,
-    weights_fingerprint,
-)
+from critic_gpt.calibration.file import NUM_BUCKETS
+from critic_gpt.calibration.fingerprint import weights_fingerprint
+from critic_gpt.calibration.histogram import CriticHistogram, bucket_sums, figures_from_buckets, fill_isotonic
+from critic_gpt.calibration.table import score_buckets
 from critic_gpt.evaluation.metrics import auroc, brier_score, expected_calibration_error
 
 

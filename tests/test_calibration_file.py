@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from critic_gpt import calibration_file_critic_gpt
-from critic_gpt.calibration_file_critic_gpt import CALIBRATION_NAME, METADATA_KEY, read_document, update_file
+from critic_gpt.calibration import file as calibration_file_critic_gpt
+from critic_gpt.calibration.file import CALIBRATION_NAME, METADATA_KEY, read_document, update_file
 
 
 # Loads the one module from its file, so that a writer starts in a moment. Says which tables are finished. With

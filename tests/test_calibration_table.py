@@ -19,8 +19,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic_gpt.calibration_file_critic_gpt import CALIBRATION_NAME, NUM_BUCKETS
-from critic_gpt.calibration_table_critic_gpt import DEFAULT_WEIGHTS_NAME, CriticCalibration, score_buckets
+from critic_gpt.calibration.file import CALIBRATION_NAME, NUM_BUCKETS
+from critic_gpt.calibration.table import DEFAULT_WEIGHTS_NAME, CriticCalibration, score_buckets
 
 
 few = settings(max_examples=50, deadline=None)

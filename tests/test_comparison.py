@@ -16,7 +16,7 @@ from critic_gpt.evaluation import (
     select_strategies,
 )
 from critic_gpt.evaluation.comparison import over_seeds
-from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
 
 
 class FakeTask:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.generation import LogitsProcessor, LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper
 
-from critic_gpt import denoising_critic_gpt
-from critic_gpt.denoising_critic_gpt import (
+from critic_gpt.generation import canvas as denoising_critic_gpt
+from critic_gpt.generation.canvas import (
     append_masks,
     confidence_threshold_reveal,
     cut_after_eos,
@@ -20,8 +20,8 @@ from critic_gpt.denoising_critic_gpt import (
     scheduled_reveal,
     shift_seed_text,
 )
-from critic_gpt.generation_configuration_critic_gpt import UNMASKING, CriticGPTGenerationConfig
-from critic_gpt.strategy_critic_gpt import ADAPTIVE_UNMASKING
+from critic_gpt.generation.configuration import UNMASKING, CriticGPTGenerationConfig
+from critic_gpt.generation.strategies.base import ADAPTIVE_UNMASKING
 
 
 few = settings(max_examples=60, deadline=None)

@@ -8,11 +8,12 @@ import pytest
 import torch
 from transformers.generation import LogitsProcessorList
 
-from critic_gpt import CriticCalibration, denoising_run_critic_gpt
-from critic_gpt.denoising_critic_gpt import Canvas
-from critic_gpt.denoising_run_critic_gpt import DenoisingRun
+from critic_gpt import CriticCalibration
 from critic_gpt.evaluation.sampling import ForwardCounter
-from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.generation import run as denoising_run_critic_gpt
+from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.run import DenoisingRun
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 PAD, MASK = 0, 1

@@ -6,20 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic_gpt.diffusion_critic_gpt import (
+from critic_gpt.diffusion.corruption import (
     MIXED_FULL_SHARE,
-    build_critic_artifacts_from_logits,
     corrupt,
     diffusion_times,
     fill_positions,
-    hash_integers,
-    judged_positions,
     padding_attention_mask,
-    row_seeds,
-    sample_inverse_cdf,
     suppress_tokens,
-    uniforms,
 )
+from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits, judged_positions
+from critic_gpt.diffusion.randomness import hash_integers, row_seeds, sample_inverse_cdf, uniforms
 
 
 few = settings(max_examples=40, deadline=None)

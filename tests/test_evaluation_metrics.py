@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from critic_gpt.calibration_critic_gpt import CriticCalibration, CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import (
     auroc,
     brier_score,

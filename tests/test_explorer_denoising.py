@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
 from critic_gpt.explorer import (
     Explorer,
     fill,
@@ -12,7 +13,6 @@ from critic_gpt.explorer import (
     start_from_text,
     unmask,
 )
-from critic_gpt.remasking_critic_gpt import remask_ratios, reveal_shares, share_of
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]

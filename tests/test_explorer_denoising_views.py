@@ -17,7 +17,7 @@ from critic_gpt.explorer import (
     view_data,
 )
 from critic_gpt.explorer.drawing import headings
-from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.tasks import SudokuTask
 
 

@@ -11,7 +11,7 @@ from critic_gpt.explorer.markup import view_html
 pytest.importorskip("gradio", reason="the page needs gradio: pip install critic_gpt[web]")
 
 from critic_gpt.explorer.web import ACTS, Page, build_page, page_strategies, serve
-from critic_gpt.generation_configuration_critic_gpt import REMASKING
+from critic_gpt.generation.configuration import REMASKING
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]

@@ -16,12 +16,12 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticGPTGenerationConfig,
 )
-from critic_gpt import denoising_critic_gpt as denoising
-from critic_gpt import denoising_run_critic_gpt as denoising_run
-from critic_gpt import generation_configuration_critic_gpt as generation_configuration
-from critic_gpt import generation_settings_critic_gpt as generation_settings
-from critic_gpt.remasking_critic_gpt import resolve_remasking
-from critic_gpt.strategies_critic_gpt import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.diffusion.selection import resolve_remasking
+from critic_gpt.generation import canvas as denoising
+from critic_gpt.generation import configuration as generation_configuration
+from critic_gpt.generation import run as denoising_run
+from critic_gpt.generation import settings as generation_settings
+from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
 
 
 PAD, MASK, EOS, VOCAB, POSITIONS = 0, 1, 2, 12, 24

@@ -6,9 +6,9 @@ import torch
 from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticCalibration, CriticGPTGenerationConfig
-from critic_gpt.diffusion_critic_gpt import row_seeds
+from critic_gpt.diffusion.randomness import row_seeds
 from critic_gpt.evaluation.sampling import ForwardCounter
-from critic_gpt.generation_critic_gpt import best_candidates, candidate_seeds
+from critic_gpt.generation.generate import best_candidates, candidate_seeds
 
 
 PAD, MASK = 0, 1

@@ -7,9 +7,9 @@ import math
 import pytest
 
 from critic_gpt import CriticGPTGenerationConfig
-from critic_gpt.generation_configuration_critic_gpt import REMASKING
-from critic_gpt.strategies_critic_gpt import STRATEGIES
-from critic_gpt.strategy_critic_gpt import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt.generation.configuration import REMASKING
+from critic_gpt.generation.strategies.base import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 # Accepted fields that may be left unset: instead of something else, or not at all.

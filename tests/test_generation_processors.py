@@ -6,7 +6,7 @@ import torch
 from transformers import generation as stock
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import LinearTemperatureScheduleLogitsProcessor
 
-from critic_gpt.processors_critic_gpt import POSITION_FREE, SINGLE_TOKENS, WARPERS
+from critic_gpt.generation.drawing import POSITION_FREE, SINGLE_TOKENS, WARPERS
 
 
 PAD, MASK = 0, 1

@@ -6,14 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from critic_gpt import (
-    CriticGPTForSequenceClassification,
-    CriticGPTForTokenClassification,
-    CriticGPTGenerationConfig,
-)
-from critic_gpt import generation_settings_critic_gpt as generation_settings
-from critic_gpt.strategies_critic_gpt import STRATEGIES
-from critic_gpt.strategy_critic_gpt import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt import CriticGPTForSequenceClassification, CriticGPTForTokenClassification, CriticGPTGenerationConfig
+from critic_gpt.generation import settings as generation_settings
+from critic_gpt.generation.strategies.base import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 MASK = 1

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import generation as stock
 
-from critic_gpt.denoising_critic_gpt import Canvas
 from critic_gpt.evaluation.sampling import ForwardCounter
-from critic_gpt.stopping_critic_gpt import Stopping
-from critic_gpt.strategies_critic_gpt import STRATEGIES
+from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.stopping import Stopping
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 PAD, MASK = 0, 1

@@ -13,7 +13,7 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticTrainingArguments,
 )
-from critic_gpt.losses_critic_gpt import token_classification_loss
+from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
 

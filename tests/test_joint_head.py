@@ -9,9 +9,9 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
-from critic_gpt.denoising_critic_gpt import Prediction
-from critic_gpt.diffusion_critic_gpt import given_positions
-from critic_gpt.joint_draws_critic_gpt import JointDraws, draw_jointly
+from critic_gpt.diffusion.corruption import given_positions
+from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.drawing import JointDraws, draw_jointly
 
 
 MASK, PAD, VOCAB, LENGTH = 1, 0, 8, 6

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-from critic_gpt.loading_critic_gpt import LOCATION_ARGUMENTS, location_of
+from critic_gpt.hub.folder import LOCATION_ARGUMENTS, location_of
 
 
 def test_what_says_where_files_come_from_is_taken_and_all_else_left():

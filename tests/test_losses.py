@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from critic_gpt import build_critic_artifacts_from_logits
-from critic_gpt.losses_critic_gpt import (
+from critic_gpt.diffusion.losses import (
     class_counts,
     critic_second_pass,
     draw_fill_mask,

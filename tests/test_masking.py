@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.diffusion_critic_gpt import STREAM_MASK, corrupt, uniforms
+from critic_gpt.diffusion.corruption import corrupt
+from critic_gpt.diffusion.randomness import STREAM_MASK, uniforms
 from critic_gpt.tasks import build_character_tokenizer
 from critic_gpt.training.data import IdentifiedExamples
 from critic_gpt.training.masking import Masking, Stage, load_masking

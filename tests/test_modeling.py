@@ -28,7 +28,7 @@ from critic_gpt import (
     CriticGPTModel,
     build_critic_artifacts_from_logits,
 )
-from critic_gpt.losses_critic_gpt import token_cross_entropy
+from critic_gpt.diffusion.losses import token_cross_entropy
 from critic_gpt.modeling_critic_gpt import CriticGPTPreTrainedModel
 
 
@@ -1410,7 +1410,7 @@ def test_pushing_happens_once_after_everything_is_written(tmp_path, monkeypatch)
         calls.append((repo_id, unchanged, arguments, sorted(path.name for path in tmp_path.iterdir())))
 
     api = SimpleNamespace(create_repo=lambda repo_id, **kwargs: SimpleNamespace(repo_id=repo_id))
-    monkeypatch.setattr("critic_gpt.calibrated_model_critic_gpt.hf_api", lambda: api)
+    monkeypatch.setattr("critic_gpt.calibration.model.hf_api", lambda: api)
     monkeypatch.setattr(CriticGPTForMaskedLM, "_upload_modified_files", push)
     model.save_pretrained(tmp_path, push_to_hub=True, repo_id="me/mine", commit_message="first", token="secret")
     model.save_pretrained(tmp_path, is_main_process=False, push_to_hub=True, repo_id="me/mine")

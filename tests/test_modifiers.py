@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from critic_gpt import CriticGPTConfig, CriticGPTForSequenceClassification, CriticGPTForTokenClassification
-from critic_gpt.losses_critic_gpt import token_cross_entropy
+from critic_gpt.diffusion.losses import token_cross_entropy
 from critic_gpt.training.modifiers import (
     MODIFIERS,
     EntropyWeight,

@@ -16,7 +16,7 @@ from critic_gpt import (
     CriticTrainingArguments,
     UnfreezeCallback,
 )
-from critic_gpt.adapters_critic_gpt import has_adapters
+from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.scripts import calibrate
 
 

@@ -13,9 +13,11 @@ from critic_gpt import (
     CriticGPTConfig,
     CriticGPTForMaskedLM,
     CriticProofreadPipeline,
-    proofreading_critic_gpt,
 )
-from critic_gpt.proofreading_critic_gpt import owned_ranges, window_starts
+from critic_gpt import (
+    proofreading as proofreading_critic_gpt,
+)
+from critic_gpt.proofreading import owned_ranges, window_starts
 
 
 SIZES = {

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic_gpt.quality_critic_gpt import error_summary, judge_wrongness, mean_log_probability
+from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
 
 
 SEQUENCES = torch.tensor([[5, 6, 7], [8, 9, 0]])

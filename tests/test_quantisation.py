@@ -8,7 +8,7 @@ import torch
 from transformers import QuantoConfig, TorchAoConfig, pipeline
 
 from critic_gpt import CriticCalibration, CriticGPTForMaskedLM
-from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
 
 
 IDS = torch.randint(2, 32, (64, 24), generator=torch.Generator().manual_seed(0))

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from critic_gpt import CriticGPTModel
-from critic_gpt.diffusion_critic_gpt import padding_attention_mask
+from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.sampling import ForwardCounter
-from critic_gpt.generation_configuration_critic_gpt import STRATEGIES
+from critic_gpt.generation.configuration import STRATEGIES
 from critic_gpt.scripts import calibrate
 
 

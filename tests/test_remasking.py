@@ -8,19 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic_gpt.diffusion_critic_gpt import STREAM_SELECT, uniforms
-from critic_gpt.remasking_critic_gpt import (
+from critic_gpt.diffusion.randomness import STREAM_SELECT, uniforms
+from critic_gpt.diffusion.schedules import SCHEDULES, remask_counts, remask_ratios, reveal_shares, share_of
+from critic_gpt.diffusion.selection import (
     REMASKING_PRECEDENCE,
-    SCHEDULES,
     apply_remasking_step,
     gumbel_keys,
-    remask_counts,
-    remask_ratios,
     resolve_remasking,
-    reveal_shares,
     select_worst,
     settle,
-    share_of,
     unmasking_order,
 )
 

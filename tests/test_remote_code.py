@@ -20,7 +20,7 @@ from critic_gpt import (
     CriticTrainer,
     CriticTrainingArguments,
 )
-from critic_gpt.model_folder_critic_gpt import AUTO_MAP, PIPELINES, source_files
+from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments, DataCollatorForMaskedDiffusion
-from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.evaluation import judge_fillings
 from critic_gpt.evaluation.scoring import shared_batches
 

@@ -20,8 +20,8 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     DataCollatorForMaskedDiffusion,
 )
-from critic_gpt.calibrated_model_critic_gpt import sampler_settings
-from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
+from critic_gpt.calibration.model import sampler_settings
 from critic_gpt.evaluation import FINAL_STEP, cross_fitted_report, judge_trajectories, report_by_step
 from critic_gpt.scripts import calibrate, prepare_data
 from critic_gpt.tasks import load_prepared

@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from critic_gpt import CriticCalibration, CriticGPTForSequenceClassification
-from critic_gpt.model_folder_critic_gpt import AUTO_MAP, PIPELINES, source_files
+from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 from critic_gpt.scripts import push_to_hub
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-from critic_gpt.stored_weights_critic_gpt import stored_files, stored_fingerprint
+from critic_gpt.calibration.fingerprint import stored_files, stored_fingerprint
 
 
 def test_files_of_weights_have_the_fingerprint_of_their_model(tmp_path, tiny_model):

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticGPTGenerationConfig
-from critic_gpt.strategies_critic_gpt import STRATEGIES
-from critic_gpt.strategy_critic_gpt import STRATEGY_ARGUMENTS
+from critic_gpt.generation.strategies.base import STRATEGY_ARGUMENTS
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 PAD, MASK, VOCAB = 0, 1, 12

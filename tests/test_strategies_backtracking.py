@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from critic_gpt import CriticCalibration
-from critic_gpt import strategies_backtracking_critic_gpt as backtracking
-from critic_gpt.denoising_run_critic_gpt import DenoisingRun
+from critic_gpt.generation.run import DenoisingRun
+from critic_gpt.generation.strategies import backtracking as backtracking
 
 
 PAD, MASK, VOCAB = 0, 1, 32

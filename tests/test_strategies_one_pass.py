@@ -9,8 +9,8 @@ import torch
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt import CriticCalibration
-from critic_gpt import strategies_one_pass_critic_gpt as one_pass
-from critic_gpt.strategies_one_pass_critic_gpt import better_alternative, likeliest_other, remask_floor
+from critic_gpt.generation.strategies import critic as one_pass
+from critic_gpt.generation.strategies.critic import better_alternative, likeliest_other, remask_floor
 
 
 PAD, MASK, VOCAB = 0, 1, 32

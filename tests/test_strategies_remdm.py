@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
-from critic_gpt.strategies_remdm_critic_gpt import largest_sigma, reveal_probability
+from critic_gpt.generation.strategies.remdm import largest_sigma, reveal_probability
 
 
 PAD, MASK = 0, 1

@@ -15,7 +15,7 @@ from critic_gpt import CriticCalibration
 from critic_gpt.evaluation.sampling import ForwardCounter
 from critic_gpt.explorer.drawing import MASK_SIGN, error_color, visible
 from critic_gpt.explorer.streaming import TerminalStreamer
-from critic_gpt.streamers_critic_gpt import CriticStreamer, StreamedStep
+from critic_gpt.generation.streamers import CriticStreamer, StreamedStep
 
 
 PAD, MASK = 0, 1

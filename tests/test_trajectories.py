@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from critic_gpt import CriticCalibration, DataCollatorForMaskedDiffusion
-from critic_gpt.calibration_critic_gpt import CriticHistogram
+from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.evaluation import (
     FINAL_STEP,
     CollatorForCorruptedRows,

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput, has_length, unwrap_peft_model
 
-from critic_gpt.adapters_critic_gpt import has_adapters
-from critic_gpt.model_folder_critic_gpt import write_source_files
+from critic_gpt.calibration.fingerprint import has_adapters
+from critic_gpt.hub.folder import write_source_files
 from critic_gpt.training.arguments import CriticTrainingArguments
 from critic_gpt.training.callbacks import SetEpochCallback, UnfreezeCallback
 from critic_gpt.training.checkpoints import staged_folder

@@ -11,7 +11,14 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
-from critic_gpt.diffusion_critic_gpt import (
+from critic_gpt.diffusion.corruption import (
+    corrupt,
+    diffusion_times,
+    fill_positions,
+    given_positions,
+    padding_attention_mask,
+)
+from critic_gpt.diffusion.randomness import (
     STREAM_FILL_POSITION,
     STREAM_FILL_SHARE,
     STREAM_FILL_TOKEN,
@@ -19,12 +26,7 @@ from critic_gpt.diffusion_critic_gpt import (
     STREAM_GIVEN_SHARE,
     STREAM_MASK,
     STREAM_TIME,
-    corrupt,
-    diffusion_times,
-    fill_positions,
-    given_positions,
     hash_integers,
-    padding_attention_mask,
     uniforms,
 )
 from critic_gpt.training.masking import Masking, load_masking

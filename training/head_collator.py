@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt.diffusion_critic_gpt import padding_attention_mask
+from critic_gpt.diffusion.corruption import padding_attention_mask
 
 
 LABEL_COLUMNS = ("labels", "score", "label")

@@ -7,12 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from critic_gpt.losses_critic_gpt import (
-    class_counts,
-    mean_over_classes,
-    token_classes,
-    token_classification_losses,
-)
+from critic_gpt.diffusion.losses import class_counts, mean_over_classes, token_classes, token_classification_losses
 from critic_gpt.training.arguments import CriticTrainingArguments
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.head_collator import DataCollatorForHeads

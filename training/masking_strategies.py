@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from critic_gpt.diffusion_critic_gpt import STREAM_MASK, uniforms
-from critic_gpt.remasking_critic_gpt import select_worst
+from critic_gpt.diffusion.randomness import STREAM_MASK, uniforms
+from critic_gpt.diffusion.selection import select_worst
 
 
 # Streams of `uniforms` for what only masking strategies draw, apart from those of `diffusion_critic_gpt`.

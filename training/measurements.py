@@ -17,9 +17,7 @@ from typing import Any
 from safetensors.torch import load_file
 from transformers.trainer_utils import has_length
 
-from critic_gpt.adapters_critic_gpt import ADAPTER_WEIGHTS_NAME
-from critic_gpt.calibration_critic_gpt import weights_fingerprint
-from critic_gpt.stored_weights_critic_gpt import stored_fingerprint
+from critic_gpt.calibration.fingerprint import ADAPTER_WEIGHTS_NAME, stored_fingerprint, weights_fingerprint
 
 
 MEASUREMENTS_NAME = "measurements.json"

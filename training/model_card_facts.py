@@ -8,8 +8,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from critic_gpt.calibrated_model_critic_gpt import CALIBRATION_SOURCES, table_key
-from critic_gpt.calibration_table_critic_gpt import CriticCalibration
+from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
+from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.training.measurements import FIGURES, folder_fingerprint, read_json, read_measurements
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from critic_gpt.calibration_critic_gpt import bucket_sums, figures_from_buckets
-from critic_gpt.diffusion_critic_gpt import judged_positions
-from critic_gpt.joint_head_critic_gpt import draw_given_mask, given_and_asked
-from critic_gpt.losses_critic_gpt import draw_fill_mask, masked_positions, second_pass_rows
+from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
+from critic_gpt.diffusion.critic_targets import judged_positions
+from critic_gpt.diffusion.losses import draw_fill_mask, masked_positions, second_pass_rows
+from critic_gpt.heads.joint import draw_given_mask, given_and_asked
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import torch
 
-from critic_gpt import (
-    CriticGPTForMaskedLM,
-    CriticGPTForSequenceClassification,
-    CriticGPTForTokenClassification,
-)
+from critic_gpt import CriticGPTForMaskedLM, CriticGPTForSequenceClassification, CriticGPTForTokenClassification
 
 
 sys.path.insert(0, str(Path(__file__).parent))

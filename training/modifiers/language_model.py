@@ -10,7 +10,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from critic_gpt.diffusion_critic_gpt import build_critic_artifacts_from_logits, suppress_tokens
+from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.training.modifiers.base import EPSILON, LossModifier, at_least_float32, mean_over, scalar
 
 

@@ -1,0 +1,133 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Randomness with addresses: a number depends on (row, stream, step, position) and on nothing else.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from numbers import Integral
+
+import torch
+
+
+# Streams of `uniforms`: each kind of random decision has a number of its own, so that none repeats another's draws.
+STREAM_TIME = 0
+STREAM_MASK = 1
+STREAM_FILL_SHARE = 2
+STREAM_FILL_POSITION = 3
+STREAM_FILL_TOKEN = 4
+STREAM_SAMPLE = 5
+STREAM_REVEAL = 6
+STREAM_REMASK = 7
+STREAM_SELECT = 8
+STREAM_PLACE = 9
+STREAM_CORRECT = 10
+STREAM_CANDIDATE = 11
+STREAM_GIVEN_SHARE = 12
+STREAM_GIVEN_POSITION = 13
+STREAM_DRAW_ORDER = 14
+_UINT32 = 0xFFFFFFFF
+
+
+def _mix32(x: torch.Tensor) -> torch.Tensor:
+    """Bijective scrambling of 32-bit integers held in int64 (xor-shift-multiply, constants of Wellons' lowbias32)."""
+    x = x & _UINT32
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _UINT32
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _UINT32
+    return x ^ (x >> 16)
+
+
+def hash_integers(*parts: torch.Tensor | int) -> torch.Tensor:
+    """
+    Hashes integers (broadcast against each other) into one non-negative int64 of 62 bits, the same on every device.
+
+    Args:
+        parts (`torch.LongTensor` or `int`): At least one tensor; order matters.
+
+    Returns:
+        `torch.LongTensor`: of the broadcast shape, in [0, 2**62).
+    """
+    device = next(part.device for part in parts if isinstance(part, torch.Tensor))
+    low = torch.full((), 0x243F6A88, dtype=torch.int64, device=device)
+    high = torch.full((), 0x13198A2E, dtype=torch.int64, device=device)
+    for part in parts:
+        part = part.to(torch.int64) if isinstance(part, torch.Tensor) else int(part)
+        low = _mix32(low ^ (part & _UINT32))
+        high = _mix32(high ^ ((part >> 32) & _UINT32) ^ low)
+        low = _mix32(low + high)
+    return ((high & 0x3FFFFFFF) << 32) | low
+
+
+def uniforms(row_seed: torch.Tensor, stream: int, step: int, length: int) -> torch.Tensor:
+    """
+    Uniform random numbers that depend on nothing but their address (row, stream, step, position), after the
+    counter-based generators of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
+
+    Args:
+        row_seed (`torch.LongTensor` of shape `(batch_size,)`): One seed a sequence.
+        stream (`int`): Which kind of decision the numbers are for (`STREAM_*`).
+        step (`int`): Which denoising step they are for; 0 in training.
+        length (`int`): How many positions T.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, length)`: float32 numbers in the open interval (0, 1). A position's
+        number does not change with `length`, with the batch or with the device.
+    """
+    row = hash_integers(row_seed, stream, step)[:, None]
+    position = torch.arange(length, dtype=torch.int64, device=row_seed.device)[None, :]
+    bits = _mix32(_mix32((row & _UINT32) ^ _mix32(position)) ^ (row >> 32))
+    # 23 bits and a half: exactly representable in float32, and never 0 or 1.
+    return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def row_seeds(seed: int | list[int] | None, batch_size: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    """
+    Turns whatever a caller has into one seed a row.
+
+    Args:
+        seed (`int` or `list[int]`, *optional*): One number (row `i` then gets a seed made of the number and `i`) or
+            one number a row (row `i` depends on its own number only, whatever the batch around it).
+        batch_size (`int`): How many rows B.
+        generator (`torch.Generator`, *optional*): Drawn from where `seed` is `None`; torch's global one by default.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size,)` on the CPU.
+    """
+    if seed is None:
+        device = generator.device if generator is not None else "cpu"
+        return torch.randint(0, 2**62, (batch_size,), generator=generator, device=device).cpu()
+    if isinstance(seed, Integral):
+        return hash_integers(torch.full((batch_size,), _signed64(seed)), torch.arange(batch_size))
+    if not isinstance(seed, (list, tuple)) or not all(isinstance(number, Integral) for number in seed):
+        raise ValueError(f"`seed` must be a whole number or a list of them, got {seed!r}: write `seed=0`.")
+    if len(seed) != batch_size:
+        raise ValueError(
+            f"`seed` must be one number or one for each of {batch_size} rows, got {len(seed)}: repeat or drop some."
+        )
+    return hash_integers(torch.tensor([_signed64(number) for number in seed], dtype=torch.int64), 0)
+
+
+def _signed64(number: int) -> int:
+    """The number as int64 sees it, so that a seed of 64 or more random bits is as good as another."""
+    return (int(number) + 2**63) % 2**64 - 2**63
+
+
+def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+    """
+    Draws one token a position by inverting the cumulative distribution; a token of probability 0 is never drawn.
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(..., vocab_size)`): Non-negative; need not sum to one exactly.
+        draw (`torch.FloatTensor` of shape `(...)`): Uniform numbers in (0, 1).
+
+    Returns:
+        `torch.LongTensor` of shape `(...)`.
+    """
+    cumulative = probabilities.cumsum(dim=-1)
+    total = cumulative[..., -1:]
+    # Rounding could lift u * total to the total itself, past the last token that has probability.
+    target = torch.minimum(draw[..., None].to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total)))
+    tokens = torch.searchsorted(cumulative, target, right=True)
+    # A parallel scan adds in another order at each position, so that on a GPU the sum may grow by a rounding error
+    # where nothing was added.
+    possible = probabilities.gather(-1, tokens) > 0
+    return torch.where(possible, tokens, probabilities.argmax(dim=-1, keepdim=True)).squeeze(-1)

@@ -1,0 +1,299 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The canvas of generation and the pure parts of a denoising step, testable on random logits without weights.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from transformers.generation import GenerationConfig, LogitsProcessorList
+from transformers.utils import logging
+
+from critic_gpt.diffusion.corruption import padding_attention_mask, suppress_tokens
+from critic_gpt.diffusion.randomness import sample_inverse_cdf
+from critic_gpt.diffusion.selection import select_worst, settle, unmasking_order
+
+
+logger = logging.get_logger(__name__)
+
+
+class Canvas(NamedTuple):
+    """Where generation takes place, all (B, T): tokens with masks, real tokens, positions that may change."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    editable: torch.Tensor
+
+
+def append_masks(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int, mask_token_id: int, pad_token_id: int | None
+) -> torch.Tensor:
+    """Appends `count` [MASK] tokens behind the real tokens of each row; padding, wherever it was, goes to the end."""
+    masks = input_ids.new_full((len(input_ids), count), mask_token_id)
+    real = torch.cat([attention_mask.bool(), torch.ones_like(masks, dtype=torch.bool)], dim=-1)
+    order = real.long().argsort(dim=-1, descending=True, stable=True)
+    tokens = torch.cat([input_ids, masks], dim=-1).gather(-1, order)
+    return tokens if pad_token_id is None else tokens.masked_fill(~real.gather(-1, order), pad_token_id)
+
+
+def prepare_canvas(
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    protected_mask: torch.Tensor | None,
+    config: GenerationConfig,
+    max_length: int,
+) -> Canvas:
+    """
+    Turns holes, a prefix or nothing into a canvas; refuses what contradicts itself. A [MASK] that is protected stays
+    one: it is left for another call.
+    """
+    mask_id, pad_id = config.mask_token_id, config.pad_token_id
+    if input_ids.dim() != 2:
+        raise ValueError(
+            f"`input_ids` must have the shape (batch_size, sequence_length), got {tuple(input_ids.shape)}: write "
+            "`input_ids[None]` for a single sequence."
+        )
+    if attention_mask is None:
+        attention_mask = padding_attention_mask(input_ids, pad_id)
+    for name, given in (("attention_mask", attention_mask), ("protected_mask", protected_mask)):
+        if given is not None and given.shape != input_ids.shape:
+            raise ValueError(
+                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got {tuple(given.shape)}: "
+                "mark every position."
+            )
+    hidden_masks = (input_ids == mask_id) & (attention_mask == 0)
+    if hidden_masks.any():
+        logger.warning_once(
+            "`attention_mask` hides [MASK] tokens, which the model must see to predict them: it is ignored there."
+        )
+        attention_mask = attention_mask.masked_fill(hidden_masks, 1)
+    if bool((input_ids == mask_id).any()):
+        if config.max_new_tokens is not None:
+            raise ValueError(
+                f"`max_new_tokens` is for inputs without [MASK], got {config.max_new_tokens} for an input that holds "
+                "some: leave it out, or write the masks yourself."
+            )
+    elif protected_mask is None or config.max_new_tokens is not None:
+        if config.max_new_tokens is None:
+            raise ValueError(
+                "`input_ids` must hold [MASK] tokens, or `max_new_tokens` must be given, got neither: write "
+                "`max_new_tokens=64` to continue a text."
+            )
+        if protected_mask is not None:
+            raise ValueError(
+                "`protected_mask` needs [MASK] tokens or a draft to revise, got it with `max_new_tokens`: drop one."
+            )
+        input_ids = append_masks(input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id)
+        # Counted, not read off the tokens: without a padding id they do not tell, and a prompt may hold that id.
+        num_real = (attention_mask != 0).sum(dim=-1, keepdim=True) + config.max_new_tokens
+        attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < num_real).long()
+    if input_ids.shape[1] > max_length:
+        raise ValueError(
+            f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {max_length}, got "
+            f"{input_ids.shape[1]} tokens: shorten the prompt or generate fewer."
+        )
+    if protected_mask is None:
+        protected_mask = input_ids != mask_id
+    return Canvas(input_ids, attention_mask, ~protected_mask.bool() & attention_mask.bool())
+
+
+def shift_seed_text(
+    input_ids: torch.Tensor, attention_mask: torch.Tensor, num_new: torch.Tensor, draw: torch.Tensor
+) -> torch.Tensor:
+    """
+    Moves the given tokens of each row, as one block, from before its masks to a random place among them.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Given tokens, then masks, then
+            padding.
+        attention_mask (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 0 = padding.
+        num_new (`torch.LongTensor` of shape `(batch_size,)`): How many masks there are; where 0, the row stays.
+        draw (`torch.FloatTensor` of shape `(batch_size,)`): Uniform numbers in (0, 1). All `num_new + 1` offsets, from
+            before all masks to behind all, are equally likely.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, sequence_length)`.
+    """
+    # Masks are all alike, so that a row turned round by the offset is the block among them.
+    offset = torch.minimum((draw * (num_new + 1)).long(), num_new)[:, None]
+    length = attention_mask.long().sum(dim=-1, keepdim=True)
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    source = torch.where(position < length, (position - offset) % length.clamp(min=1), position)
+    return input_ids.gather(-1, source)
+
+
+class Prediction(NamedTuple):
+    """
+    What the model would put at each position: `tokens` (B, T), the `probability` of each, all `probabilities`
+    (B, T, V). The probabilities are the model's own, before temperature, truncation and exclusion: of the tokens that
+    are left by top_k=1 each is certain, and nothing would tell which to reveal first.
+    """
+
+    tokens: torch.Tensor
+    probability: torch.Tensor
+    probabilities: torch.Tensor
+
+
+def predict_tokens(
+    input_ids: torch.Tensor,
+    logits: torch.Tensor,
+    special_ids: list[int],
+    processors: LogitsProcessorList,
+    draw: torch.Tensor | None,
+    warpers: LogitsProcessorList | None = None,
+    exclude: torch.Tensor | None = None,
+    cur_step: int = 1,
+) -> Prediction:
+    """
+    Draws a token for every position by inverse CDF, special tokens never among them.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Current tokens.
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for them.
+        special_ids (`list[int]`): Ids that are never predicted.
+        processors ([`~transformers.LogitsProcessorList`]): Applied to `(batch_size * sequence_length, vocab_size)`,
+            with the other tokens of the row, `(batch_size * sequence_length, sequence_length - 1)`, as `input_ids`.
+        draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
+            the likeliest token.
+        warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied after the processors, to the draw alone:
+            temperature, top-k, top-p.
+        exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
+            that is not to be drawn there, unless no other is possible. The warpers choose among the others.
+        cur_step (`int`, *optional*, defaults to 1): Steps that are left, this one included: for processors that ask.
+
+    Returns:
+        [`Prediction`].
+    """
+    # Warpers compare and sort: at least float32, whatever the model computes in.
+    logits = suppress_tokens(logits.to(torch.promote_types(logits.dtype, torch.float32)), special_ids)
+    shape, flat_ids = logits.shape, input_ids.reshape(-1, 1)
+    if processors:
+        logits = processors(_other_tokens(input_ids), logits.reshape(-1, shape[-1]), cur_step=cur_step).view(shape)
+    probabilities = logits.softmax(dim=-1)
+    shaped = logits if exclude is None else _without(logits, exclude)
+    if draw is not None and warpers:
+        shaped = warpers(flat_ids, shaped.reshape(-1, shape[-1])).view(shape)
+    chances = probabilities if shaped is logits else shaped.softmax(dim=-1)
+    tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
+    probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
+    return Prediction(tokens, probability, probabilities)
+
+
+def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
+    """For each position of each row of (B, T) all tokens of the row but its own: (B * T, T - 1)."""
+    length = input_ids.shape[1]
+    position = torch.arange(length, device=input_ids.device)
+    others = position[:-1] + (position[:-1] >= position[:, None]).long()  # (T, T - 1)
+    return input_ids[:, others].flatten(0, 1)
+
+
+def _without(logits: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
+    """The logits (B, T, V) with -inf at one token a position (B, T), except where no other is possible."""
+    others = logits.scatter(-1, exclude[..., None], float("-inf"))
+    possible = (others > float("-inf")).any(dim=-1, keepdim=True)
+    return torch.where(possible, others, logits)
+
+
+def scheduled_reveal(
+    input_ids: torch.Tensor,
+    editable: torch.Tensor,
+    prediction: Prediction,
+    mask_token_id: int,
+    target_visible: torch.Tensor,
+    unmasking: str,
+    reveal_noise: torch.Tensor,
+    remasked: torch.Tensor,
+) -> torch.Tensor:
+    """
+    Which masks of the input a step reveals so that, with the tokens masked again, `target_visible` are visible. What
+    is masked again in a step is not revealed in the same step.
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
+        editable (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Neither given nor padding.
+        prediction ([`Prediction`]): Tokens for the masks.
+        mask_token_id (`int`): Id of [MASK].
+        target_visible (`torch.LongTensor` of shape `(batch_size,)`): Editable tokens to be visible after the step.
+        unmasking (`str`): Order of revealing.
+        reveal_noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers.
+        remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to mask again.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    masked = editable & (input_ids == mask_token_id)
+    num_visible = (editable & ~masked).sum(dim=-1)
+    num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
+    order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
+    return select_worst(settle(order), masked, num_reveal)
+
+
+def entropy_bound_reveal(probabilities: torch.Tensor, masked: torch.Tensor, bound: float) -> torch.Tensor:
+    """
+    Which masks a step reveals so that their joint dependence is bounded: in ascending order of entropy as long as the
+    sum of all entropies but the largest is at most `bound`, hence one mask at least in every row that has any
+    (Ben-Hamu et al., "Accelerated Sampling from Masked Diffusion Models via Entropy Bounded Unmasking", 2025).
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
+        bound (`float`): In nats, at least 0.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    entropy = settle(-torch.special.xlogy(probabilities, probabilities).sum(dim=-1)).clamp(min=0.0)
+    ascending, ranking = entropy.masked_fill(~masked, float("inf")).sort(dim=-1, stable=True)
+    before = ascending.cumsum(dim=-1).roll(1, dims=-1)  # the sum of all but the largest, which is the last one
+    before[..., 0] = 0.0
+    accepted = (before <= bound) & masked.gather(-1, ranking)
+    return torch.zeros_like(masked).scatter(-1, ranking, accepted)
+
+
+def confidence_threshold_reveal(probability: torch.Tensor, masked: torch.Tensor, threshold: float) -> torch.Tensor:
+    """
+    Which masks a step reveals: all whose token, as drawn, has a probability above `threshold`, and the most confident
+    one in every row (Wu et al., "Fast-dLLM: Training-free Acceleration of Diffusion LLM", 2025).
+
+    Args:
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn.
+        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
+        threshold (`float`): In [0, 1].
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
+    """
+    confidence = settle(probability)
+    return select_worst(confidence, masked, 1) | (masked & (confidence > threshold))
+
+
+def cut_after_eos(
+    sequences: torch.Tensor, editable: torch.Tensor, eos_token_id: int | list[int], pad_token_id: int
+) -> torch.Tensor:
+    """Replaces the generated tokens that follow the first generated EOS of each row by padding."""
+    eos = torch.as_tensor(eos_token_id, device=sequences.device).reshape(-1)
+    return cut_after(sequences, editable, editable & torch.isin(sequences, eos), pad_token_id)
+
+
+def cut_after(sequences: torch.Tensor, editable: torch.Tensor, ended: torch.Tensor, pad_token_id: int) -> torch.Tensor:
+    """Replaces the generated tokens that follow the first place where a row `ended` (B, T) by padding."""
+    after = (ended.long().cumsum(dim=-1) - ended.long()) > 0
+    return sequences.masked_fill(after & editable, pad_token_id)
+
+
+def external_scores(output: Any) -> torch.Tensor:
+    """
+    Scores (B, T), higher = more likely wrong, from a re-masking model whose own outputs are higher for *better*
+    tokens: two classes count by `1 - softmax(logits)[..., 1]`, one logit by `1 - sigmoid(logit)`.
+    """
+    logits = output if isinstance(output, torch.Tensor) else output.logits
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if logits.dim() == 3 and logits.shape[-1] == 2:
+        return 1.0 - logits.softmax(dim=-1)[..., 1]
+    if logits.dim() == 3 and logits.shape[-1] != 1:
+        raise ValueError(
+            f"`remasking_model` must give one logit or two classes a token, got {logits.shape[-1]}: pass a binary "
+            "token classifier."
+        )
+    return 1.0 - torch.sigmoid(logits.squeeze(-1) if logits.dim() == 3 else logits)

@@ -1,0 +1,280 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What one call of `generate` carries from step to step: settings, randomness, counters, history.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from transformers.generation import (
+    GenerationConfig,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.utils import logging
+
+from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.randomness import (
+    STREAM_DRAW_ORDER,
+    STREAM_REMASK,
+    STREAM_REVEAL,
+    STREAM_SAMPLE,
+    STREAM_SELECT,
+    uniforms,
+)
+from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
+from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
+from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
+
+
+logger = logging.get_logger(__name__)
+
+# Where no token has been drawn; no probability is negative.
+NOT_DRAWN = -1.0
+# In which order the adaptive ways of unmasking lift masks.
+_ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confidence"}
+
+
+class DenoisingStep(NamedTuple):
+    """
+    One step of the history, all (B, T): what went in, what stood there once masks were filled, what was masked again,
+    P(wrong) where the critic guided; and, of a model with a critic, the tokens it judged in this step with its raw
+    logits about them, NaN in rows that were finished before.
+    """
+
+    input_ids: torch.Tensor
+    filled: torch.Tensor
+    remasked: torch.Tensor
+    error_probabilities: torch.Tensor | None
+    judged_ids: torch.Tensor | None = None
+    critic_logits: torch.Tensor | None = None
+
+
+class Complete(NamedTuple):
+    """
+    The best complete sequences so far: `tokens` (B, T), the `probability` (B, T) of each when drawn, `NOT_DRAWN` where
+    none was, and which rows have one, `known` (B,).
+    """
+
+    tokens: torch.Tensor
+    probability: torch.Tensor
+    known: torch.Tensor
+
+
+class StepOutcome(NamedTuple):
+    """
+    What a strategy made of one step, all (B, T): the tokens once masks were `filled`, the positions `remasked`, the
+    tokens `after` it, where tokens were `drawn` and the model's `probability` of them, P(wrong) where the critic
+    guided. `finished` (B,) says in which rows nothing is left to do; `None` where no row can finish early. `complete`
+    is what a row is left with that has to end while masks are left, where a strategy keeps such.
+    """
+
+    filled: torch.Tensor
+    remasked: torch.Tensor
+    after: torch.Tensor
+    drawn: torch.Tensor
+    probability: torch.Tensor
+    error_probabilities: torch.Tensor | None = None
+    finished: torch.Tensor | None = None
+    complete: Complete | None = None
+
+
+class DenoisingRun:
+    """
+    What strategies work with. Finished sequences leave the batch: `canvas`, `seeds` and `place` are those of the rows
+    that go on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A).
+
+    Args:
+        model: With `forward`, and `calibration_for` and `has_trained_critic` where there is a critic.
+        canvas ([`Canvas`]): Where generation takes place.
+        config ([`CriticGPTGenerationConfig`]): Complete.
+        seeds (`torch.LongTensor` of shape `(batch_size,)`): One a row.
+        processors (`list[LogitsProcessor]`): Applied before temperature, top-k and top-p; warpers among them shape
+            the draw alone.
+        remasking_model (callable, *optional*): The external judge of tokens.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        canvas: Canvas,
+        config: GenerationConfig,
+        seeds: torch.Tensor,
+        processors: list[Callable] | None,
+        remasking_model: Callable | None = None,
+    ):
+        self.model = model
+        self.canvas = canvas
+        self.config = config
+        self.seeds = seeds.to(canvas.input_ids.device)
+        # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
+        self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+        self.processors, self.own_warpers = sort_processors(processors)
+        self.remasking_model = remasking_model
+        # Places (B,) of the present rows among all; `None` as long as all are there.
+        self.rows = None
+        self.sequences = canvas.input_ids
+        self.forward_passes = 0
+        self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
+        self.history = [] if config.return_history else None
+        self.judged_ids = self.critic_logits = None
+        self.joint_states = None, None
+        # Steps that are left, the present one included.
+        self.steps_left = 1
+        # The last prediction, where somebody asks for it: it is as large as all logits.
+        self.keeps_prediction, self.prediction = False, None
+        # The probability each token was last drawn with; kept only for an output that reports it.
+        self.drawn_probability = None
+        self.special_ids = sorted({i for i in (config.mask_token_id, config.pad_token_id) if i is not None})
+
+    @cached_property
+    def calibration(self) -> CriticCalibration:
+        """The table that fits these settings; asked for where the critic speaks only, since it may warn."""
+        chosen = self.model.calibration_for(self.config)
+        if chosen is not None:
+            return chosen
+        if self.model.has_trained_critic:
+            logger.warning_once(
+                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
+                "scripts/calibrate.py for true ones."
+            )
+        return CriticCalibration.ramp()
+
+    def keep(self, going: torch.Tensor) -> None:
+        """Goes on with the rows where `going` (B,) alone."""
+        rows = torch.arange(len(going), device=going.device) if self.rows is None else self.rows
+        self.rows, self.seeds, self.place = rows[going], self.seeds[going], self.place[going]
+        self.canvas = Canvas(*(part[going] for part in self.canvas))
+
+    def uniforms(self, stream: int, step: int) -> torch.Tensor:
+        return uniforms(self.seeds, stream, step, self.place.shape[1]).gather(-1, self.place)
+
+    def forward(self, input_ids: torch.Tensor):
+        self.forward_passes += 1
+        self.row_passes[slice(None) if self.rows is None else self.rows] += 1
+        output = self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
+        self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
+        self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
+        return output
+
+    def predict(
+        self,
+        input_ids: torch.Tensor,
+        logits: torch.Tensor,
+        step: int,
+        exclude: torch.Tensor | None = None,
+        stream: int = STREAM_SAMPLE,
+        temperature: float | None = None,
+    ) -> Prediction:
+        """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
+        draw, warpers = self._chance(stream, step, self.config.temperature if temperature is None else temperature)
+        prediction = predict_tokens(
+            input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
+        )
+        if self.keeps_prediction:
+            self.prediction = prediction
+        return prediction
+
+    def draw_jointly(
+        self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
+    ) -> Prediction:
+        """`draw_jointly` under the settings of this run, after the last forward pass."""
+        queries, keys = self.joint_states
+        prediction = draw_jointly(
+            prediction,
+            input_ids,
+            masked,
+            self.eagerness(prediction.probabilities, prediction.probabilities.amax(dim=-1), step),
+            self.uniforms(STREAM_DRAW_ORDER, step),
+            count,
+            JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
+            *self._chance(STREAM_SAMPLE, step, self.config.temperature),
+        )
+        if self.keeps_prediction:
+            self.prediction = prediction
+        return prediction
+
+    def eagerness(self, probabilities: torch.Tensor, probability: torch.Tensor, step: int) -> torch.Tensor:
+        """How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means."""
+        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
+        return settle(unmasking_order(probabilities, probability, order, self.uniforms(STREAM_REVEAL, step)))
+
+    def _chance(self, stream: int, step: int, temperature: float) -> tuple[torch.Tensor | None, LogitsProcessorList]:
+        """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
+        draw = None if temperature == 0 else self.uniforms(stream, step)
+        return draw, LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
+
+    def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
+        """`apply_remasking_step` under the settings of this run."""
+        config = self.config
+        gumbel = config.remask_selection == "gumbel"
+        own = {"error_threshold": config.error_threshold, "protected_mask": ~self.canvas.editable}
+        return apply_remasking_step(
+            input_ids,
+            config.mask_token_id,
+            randomness_strength=config.randomness_strength,
+            noise=self.uniforms(STREAM_REMASK, step),
+            remask_selection=config.remask_selection,
+            selection_temperature=config.selection_temperature,
+            selection_noise=self.uniforms(STREAM_SELECT, step) if gumbel else None,
+            **{**own, **scores},
+        )
+
+    def record(self, input_ids: torch.Tensor, outcome: StepOutcome) -> None:
+        """Keeps what the output wants of a step that began with `input_ids`."""
+        before, self.sequences = self.sequences, self.of_all(outcome.after, self.sequences)
+        if self.config.return_dict_in_generate:
+            if self.drawn_probability is None:
+                self.drawn_probability = torch.full_like(outcome.probability, NOT_DRAWN)
+            known = self.present(self.drawn_probability)
+            drawn = torch.where(outcome.drawn, outcome.probability, known)
+            self.drawn_probability = self.of_all(drawn, self.drawn_probability)
+        if self.history is not None:
+            self._append_to_history(before, outcome)
+
+    def _append_to_history(self, before: torch.Tensor, outcome: StepOutcome) -> None:
+        unknown = torch.full(before.shape, float("nan"), device=before.device)
+        judged = self.judged_ids if self.critic_logits is not None else None
+        rows = (
+            before,
+            self.of_all(outcome.filled, before),
+            self.of_all(outcome.remasked, torch.zeros_like(before, dtype=torch.bool)),
+            self.of_all(outcome.error_probabilities, unknown),
+            self.of_all(judged, before),
+            self.of_all(self.critic_logits, unknown),
+        )
+        self.history.append(DenoisingStep(*[None if row is None else row.cpu() for row in rows]))
+
+    def history_of(self, rows: torch.Tensor) -> list[DenoisingStep] | None:
+        """The history of some of all rows."""
+        if self.history is None:
+            return None
+        rows = rows.cpu()
+        return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self.history]
+
+    def present(self, rows: torch.Tensor) -> torch.Tensor:
+        """Those of all rows that go on."""
+        return rows if self.rows is None else rows[self.rows]
+
+    def of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
+        """The present rows (B, T) among all (A, T), with what the finished ones have `otherwise`."""
+        if present is None or self.rows is None:
+            return present
+        return otherwise.to(present.dtype).index_copy(0, self.rows, present)
+
+
+def _warpers(config: GenerationConfig, temperature: float) -> LogitsProcessorList:
+    """What shapes the draw of a token; a temperature of 0 draws none."""
+    warpers = LogitsProcessorList()
+    if temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
+    if config.top_k is not None:
+        warpers.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(float(config.top_p)))
+    return warpers

@@ -1,0 +1,253 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The critic's own strategy, and PRISM: one pass predicts the masks and judges the visible tokens.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from typing import ClassVar
+
+import torch
+from transformers.generation import GenerationConfig
+
+from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.schedules import remask_counts
+from critic_gpt.diffusion.selection import settle
+from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.strategies.base import HARMLESS, SCORE_ARGUMENTS, SCORE_DEFAULTS
+from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
+
+
+# Above it a token is wrong more likely than not, or another one right more likely than it.
+EVEN_ODDS = 0.5
+# At or below it a token is too probably right to be masked again; and how many times as often as any token along
+# generations it must be wrong, since a critic that knows no more of it masks at random (docs/EXPERIMENTS.md).
+LOWEST_FLOOR, LIFT = 0.1, 2.0
+
+
+def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The likeliest token other than the one that stands there, and its probability, given that it is another one.
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): What stands there.
+
+    Returns:
+        `tuple`: the probabilities, in [0, 1], 0 where no other token is possible, and the tokens, both of shape
+        `(batch_size, sequence_length)`.
+    """
+    others = probabilities.scatter(-1, input_ids[..., None], 0.0)
+    likeliest = others.max(dim=-1)
+    return likeliest.values / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny), likeliest.indices
+
+
+def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
+    """
+    The critic says how likely a token is wrong, the language model what else might stand there: log-odds of the
+    likeliest other token being right rather than the present one, `log(P q / (1 - P))`.
+
+    A token of which nothing better is known scores low however uncertain it is, as the first ones on an empty canvas
+    do: masking it again would only bring another guess.
+
+    Args:
+        critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Log-odds of P = P(wrong).
+        alternative (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): q, the probability of the likeliest
+            other token, given that the present one is wrong.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
+    """
+    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
+
+
+def remask_floor(calibration: CriticCalibration) -> float:
+    """
+    The P(wrong) up to which tokens are left alone: 0.1 or, with a table of trajectories, twice the share of tokens
+    that were wrong there, where that is more; 0.5 at most.
+    """
+    metadata = calibration.metadata
+    rate = metadata.get("positive_rate") if metadata.get("source") == "trajectory" else None
+    return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
+
+
+class Critic(PlainUnmasking):
+    """
+    Masks again, or redraws, what the critic holds to be wrong, in the very pass that found it.
+
+    Once the schedule has revealed all, up to `polish_steps` further steps go on as long as anything lies above
+    `polish_threshold`. A sequence ends early where so few wrong tokens are expected if all its masks were filled now,
+    those of the masks by one minus the probability of the token drawn, that it meets
+    `stop_when_expected_errors_below`.
+    """
+
+    name, needs_critic, draws_jointly = "critic", True, True
+    accepts = (
+        *PlainUnmasking.accepts,
+        "remask_per_step",
+        "remask_by",
+        "remask_floor",
+        *SCORE_ARGUMENTS,
+        "correction",
+        "polish_steps",
+        "polish_threshold",
+        "stop_when_expected_errors_below",
+    )
+    # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
+    defaults: ClassVar = {
+        **PlainUnmasking.defaults,
+        **SCORE_DEFAULTS,
+        "schedule": "root",
+        "remask_per_step": 0.2,
+        "remask_by": "alternative",
+        "correction": "auto",
+        "polish_steps": 0,
+    }
+    harmless: ClassVar = HARMLESS
+    unused_beside_threshold = ("remask_per_step", "remask_floor")
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        config = run.config
+        self.last_step = self.num_steps - 1 + config.polish_steps
+        # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
+        self.draft = self.first_visible == self.total
+        self.stops_early = config.stop_when_expected_errors_below is not None
+        self.floor = remask_floor(run.calibration) if config.remask_floor is None else config.remask_floor
+
+    @classmethod
+    def forward_passes(cls, num_steps: int, config: GenerationConfig) -> int:
+        return super().forward_passes(num_steps + config.polish_steps, config)
+
+    @classmethod
+    def complete(cls, config: GenerationConfig) -> None:
+        super().complete(config)
+        if config.polish_steps and config.polish_threshold is None:
+            given = config.error_threshold
+            config.polish_threshold = EVEN_ODDS if given is None else given
+
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
+        # Where a token is redrawn it is held to be wrong, and does not come again.
+        prediction = self.run.predict(input_ids, logits, step, exclude=input_ids if self._replaces(step) else None)
+        return self._jointly(input_ids, prediction, step)
+
+    def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        if self._replaces(step) or self._polishes(step):
+            return torch.zeros_like(masks)
+        return torch.minimum(self._wanted(masks, step), self._room(step))
+
+    def _wanted(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        """How many tokens (B,) are to be corrected: as many as were asked for, else all that deserve it."""
+        if self._threshold(step) is not None or step == self.last_step:
+            return self.total
+        masks = torch.where(self.draft, self.total, masks)
+        return remask_counts(masks, self.run.config.remask_per_step)
+
+    def _threshold(self, step: int) -> float | None:
+        config = self.run.config
+        return config.polish_threshold if self._polishes(step) else config.error_threshold
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        output = self.run.forward(input_ids)
+        prediction = self.predict(input_ids, output.logits, step)
+        verdict = self.judge(input_ids, output, prediction, step)
+        outcome = self.act(input_ids, prediction, verdict, step)
+        if step < self.last_step and (self.stops_early or self._polishes(step)):
+            return self._end_rows(input_ids, prediction, verdict, outcome, step)
+        return outcome
+
+    def _replaces(self, step: int) -> bool:
+        """Whether a step draws other tokens in place of wrong ones; otherwise it masks them again."""
+        correction = self.run.config.correction
+        return correction == "replace" or (correction == "auto" and step == self.last_step)
+
+    def _polishes(self, step: int) -> bool:
+        return self.run.config.polish_steps > 0 and step >= self.num_steps - 1
+
+    def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
+        config = self.run.config
+        probabilities = self.run.calibration.error_probability(output.critic_logits)
+        last, replaces = step == self.last_step, self._replaces(step)
+        if last and not replaces:
+            return Verdict(self.nothing, self.nothing, probabilities)
+        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction)
+        threshold = self._threshold(step)
+        masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
+        wanted = self._wanted(masks, step)
+        # At first nothing visible is the model's own, unless it was asked to revise a draft.
+        allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
+        if threshold is not None:
+            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
+            allowed = allowed & ~(probabilities <= threshold)
+        elif replaces:
+            # A token that is redrawn does not come again: that of a right one would be lost.
+            allowed = allowed & ~(scores <= EVEN_ODDS)
+        elif self.floor:
+            # A number alone would mask right tokens again wherever little is wrong.
+            allowed = allowed & ~(probabilities <= self.floor)
+        if not replaces and not self._polishes(step):
+            # Tokens masked again must still fit among those the schedule leaves masked.
+            wanted = torch.minimum(wanted, self._room(step))
+        _, chosen = self.run.remask(
+            input_ids,
+            step,
+            remasking="critic",
+            critic_scores=scores,
+            tie_break=tie_break,
+            num_remask=wanted,
+            error_threshold=None,
+            protected_mask=~allowed,
+        )
+        pair = (self.nothing, chosen) if replaces else (chosen, self.nothing)
+        return Verdict(*pair, probabilities)
+
+    def _scores(
+        self, input_ids: torch.Tensor, probabilities: torch.Tensor, critic_logits: torch.Tensor, prediction: Prediction
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
+        if self.run.config.remask_by == "error":
+            return probabilities, settle(critic_logits)
+        alternative, _ = likeliest_other(prediction.probabilities, input_ids)
+        # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
+        log_odds = settle(better_alternative(self.run.calibration.error_log_odds(critic_logits), alternative))
+        return log_odds.sigmoid(), log_odds
+
+    def _room(self, step: int) -> torch.Tensor:
+        """How many tokens (B,) a step may leave masked."""
+        if self.adaptive:
+            return self.total
+        return torch.where(self.draft, self.total, self.total - self.target(step))
+
+    def _end_rows(
+        self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
+    ) -> StepOutcome:
+        """Ends the rows in which nothing is left to do. The one place where the critic waits for the device."""
+        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        ended = torch.zeros_like(self.draft)
+        if self._polishes(step):  # judged as a whole, and nothing lies above the threshold
+            ended = ~(masked | verdict.remasked | verdict.replaced).any(dim=-1)
+        if self.stops_early:
+            wrong = torch.where(masked, 1.0 - prediction.probability, verdict.error_probabilities)
+            expected = wrong.masked_fill(~self.editable, 0.0).sum(dim=-1)
+            good = (expected < self.run.config.stop_when_expected_errors_below)[:, None]
+            complete = torch.where(masked, prediction.tokens, input_ids)
+            outcome = outcome._replace(
+                filled=torch.where(good, complete, outcome.filled),
+                after=torch.where(good, complete, outcome.after),
+                remasked=outcome.remasked & ~good,
+                drawn=torch.where(good, masked, outcome.drawn),
+            )
+            ended = ended | good.squeeze(-1)
+        return outcome._replace(finished=ended)
+
+
+class Prism(Critic):
+    """
+    Reveals masks in random order and masks the `remask_per_step` tokens again that the critic scores worst (Kim et
+    al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025): [`Critic`] without what is ours.
+    """
+
+    name, draws_jointly = "prism", False
+    accepts = (*PlainUnmasking.accepts, "remask_per_step")
+    defaults: ClassVar = {**PlainUnmasking.defaults, "unmasking": "random", "remask_per_step": 4}
+    harmless: ClassVar = {**HARMLESS, "correction": "remask", "remask_by": "error"}

@@ -1,0 +1,179 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Strategies that make the sequence whole at every step: fill every mask, score, mask a share again; or redraw all.
+
+Letters: B batch, T positions.
+"""
+
+from typing import ClassVar
+
+import torch
+from transformers.generation import GenerationConfig
+
+from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
+from critic_gpt.diffusion.selection import settle
+from critic_gpt.generation.canvas import external_scores
+from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.strategies.base import HARMLESS, SCORE_ARGUMENTS, SCORE_DEFAULTS, Strategy
+
+
+def shares_left_masked(config: GenerationConfig) -> list[float]:
+    """The share masked after each step of a schedule of unmasking, which ends without a mask."""
+    return [1.0 - share for share in reveal_shares(config.schedule, config.num_steps)]
+
+
+class FillAll(Strategy):
+    """Fills every mask, scores the complete sequence and masks its worst share again (Lezama et al., "Improved Masked
+    Image Generation with Token-Critic", 2022); with a threshold until nothing lies above it."""
+
+    family = "fill-all"
+    accepts = ("start_ratio", "end_ratio", "schedule", *SCORE_ARGUMENTS)
+    defaults: ClassVar = {**SCORE_DEFAULTS, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
+    # All that lies above is masked, so that no order among the tokens decides.
+    unused_beside_threshold = (
+        "schedule",
+        "start_ratio",
+        "end_ratio",
+        "remask_selection",
+        "selection_temperature",
+        "randomness_strength",
+    )
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        config = run.config
+        # The share masked again after each step but the last; `None` where a threshold decides.
+        self.ratios = None if config.error_threshold is not None else self.masked_shares(config)
+
+    def masked_shares(self, config: GenerationConfig) -> list[float]:
+        """The share of the sequence masked again after each step but the last."""
+        return remask_ratios(config.schedule, config.num_steps, config.start_ratio, config.end_ratio)[1:]
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        run = self.run
+        prediction = run.predict(input_ids, run.forward(input_ids).logits, step)
+        masked = self.editable & (input_ids == run.config.mask_token_id)
+        filled = torch.where(masked, prediction.tokens, input_ids)
+        if step == self.last_step:
+            return StepOutcome(filled, self.nothing, filled, masked, prediction.probability)
+        scores, probabilities = self.scores(filled, masked, prediction)
+        num_remask = None if self.ratios is None else share_of(self.total, self.ratios[step])
+        after, remasked = run.remask(filled, step, num_remask=num_remask, remasking=self.source, **scores)
+        finished = None if self.ratios is not None else ~remasked.any(dim=-1)
+        return StepOutcome(filled, remasked, after, masked, prediction.probability, probabilities, finished)
+
+    # What the scores are called where they are applied.
+    source: ClassVar[str]
+
+    def scores(self, filled, masked, prediction) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """The scores of the complete sequence, as arguments of `apply_remasking_step`; and the critic's P(wrong)."""
+        raise NotImplementedError
+
+
+class External(FillAll):
+    """Judged by a model or function of the user's."""
+
+    name, source, needs_external = "external", "external", True
+
+    def scores(self, filled, masked, prediction):
+        judged = self.run.remasking_model(input_ids=filled, attention_mask=self.run.canvas.attention_mask)
+        return {"external_scores": external_scores(judged)}, None
+
+
+class CriticFull(FillAll):
+    """Judged by the critic, in a pass of its own over the complete sequence."""
+
+    name, source, needs_critic, passes_per_step = "critic_full", "critic", True, 2
+
+    def scores(self, filled, masked, prediction):
+        logits = self.run.forward(filled).critic_logits
+        probabilities = self.run.calibration.error_probability(logits)
+        return {"critic_scores": probabilities, "tie_break": settle(logits)}, probabilities
+
+
+class TokenCritic(CriticFull):
+    """
+    As the paper has it: the share of masks falls from one to zero along a quarter cosine wave, and the critic's best
+    tokens stay, blended with noise where asked for (Lezama et al., "Improved Masked Image Generation with
+    Token-Critic", 2022, algorithm 2).
+    """
+
+    name = "token_critic"
+    accepts = ("schedule", "randomness_strength", "remask_selection", "selection_temperature")
+    defaults: ClassVar = {**SCORE_DEFAULTS, "schedule": "cosine"}
+    unused_beside_threshold = ()
+
+    def masked_shares(self, config: GenerationConfig) -> list[float]:
+        return shares_left_masked(config)
+
+
+class Confidence(FillAll):
+    """Judged by the probability with which each token was drawn (MaskGIT: Chang et al., "MaskGIT: Masked Generative
+    Image Transformer", 2022)."""
+
+    name, source = "confidence", "confidence"
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        self.confidence = None
+
+    def scores(self, filled, masked, prediction):
+        if self.confidence is None:
+            # Of a draft nothing else is known.
+            self.confidence = prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1)
+        # A token keeps the probability it was drawn with: a model is not trained to judge its visible tokens.
+        self.confidence = torch.where(masked, prediction.probability, self.confidence)
+        return {"confidence": settle(self.confidence)}, None
+
+
+class P2(FillAll):
+    """
+    Keeps the most confident tokens, those that were clean before included: a visible token counts by the probability
+    that the model gives it now (self-planning of Peng et al., "Path Planning for Masked Diffusion Model Sampling",
+    2025, algorithm 1).
+    """
+
+    name, source = "p2", "confidence"
+    accepts = ("schedule", "randomness_strength", "remask_selection", "selection_temperature")
+    defaults: ClassVar = {**SCORE_DEFAULTS, "schedule": "linear"}
+    unused_beside_threshold = ()
+
+    def masked_shares(self, config: GenerationConfig) -> list[float]:
+        return shares_left_masked(config)
+
+    def scores(self, filled, masked, prediction):
+        return {"confidence": settle(prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1))}, None
+
+
+class Chance(FillAll):
+    """Masks a random share again."""
+
+    name, source, places_by_chance = "random", "random", True
+    # A threshold means nothing to chance.
+    accepts = tuple(name for name in FillAll.accepts if name != "error_threshold")
+
+    def scores(self, filled, masked, prediction):
+        return {}, None
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Redraw all: no masks after the first step
+# --------------------------------------------------------------------------------------------------------------------
+
+
+class Multinomial(Strategy):
+    """
+    Draws every position that may change anew at each step, masked or not, from the model's prediction for the
+    complete sequence of the step before: a Markov chain over sequences that are whole from the first step on, with
+    all positions drawn at once and independently (as the sampler of Savinov et al., "Step-unrolled Denoising
+    Autoencoders for Text Generation", 2022). It relies on predictions at *visible* tokens, to which a plain masked
+    diffusion loss gives no training: it is meant for models trained to correct their own fillings
+    (`correction_alpha`). There is no schedule, and a step has no memory but the tokens.
+    """
+
+    name, family = "multinomial", "redraw-all"
+    harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        prediction = self.run.predict(input_ids, self.run.forward(input_ids).logits, step)
+        after = torch.where(self.editable, prediction.tokens, input_ids)
+        return StepOutcome(after, self.nothing, after, self.editable, prediction.probability)

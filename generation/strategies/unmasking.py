@@ -1,0 +1,144 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Plain unmasking: one forward pass a step, nothing is masked again. The base of all one-pass strategies.
+
+Letters: B batch, T positions, V vocabulary.
+"""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from transformers.utils import logging
+
+from critic_gpt.diffusion.randomness import STREAM_REVEAL
+from critic_gpt.diffusion.schedules import reveal_shares, share_of
+from critic_gpt.generation.canvas import (
+    Prediction,
+    confidence_threshold_reveal,
+    entropy_bound_reveal,
+    scheduled_reveal,
+)
+from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.strategies.base import ADAPTIVE_UNMASKING, HARMLESS, UNMASKING_ARGUMENTS, Strategy
+
+
+logger = logging.get_logger(__name__)
+# Of the tokens drawn for all masks a step reveals the surest; how many for each are drawn one after the other before
+# the others are drawn at once (docs/EXPERIMENTS.md).
+DRAWS_PER_REVEAL = 2
+
+
+class Verdict(NamedTuple):
+    """What a step makes of the visible tokens, all (B, T): masks them again, redraws them, their P(wrong)."""
+
+    remasked: torch.Tensor
+    replaced: torch.Tensor
+    error_probabilities: torch.Tensor | None = None
+
+
+class PlainUnmasking(Strategy):
+    """Reveals masks and masks nothing again."""
+
+    name, family = "none", "one-pass"
+    accepts: ClassVar = UNMASKING_ARGUMENTS
+    defaults: ClassVar = {
+        "unmasking": "confidence",
+        "schedule": "linear",
+        "entropy_bound": 0.1,
+        "confidence_threshold": 0.9,
+        "token_draws": "independent",
+    }
+    harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
+
+    def __init__(self, run: DenoisingRun):
+        super().__init__(run)
+        config = run.config
+        self.first_visible = (self.editable & (run.canvas.input_ids != config.mask_token_id)).sum(dim=-1)
+        self.adaptive = config.unmasking in ADAPTIVE_UNMASKING
+        self.lifted = self.nothing  # by an adaptive order
+        self.shares = None if self.adaptive else reveal_shares(config.schedule, self.num_steps)
+
+    def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        output = self.run.forward(input_ids)
+        prediction = self.predict(input_ids, output.logits, step)
+        outcome = self.act(input_ids, prediction, self.judge(input_ids, output, prediction, step), step)
+        return outcome._replace(finished=self.finished(outcome.after)) if self.adaptive else outcome
+
+    def finished(self, after: torch.Tensor) -> torch.Tensor:
+        """The rows (B,) without a mask. With an adaptive order generation waits for the device here."""
+        return ~(self.editable & (after == self.run.config.mask_token_id)).any(dim=-1)
+
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
+        """Draws a token for every position."""
+        return self._jointly(input_ids, self.run.predict(input_ids, logits, step), step)
+
+    def _jointly(self, input_ids: torch.Tensor, prediction: Prediction, step: int) -> Prediction:
+        """The same prediction with the tokens of the masks drawn in the light of each other, where asked for."""
+        if self.run.config.token_draws != "joint":
+            return prediction
+        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        masks = masked.sum(dim=-1)
+        count = masks
+        if not self.adaptive:
+            revealed = self.target(step) - (self.total - masks) + self.most_remasked(masks, step)
+            count = torch.minimum(count, DRAWS_PER_REVEAL * revealed)
+        # Here generation waits for the device, as the draws that follow do one for the other.
+        return self.run.draw_jointly(input_ids, prediction, masked, int(count.max()), step)
+
+    def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
+        """At most how many tokens (B,) a step masks again, of the number of masks (B,)."""
+        return torch.zeros_like(masks)
+
+    def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
+        """What becomes of the visible tokens."""
+        return Verdict(self.nothing, self.nothing)
+
+    def act(self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, step: int) -> StepOutcome:
+        """Reveals, redraws and masks again, all at once."""
+        mask_id = self.run.config.mask_token_id
+        revealed = self.revealed(input_ids, prediction, verdict.remasked, step)
+        drawn = revealed | verdict.replaced
+        filled = torch.where(drawn, prediction.tokens, input_ids)
+        after = filled.masked_fill(verdict.remasked, mask_id)
+        return StepOutcome(filled, verdict.remasked, after, drawn, prediction.probability, verdict.error_probabilities)
+
+    def target(self, step: int) -> torch.Tensor:
+        """How many tokens (B,) are to be visible after a step."""
+        if step >= self.num_steps - 1:
+            return self.total
+        return self.first_visible + share_of(self.total - self.first_visible, self.shares[step])
+
+    def revealed(
+        self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        """Which masks (B, T) are lifted."""
+        config = self.run.config
+        masked = self.editable & (input_ids == config.mask_token_id)
+        if self.adaptive:
+            chosen = self.adaptive_reveal(prediction, masked)
+            if step < self.last_step:
+                self.lifted = self.lifted | chosen
+                return chosen
+            # What was lifted before is a mask again because somebody asked for it, whatever the number of steps.
+            self._say_what_was_forced(masked & ~chosen & ~self.lifted)
+            return masked
+        noise = self.run.uniforms(STREAM_REVEAL, step)
+        target = self.target(step)
+        return scheduled_reveal(
+            input_ids, self.editable, prediction, config.mask_token_id, target, config.unmasking, noise, remasked
+        )
+
+    def adaptive_reveal(self, prediction: Prediction, masked: torch.Tensor) -> torch.Tensor:
+        """Which masks (B, T) an order lifts that decides itself how many."""
+        config = self.run.config
+        if config.unmasking == "entropy_bound":
+            return entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
+        return confidence_threshold_reveal(prediction.probability, masked, config.confidence_threshold)
+
+    def _say_what_was_forced(self, forced: torch.Tensor) -> None:
+        count, rows = int(forced.sum()), int(forced.any(dim=-1).sum())
+        if count:
+            logger.warning(
+                f"`num_steps={self.num_steps}` was too small for `unmasking={self.run.config.unmasking!r}`: the last "
+                f"step revealed {count} tokens of {rows} sequences that the order would have kept back. Raise "
+                "`num_steps` for a better result."
+            )

@@ -1,0 +1,392 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Proofreads token sequences of any length: P(wrong) of every token, what else might stand there, corrections.
+
+A mixin that knows no model class: it asks a forward pass for `logits` and `critic_logits`, and the model for
+`calibration` and `has_trained_critic`. Letters: W windows of a batch, T positions, V vocabulary, K candidates.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from transformers.utils import logging
+
+from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.selection import settle
+
+
+logger = logging.get_logger(__name__)
+
+SUGGEST_BY = ("auto", "visible", "masked")
+DEFAULT_ROUNDS = 8
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """
+    Where windows begin that cover a text. The last one ends where the text ends, and is as long as the others unless
+    the text itself is shorter.
+
+    Args:
+        length (`int`): Tokens of the text; none need no window.
+        window (`int`): Tokens of a window, at least 1.
+        stride (`int`): Tokens that neighbours share, in [0, window); the last two may share more.
+    """
+    if length == 0:
+        return []
+    last = max(0, length - window)
+    return [*range(0, last, window - stride), last]
+
+
+def owned_ranges(starts: Sequence[int], length: int, window: int) -> list[tuple[int, int]]:
+    """
+    Which tokens each window speaks for, from `begin` to before `end`: those that no other window shows with more
+    context, farther from the nearer of its cut edges. The ends of the text are no cut; of two equals the first speaks.
+    """
+    borders = [(before + window + after + 1) // 2 for before, after in pairwise(starts)]
+    return list(pairwise([0, *borders, length])) if starts else []
+
+
+@dataclass
+class Proof:
+    """
+    What [`ProofreadingMixin.proofread`] says of one sequence, on the CPU.
+
+    Args:
+        error_probabilities (`torch.FloatTensor` of shape `(sequence_length,)`): Calibrated P(wrong) of each judged
+            token; 0 where nothing was judged.
+        doubtful (`torch.BoolTensor` of shape `(sequence_length,)`): Where that is above the threshold.
+        candidate_ids (`torch.LongTensor` of shape `(sequence_length, top_k)`): Other tokens that might stand there,
+            the likeliest first.
+        candidate_probabilities (`torch.FloatTensor` of shape `(sequence_length, top_k)`): The probability of each,
+            given that the present token is wrong; 0 where there is no such candidate. At a [MASK] that of filling it.
+        windows (`int`): How many windows the sequence makes.
+        forward_passes (`int`): How many windows of this sequence went through the model, all passes together.
+        calibrated (`bool`): Whether the probabilities come from a measured table; otherwise from a plain ramp.
+        corrected_ids (`torch.LongTensor` of shape `(sequence_length,)`, *optional*): The tokens after correction.
+            This and what follows is `None` where no correction was asked for.
+        corrected_expected_errors (`float`, *optional*): The sum of P(wrong) over them.
+        rounds (`int`, *optional*): How often tokens were replaced.
+        settled (`bool`, *optional*): Whether nothing is left that would be replaced in `corrected_ids`.
+    """
+
+    error_probabilities: torch.Tensor
+    doubtful: torch.Tensor
+    candidate_ids: torch.Tensor
+    candidate_probabilities: torch.Tensor
+    windows: int
+    forward_passes: int
+    calibrated: bool
+    corrected_ids: torch.Tensor | None = None
+    corrected_expected_errors: float | None = None
+    rounds: int | None = None
+    settled: bool | None = None
+
+
+@dataclass(eq=False)
+class _Text:
+    """A sequence on its way, all on the CPU: its present tokens and what is known of them."""
+
+    ids: torch.Tensor  # (T,)
+    judged: torch.Tensor  # (T,) whether the critic is asked
+    starts: list[int]
+    owned: list[tuple[int, int]]
+    scores: torch.Tensor  # (T,) the critic's logits
+    candidate_ids: torch.Tensor  # (T, K)
+    candidates: torch.Tensor  # (T, K) their probabilities
+    changed: torch.Tensor  # (T,) since the model saw it last
+    errors: torch.Tensor  # (T,) P(wrong), 0 where not judged
+    doubtful: torch.Tensor  # (T,)
+    passes: int = 0
+    rounds: int = 0
+    seen: set[bytes] = field(default_factory=set)
+    best: "_State | None" = None  # of those that correction went through
+
+
+class _State(NamedTuple):
+    """What correction made of a sequence: tokens (T,), how many seem wrong, whether none is left to replace."""
+
+    ids: torch.Tensor
+    expected_errors: float
+    settled: bool
+
+
+class _Shown(NamedTuple):
+    """A window on its way: whose, what it shows, where it begins, and for which tokens it speaks."""
+
+    text: _Text
+    ids: torch.Tensor
+    start: int
+    begin: int
+    end: int
+
+
+class ProofreadingRun:
+    """What one call of [`ProofreadingMixin.proofread`] carries, whose arguments these are."""
+
+    def __init__(
+        self,
+        model: Any,
+        window: int,
+        stride: int,
+        batch_size: int,
+        num_candidates: int,
+        threshold: float,
+        masks_doubtful: bool,
+        suppressed_ids: Collection[int],
+    ):
+        self.model, self.window, self.stride, self.batch_size = model, window, stride, batch_size
+        self.num_candidates = min(num_candidates, model.config.vocab_size)
+        self.threshold, self.masks_doubtful = threshold, masks_doubtful
+        self.mask_id = model.config.mask_token_id
+        suppressed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        suppressed[sorted({*suppressed_ids, self.mask_id, model.config.pad_token_id} - {None})] = True
+        self.suppressed = suppressed.to(model.device)
+        self.calibration = model.calibration
+        self.calibrated = self.calibration is not None
+        if not self.calibrated:
+            logger.warning_once(
+                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
+                "scripts/calibrate.py for true ones."
+            )
+            self.calibration = CriticCalibration.ramp()
+
+    def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
+        """A sequence (T,) of which nothing is known yet."""
+        ids = ids.detach().cpu()
+        length, starts = len(ids), window_starts(len(ids), self.window, self.stride)
+        visible = ids != self.mask_id
+        return _Text(
+            ids=ids,
+            judged=visible if judged is None else visible & judged.bool().cpu(),
+            starts=starts,
+            owned=owned_ranges(starts, length, self.window),
+            scores=torch.zeros(length),
+            candidate_ids=torch.zeros((length, self.num_candidates), dtype=torch.long),
+            candidates=torch.zeros((length, self.num_candidates)),
+            changed=torch.ones(length, dtype=torch.bool),
+            errors=torch.zeros(length),
+            doubtful=torch.zeros(length, dtype=torch.bool),
+        )
+
+    def read(self, texts: Sequence[_Text]) -> None:
+        """Judges texts; of one that was read before, only windows with a changed token go through the model."""
+        for batch, output in self._pass(self._windows(texts)):
+            scores = output.critic_logits.float().cpu()
+            for row, (text, _, start, begin, end) in enumerate(batch):
+                text.scores[begin:end] = scores[row, begin - start : end - start]
+            self._keep_candidates(batch, output.logits)
+        for text in texts:
+            if bool(text.scores.isnan().any()):
+                raise ValueError(
+                    "`model` must give finite scores, got NaN from its critic: load it in another dtype, such as "
+                    "float32, and check its weights."
+                )
+            before = text.doubtful
+            text.errors = self.calibration.error_probability(settle(text.scores)).masked_fill(~text.judged, 0.0)
+            text.doubtful = text.judged & (text.errors > self.threshold)
+            text.changed = text.changed | (text.doubtful != before)
+        if self.masks_doubtful and self.num_candidates:
+            # What the model would write where it does not see the doubtful tokens; it has learnt nothing else.
+            for text in texts:
+                text.candidates[text.judged & ~text.doubtful] = 0.0
+            for batch, output in self._pass(self._windows(texts, masked=True)):
+                self._keep_candidates(batch, output.logits, masked=True)
+        for text in texts:
+            text.changed = torch.zeros_like(text.changed)
+
+    def _windows(self, texts: Sequence[_Text], masked: bool = False) -> list[_Shown]:
+        """Windows that show something changed; with the doubtful tokens `masked`, those that speak for any of them."""
+        windows = []
+        for text in texts:
+            ids = text.ids.masked_fill(text.doubtful, self.mask_id) if masked else text.ids
+            for start, (begin, end) in zip(text.starts, text.owned, strict=True):
+                stop = start + self.window
+                if bool(text.changed[start:stop].any()) and (not masked or bool(text.doubtful[begin:end].any())):
+                    windows.append(_Shown(text, ids[start:stop], start, begin, end))
+        return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
+
+    def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], Any]]:
+        """Sends windows through the model, `batch_size` at a time, and gives each batch with its output."""
+        pad_id, device = self.model.config.pad_token_id, self.model.device
+        for first in range(0, len(windows), self.batch_size):
+            batch = windows[first : first + self.batch_size]
+            shape = (len(batch), len(batch[-1].ids))
+            input_ids = torch.full(shape, self.mask_id if pad_id is None else pad_id)
+            attention_mask = torch.zeros(shape, dtype=torch.long)
+            for row, shown in enumerate(batch):
+                input_ids[row, : len(shown.ids)] = shown.ids
+                attention_mask[row, : len(shown.ids)] = 1
+                shown.text.passes += 1
+            inputs = {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
+            yield batch, self.model(**inputs, return_dict=True)
+
+    def _keep_candidates(self, batch: list[_Shown], logits: torch.Tensor, masked: bool = False) -> None:
+        """The likeliest tokens other than the present ones, from logits (W, T, V); if `masked`, of doubtful ones."""
+        if not self.num_candidates:
+            return
+        present = torch.full(logits.shape[:2], self.mask_id)
+        for row, (text, ids, start, _, _) in enumerate(batch):
+            present[row, : len(ids)] = text.ids[start : start + len(ids)]
+        logits = settle(logits).masked_fill(self.suppressed, float("-inf"))
+        logits = logits.scatter(-1, present.to(logits.device)[..., None], float("-inf"))
+        # NaN: no other token is possible.
+        probabilities, ids = logits.softmax(dim=-1).nan_to_num(nan=0.0).topk(self.num_candidates, dim=-1)
+        probabilities, ids = probabilities.float().cpu(), ids.cpu()
+        for row, (text, _, start, begin, end) in enumerate(batch):
+            kept = text.doubtful[begin:end] if masked else slice(None)
+            text.candidates[begin:end][kept] = probabilities[row, begin - start : end - start][kept]
+            text.candidate_ids[begin:end][kept] = ids[row, begin - start : end - start][kept]
+
+    def correct(self, texts: Sequence[_Text], max_rounds: int) -> None:
+        """Replaces doubtful tokens until none is left to replace, the tokens return to a former state, or a limit."""
+        going = list(texts)
+        while going:
+            changed = []
+            for text in going:
+                better = self._to_replace(text)
+                state = _State(text.ids, float(text.errors.double().sum()), not bool(better.any()))
+                if text.best is None or state.expected_errors < text.best.expected_errors:
+                    text.best = state
+                text.seen.add(text.ids.numpy().tobytes())
+                ids = torch.where(better, text.candidate_ids[:, 0], text.ids)
+                # Two tokens may give way to each other in turn, for ever.
+                if text.rounds < max_rounds and ids.numpy().tobytes() not in text.seen:
+                    text.ids, text.changed, text.rounds = ids, better, text.rounds + 1
+                    changed.append(text)
+            going = changed
+            self.read(going)
+
+    def _to_replace(self, text: _Text) -> torch.Tensor:
+        """Doubtful tokens (T,) of which the likeliest other one is right more likely than they are."""
+        return text.doubtful & (text.errors * text.candidates[:, 0] > 1.0 - text.errors)
+
+
+class ProofreadingMixin:
+    """Adds `proofread` to a masked diffusion model with a critic."""
+
+    def check_proofreads(self) -> None:
+        """Refuses a model without a trained critic, which could say nothing."""
+        if not self.has_trained_critic:
+            what = "none" if self.critic_head is None else "a critic head that was never trained"
+            raise ValueError(
+                f"`model` must have a trained critic to proofread, got {what}: train one with `add_critic_head=True` "
+                "(scripts/train.py), or load another model."
+            )
+
+    @torch.no_grad()
+    def proofread(
+        self,
+        sequences: Sequence[torch.LongTensor],
+        judged: Sequence[torch.BoolTensor] | None = None,
+        window: int | None = None,
+        stride: int | None = None,
+        batch_size: int = 8,
+        top_k: int = 5,
+        threshold: float = 0.5,
+        suggest_by: str = "auto",
+        suppressed_ids: Collection[int] = (),
+        correct: bool = False,
+        max_rounds: int | None = None,
+    ) -> list[Proof]:
+        """
+        Judges every token of complete sequences, says what else might stand there, and corrects them if asked to.
+
+        Args:
+            sequences (list of `torch.LongTensor` of shape `(sequence_length,)`): Of any length, also none; without
+                padding.
+            judged (list of `torch.BoolTensor` of the same shapes, *optional*): Which tokens the critic is asked
+                about; all but [MASK] by default, of which it is never asked. The others are context.
+            window (`int`, *optional*): Tokens that the model sees at once, `max_position_embeddings` by default.
+            stride (`int`, *optional*): Tokens that neighbouring windows share, in [0, window); half a window by
+                default. Each token is judged in the window that shows most on both of its sides.
+            batch_size (`int`, *optional*, defaults to 8): Windows in one forward pass.
+            top_k (`int`, *optional*, defaults to 5): Candidates for each token; 0 asks for none.
+            threshold (`float`, *optional*, defaults to 0.5): P(wrong), in [0, 1], above which a token is doubtful.
+            suggest_by (`str`, *optional*, defaults to `"auto"`): Where candidates come from. `"visible"`: from the
+                pass that judges, for every token; a model trained with a `correction_alpha` above 0 has learnt to
+                name the right token where a wrong one stands. `"masked"`: from a second pass in which all doubtful
+                tokens are [MASK], for these alone. `"auto"`: the first where it was trained, else the second. At a
+                [MASK] of the input always from the pass that judges.
+            suppressed_ids (collection of `int`, *optional*): Never a candidate, beside [MASK] and the padding.
+            correct (`bool`, *optional*, defaults to `False`): Replace every doubtful token by its first candidate, of
+                probability q, where this is right more likely than the token, P(wrong) q > 1 - P(wrong), and judge
+                again, until there is nothing to replace. Of all states on the way the one with the fewest expected
+                errors is kept.
+            max_rounds (`int`, *optional*): How often at most, at least 1; 8 by default.
+
+        Returns:
+            `list[Proof]`: one a sequence, independent of the other sequences.
+
+        Raises:
+            `ValueError`: No trained critic, a model in training mode, a value out of range, or scores that are NaN.
+        """
+        self.check_proofreads()
+        window = self.config.max_position_embeddings if window is None else window
+        stride = window // 2 if stride is None and _is_whole(window) else stride
+        if max_rounds is not None and not correct:
+            raise ValueError(
+                f"`max_rounds` is for `correct=True`, got {max_rounds!r} without: leave it out, or ask to correct."
+            )
+        max_rounds = DEFAULT_ROUNDS if max_rounds is None else max_rounds
+        counts = {"window": window, "stride": stride, "batch_size": batch_size, "top_k": top_k}
+        self._check_proofreading({**counts, "max_rounds": max_rounds}, threshold, suggest_by, sequences)
+        masks = suggest_by == "masked" or (suggest_by == "auto" and self.config.correction_alpha == 0)
+        wanted = max(top_k, 1) if correct else top_k
+        run = ProofreadingRun(self, window, stride, batch_size, wanted, threshold, masks, suppressed_ids)
+        judged = [None] * len(sequences) if judged is None else judged
+        texts = [run.text(*pair) for pair in zip(sequences, judged, strict=True)]
+        run.read(texts)
+        # Correction goes on in the same tensors.
+        candidates = [(t.candidate_ids[:, :top_k].clone(), t.candidates[:, :top_k].clone()) for t in texts]
+        found = [(t.errors, t.doubtful, *pair, len(t.starts)) for t, pair in zip(texts, candidates, strict=True)]
+        if correct:
+            run.correct(texts, max_rounds)
+        corrected = [(t.best.ids, t.best.expected_errors, t.rounds, t.best.settled) if correct else () for t in texts]
+        return [
+            Proof(*of, t.passes, run.calibrated, *then) for t, of, then in zip(texts, found, corrected, strict=True)
+        ]
+
+    def _check_proofreading(
+        self, counts: dict[str, Any], threshold: Any, suggest_by: Any, sequences: Sequence[torch.Tensor]
+    ) -> None:
+        """Refuses arguments of [`proofread`] that contradict themselves or the model."""
+        if self.training:
+            raise ValueError(
+                "`model` must be in evaluation mode to proofread, got training mode: call `model.eval()`."
+            )
+        longest = self.config.max_position_embeddings
+        bounds = {
+            "window": (1, longest),
+            "stride": (0, None if not _is_whole(counts["window"]) else counts["window"] - 1),
+            "batch_size": (1, None),
+            "top_k": (0, None),
+            "max_rounds": (1, None),
+        }
+        for name, (least, most) in bounds.items():
+            value = counts[name]
+            if not _is_whole(value) or value < least or (most is not None and value > most):
+                span = f"of at least {least}" if most is None else f"from {least} to {most}"
+                raise ValueError(f"`{name}` must be a whole number {span}, got {value!r}: choose another one.")
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0.0 <= threshold <= 1.0:
+            raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}: 0.5 is even odds.")
+        if suggest_by not in SUGGEST_BY:
+            raise ValueError(f"`suggest_by` must be one of {', '.join(SUGGEST_BY)}, got {suggest_by!r}: choose one.")
+        for ids in sequences:
+            if ids.dim() != 1 or ids.is_floating_point() or (len(ids) and not self._in_vocabulary(ids)):
+                raise ValueError(
+                    f"`sequences` must be tensors (sequence_length,) of ids in [0, vocab_size = "
+                    f"{self.config.vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode each text by the "
+                    "model's own tokenizer."
+                )
+
+    def _in_vocabulary(self, ids: torch.Tensor) -> bool:
+        return int(ids.min()) >= 0 and int(ids.max()) < self.config.vocab_size
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+__all__ = ["Proof", "ProofreadingMixin"]
