@@ -14,59 +14,32 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig, Pre
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import critic_gpt
+from critic_gpt.hub.folder import folder_name, source_files
 
 
 ROOT = Path(critic_gpt.__file__).parent
-ROOMS = {"evaluation", "explorer", "pipelines", "scripts", "tasks", "training"}
-PACKAGES = ROOMS | {"training.modifiers"}
-# The flat siblings that a saved model takes along; each may import only what stands before it.
-HUB_CLOSURE = [
-    "model_folder",
-    "configuration",
-    "remasking",
-    "diffusion",
-    "losses",
-    "heads",
-    "rotary",
-    "joint_head",
-    "calibration_file",
-    "calibration_table",
-    "calibration",
-    "adapters",
-    "stored_weights",
-    "tables_by_weights",
-    "loading",
-    "denoising",
-    "joint_draws",
-    "processors",
-    "denoising_run",
-    "stopping",
-    "streamers",
-    "strategy",
-    "strategies_one_pass",
-    "strategies_backtracking",
-    "strategies_fill_all",
-    "strategies_remdm",
-    "strategies",
-    "generation_configuration",
-    "generation_settings",
-    "quality",
-    "generation",
-    "calibrated_model",
-    "proofreading",
-    "modeling",
+# The floors of the house, from the ground up: a room imports from itself and from the floors below.
+FLOORS = [
+    {"hub"},
+    {"configuration_critic_gpt"},
+    {"diffusion"},
+    {"calibration"},
+    {"heads"},
+    {"generation"},
+    {"proofreading"},
+    {"modeling_critic_gpt"},
+    {"training", "tasks"},
+    {"evaluation"},
+    {"explorer"},
+    {"pipelines"},
+    {"__init__"},
+    {"scripts"},
 ]
-ROOT_FILES = {f"{name}_critic_gpt" for name in HUB_CLOSURE}
-# What each room may import of ours, beside itself.
-MAY_IMPORT = {
-    "pipelines": set(),
-    "training": {"root"},
-    "tasks": {"root"},
-    "evaluation": {"root", "training", "tasks"},
-    "explorer": {"root", "training", "tasks", "evaluation"},
-    "scripts": {"root", "training", "tasks", "evaluation", "explorer", "pipelines", "face"},
-    "face": {"root", "training", "pipelines", "tasks", "evaluation"},
-}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+PACKAGES = {room for room in FLOOR if (ROOT / room).is_dir()} | {"generation.strategies", "training.modifiers"}
+# What a saved model takes along.
+CLOSURE = {"hub", "configuration_critic_gpt", "diffusion", "calibration", "heads", "generation", "proofreading"}
+CLOSURE |= {"modeling_critic_gpt", "pipelines"}
 
 PUBLIC_NAMES = {
     "ClassificationTrainer",
@@ -105,16 +78,23 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name within it; tests and packaging are none."""
+    paths = [path for path in ROOT.glob("*.py") if path.name != "setup.py"]
+    paths += [path for room in FLOOR for path in (ROOT / room).glob("**/*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+MODULES = modules()
+IN_CLOSURE = sorted(name for name in MODULES if name.split(".")[0] in CLOSURE and MODULES[name].name != "__init__.py")
+
+
 def room_of(module: str) -> str | None:
     """Which room an absolute import enters; `None` for somebody else's."""
     parts = module.split(".")
     if parts[0] != "critic_gpt":
         return None
-    if len(parts) == 1:
-        return "face"
-    if parts[1] in ROOMS:
-        return parts[1]
-    return "root" if parts[1] in ROOT_FILES else "face"
+    return parts[1] if len(parts) > 1 and parts[1] in FLOOR else "__init__"
 
 
 # ---- the face ----
@@ -163,56 +143,50 @@ def test_importing_needs_no_library_of_the_extras():
 # ---- who may import whom ----
 
 
-def test_the_closure_is_every_root_module():
-    found = {path.stem for path in ROOT.glob("*.py")} - {"__init__", "setup"}
-    assert found == ROOT_FILES
+def test_every_room_has_a_floor_and_the_root_holds_no_other_code():
+    files = {path.stem for path in ROOT.glob("*.py")} - {"setup"}
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+    assert files | folders == set(FLOOR)
+    assert files == {"__init__", "configuration_critic_gpt", "modeling_critic_gpt", "proofreading"}
 
 
-@pytest.mark.parametrize("name", HUB_CLOSURE)
-def test_a_root_module_imports_only_siblings_below_it_and_never_the_package(name):
-    below = {f"{other}_critic_gpt" for other in HUB_CLOSURE[: HUB_CLOSURE.index(name)]}
-    for level, module in imports_of(ROOT / f"{name}_critic_gpt.py"):
-        if level:
-            assert level == 1 and module in below, f"{name} imports .{module}"
-        else:
-            assert module.split(".")[0] != "critic_gpt", f"{name} imports {module}"
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_absolutely_and_downwards_only(name):
+    own = name.split(".")[0]
+    for level, module in imports_of(MODULES[name]):
+        assert level == 0, f"{name} imports relatively"
+        entered = room_of(module)
+        assert entered in (None, own) or FLOOR[entered] < FLOOR[own], f"{name} imports {module}"
 
 
-@pytest.mark.parametrize("name", HUB_CLOSURE)
-def test_the_text_of_a_root_module_shows_the_exporter_only_real_siblings(name):
-    # Transformers follows the pattern line by line, in docstrings as well.
-    text = (ROOT / f"{name}_critic_gpt.py").read_text(encoding="utf-8")
-    for module in re.findall(r"^\s*from\s+\.(\S+)\s+import", text, flags=re.MULTILINE):
-        # In a model's folder the pipelines are siblings too; only the table of what a folder offers names them.
-        in_pipelines = name == "model_folder" and (ROOT / "pipelines" / f"{module}.py").exists()
-        assert (ROOT / f"{module}.py").exists() or in_pipelines, module
-    assert not re.search(r"^\s*import\s+\.", text, flags=re.MULTILINE)
+@pytest.mark.parametrize("name", IN_CLOSURE)
+def test_what_travels_with_a_model_names_our_modules_in_a_form_that_the_writer_can_flatten(name):
+    # Line by line and in docstrings too, as the loader of Transformers reads them in a model's folder.
+    text = MODULES[name].read_text(encoding="utf-8")
+    for line in text.splitlines():
+        if re.match(r"\s*(from|import)\s+(critic_gpt\b|\.)", line):
+            found = re.match(r"\s*from critic_gpt\.([\w.]+) import ", line)
+            assert found and found[1] in MODULES, f"write `from critic_gpt.room.module import name`: {line.strip()}"
+            assert MODULES[found[1]].name != "__init__.py", f"name the module, not its room: {line.strip()}"
+    assert all(room_of(module) in CLOSURE | {None} for _, module in imports_of(MODULES[name]))
 
 
-def test_the_export_of_the_model_is_the_whole_closure():
-    reached, todo = set(), ["modeling_critic_gpt"]
-    while todo:
-        module = todo.pop()
-        if module not in reached:
-            reached.add(module)
-            todo += [name for level, name in imports_of(ROOT / f"{module}.py") if level == 1]
-    assert reached == ROOT_FILES
+def test_no_two_modules_have_one_name_in_a_models_folder():
+    names = [folder_name(name) for name in IN_CLOSURE]
+    assert len(set(names)) == len(names)
+    assert set(source_files()) == {f"{name}.py" for name in names}
+    assert all(
+        text.count("\n") == MODULES[name].read_text(encoding="utf-8").count("\n")
+        for name in IN_CLOSURE
+        for text in [source_files()[f"{folder_name(name)}.py"]]
+    )
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_imports_downwards_only(room):
-    allowed = MAY_IMPORT[room] | {room}
-    for path in sorted((ROOT / room).glob("**/*.py")):
-        for level, module in imports_of(path):
-            assert level == 0, f"{path.name} imports relatively"
-            entered = room_of(module)
-            assert entered is None or entered in allowed, f"{room}/{path.name} imports {module}"
-
-
-def test_the_files_of_pipelines_import_nothing_of_ours():
+def test_the_files_of_pipelines_import_only_what_travels_and_never_the_model():
+    # A pipeline asks the model it is given; its class may be of a module loaded from somewhere else.
     for path in (ROOT / "pipelines").glob("*.py"):
-        if path.name != "__init__.py":
-            assert all(level == 0 and room_of(module) is None for level, module in imports_of(path)), path.name
+        for _, module in imports_of(path):
+            assert room_of(module) in (None, "pipelines", "hub"), f"{path.name} imports {module}"
 
 
 def test_the_face_imports_absolutely_since_pytest_runs_it_nameless():
@@ -246,7 +220,7 @@ def test_the_version_is_written_once():
 def test_the_package_list_is_exactly_the_folders_with_code():
     listed = set(ast.literal_eval(setup_arguments()["packages"]))
     outside = {"tests", ".venv", "build", "runs"}
-    found = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/__init__.py")}
+    found = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/*.py")}
     folders = {".".join(path.parts) for path in found if path.parts[0] not in outside}
     assert folders == PACKAGES
     assert listed == {"critic_gpt"} | {f"critic_gpt.{name}" for name in PACKAGES}
@@ -260,9 +234,7 @@ def test_everything_imported_is_declared():
     optional = {"matplotlib", "gradio"}
     other_names = {"yaml"} if "pyyaml" in declared else set()
     known = declared | through_transformers | through_datasets | optional | other_names | {"critic_gpt"}
-    files = [path for path in ROOT.glob("*.py") if path.name != "setup.py"]
-    files += [path for room in ROOMS for path in (ROOT / room).glob("**/*.py")]
-    for path in files:
+    for path in MODULES.values():
         for level, module in imports_of(path):
             top = module.split(".")[0]
             assert level or top in known or top in sys.stdlib_module_names, f"{path.name} imports {module}"
@@ -278,9 +250,7 @@ def test_a_wheel_holds_the_packages_and_nothing_else(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"critic_gpt-{critic_gpt.__version__}-py3-none-any.whl"
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {f"critic_gpt/{name}.py" for name in ROOT_FILES | {"__init__"}}
-    for room in ROOMS:
-        expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / room).glob("**/*.py")}
+    expected = {f"critic_gpt/{path.relative_to(ROOT)}" for path in MODULES.values()}
     expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / "scripts/configs").glob("*.yaml")}
     assert names == expected
 

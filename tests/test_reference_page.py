@@ -54,7 +54,9 @@ def test_a_row_names_a_place_and_a_test_that_exist(row):
         assert (ROOT / path).is_file(), f"{path} does not exist"
         assert name in names_in(path), f"{path} has no {name}"
     for path, name in PLACE.findall(tests):
-        assert path.startswith("tests/test_") and name.startswith("test_"), f"{path}::{name} is no test"
+        assert path.startswith("tests/") and Path(path).name.startswith("test_") and name.startswith("test_"), (
+            f"{path}::{name} is no test"
+        )
 
 
 @pytest.mark.parametrize("row", rows(BEHAVIOURS), ids=lambda row: row[0][:60])

@@ -4,20 +4,16 @@
 import ast
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
+import test_calibrate
 import torch
+from test_convert_nanogpt_checkpoint import Payload
 
 import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTForMaskedLM
 from critic_gpt.scripts import calibrate
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-import test_script_calibrate
-from test_script_convert_nanogpt_checkpoint import Payload
 
 
 ROOT = Path(critic_gpt.__file__).parent
@@ -72,11 +68,11 @@ def test_a_table_is_keyed_by_the_name_of_the_weights_and_found_wherever_the_fold
 
 
 def test_the_printed_table_and_the_saved_one_agree_at_every_bucket(tmp_path, capsys):
-    folder = test_script_calibrate.save_model(tmp_path / "model")
-    tokens, truth = test_script_calibrate.corrupted_rows()
-    test_script_calibrate.datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
+    folder = test_calibrate.save_model(tmp_path / "model")
+    tokens, truth = test_calibrate.corrupted_rows()
+    test_calibrate.datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
     calibrate.main([str(tmp_path / "rows"), str(folder), "40", "--verbose"])
-    saved, metadata = test_script_calibrate.entry(folder)
+    saved, metadata = test_calibrate.entry(folder)
     pattern = r"bucket +(\d+) +count +(\d+) +target1 +(\d+) +probability (\S+) +saved (\S+)"
     rows = re.findall(pattern, capsys.readouterr().out)[-100:]
     assert [int(row[0]) for row in rows] == list(range(100)) and sum(int(row[1]) for row in rows) > 100

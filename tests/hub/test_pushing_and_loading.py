@@ -2,22 +2,18 @@
 """Claims about the hub, on the wire: pushed by this package, loaded with it and without it, refused, broken off."""
 
 import json
-import sys
 from pathlib import Path
 
+import clean_process
 import pytest
+from loopback_hub import LoopbackHub
 
 from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 
 
-sys.path.insert(0, str(Path(__file__).parent))
-import clean_process
-from loopback_hub import LoopbackHub
-
-
-TESTS = str(Path(__file__).parent)
+TESTS = str(Path(__file__).parents[1] / "helpers")
 TASKS = sorted(PIPELINES)
-CODE = {path.name for path in source_files()}
+CODE = set(source_files())
 MODEL = CODE | {"config.json", "generation_config.json", "model.safetensors", "calibration.json", "README.md"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 

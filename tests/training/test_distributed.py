@@ -12,17 +12,15 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from test_train_tasks import make_folder
+from test_trainer import assert_equal_weights
 
+import critic_gpt
 from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import train
 
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_script_train_tasks import make_folder
-from test_trainer import assert_equal_weights
-
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(critic_gpt.__file__).parent
 CONFIGS = ROOT / "scripts" / "configs"
 # 43 rows of several lengths: in batches of 2 x 4 an epoch ends with three rows for one process and none for the other.
 NUM_ROWS = 43

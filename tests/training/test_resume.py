@@ -12,16 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_train_tasks import make_folder
 
 from critic_gpt.scripts import train
 from critic_gpt.training.checkpoints import last_complete_checkpoint
 
 
-sys.path.insert(0, str(Path(__file__).parent))
-from test_script_train_tasks import make_folder
-
-
-SCRIPT = Path(__file__).parent.parent / "scripts" / "train.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 # Six steps an epoch, so that step 9 lies in the middle of the second one.
 SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--hidden_dropout", "0.1"]
 FLAGS = [

@@ -1,11 +1,10 @@
 """Claims about the trainers of the other heads: exact losses and metrics, whatever the batches."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from test_trainer import LETTERS, Gradients, assert_equal_weights, launch_script, logs_of, weights
 
 from critic_gpt import (
     CriticGPTConfig,
@@ -16,10 +15,6 @@ from critic_gpt import (
 from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_trainer import LETTERS, Gradients, assert_equal_weights, launch_script, logs_of, weights
 
 
 KINDS = ("hard", "balanced", "soft", "classes", "scores")

@@ -1,20 +1,15 @@
 """Claims about what the trainers share: modified losses are counted once, and streams come in the same batches."""
 
 import json
-import sys
-from pathlib import Path
 
 import datasets
 import pytest
-import torch
-
-from critic_gpt.training.modifiers import JudgeWeight, LossModifiers
-
-
-sys.path.insert(0, str(Path(__file__).parent))
 import test_head_trainer
 import test_trainer
+import torch
 from test_trainer import Gradients, assert_equal_weights, launch_script, logs_of, make_model, make_rows, weights
+
+from critic_gpt.training.modifiers import JudgeWeight, LossModifiers
 
 
 # ---- loss modifiers ----

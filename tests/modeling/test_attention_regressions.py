@@ -1,22 +1,16 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Mistakes about what may be seen, each made once somewhere; and passes of the trunk that nobody asked for."""
 
-import sys
-from pathlib import Path
-
 import datasets
 import pytest
 import torch
+from test_trainer import make_model, make_rows, make_trainer
 
 from critic_gpt import CriticGPTModel
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.sampling import ForwardCounter
 from critic_gpt.generation.configuration import STRATEGIES
 from critic_gpt.scripts import calibrate
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_trainer import make_model, make_rows, make_trainer
 
 
 PAD, MASK = 0, 1

@@ -1,23 +1,18 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about batches: every row counts once an epoch, and diffusion times may be drawn by row."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import test_head_trainer
 import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
+from test_trainer import LETTERS, make_model, make_rows, make_trainer
 from torch.utils.data import BatchSampler
 
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.training.counted_batches import REPEATED, CountedBatches
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-import test_head_trainer
-from test_trainer import LETTERS, make_model, make_rows, make_trainer
 
 
 def rows_of_an_epoch(num_rows, batch_size, num_processes, split_batches, skipped):

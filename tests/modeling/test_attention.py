@@ -1,6 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """What every model class may see and what must not matter to it: both directions, padding, the batch around a row, the
-kind of attention, checkpoints of activations. tests/test_modeling.py asks more of the language model alone."""
+kind of attention, checkpoints of activations. `test_modeling.py` asks more of the language model alone."""
 
 import shutil
 

@@ -2,20 +2,11 @@
 """Claims about Muon for the matrices of the blocks beside AdamW for everything else."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+import test_head_trainer
 import torch
 from accelerate.utils import DistributedType
-from torch import nn
-
-from critic_gpt.training.callbacks import UnfreezeCallback
-from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-import test_head_trainer
 from test_callbacks import Watch, frozen_model, is_trunk, moved
 from test_trainer import (
     Gradients,
@@ -27,6 +18,10 @@ from test_trainer import (
     make_trainer,
     weights,
 )
+from torch import nn
+
+from critic_gpt.training.callbacks import UnfreezeCallback
+from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
 
 
 def is_matrix_of_a_block(name, parameter):

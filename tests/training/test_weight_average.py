@@ -1,24 +1,18 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the moving average of the weights: it is judged and published, and training goes on beside it."""
 
-import sys
-from pathlib import Path
-
 import pytest
+import test_head_trainer
 import torch
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
+from test_callbacks import Watch, frozen_model
+from test_trainer import assert_equal_weights, logs_of, make_model, make_rows, make_trainer, weights
 from transformers import TrainerCallback
 
 from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.weight_average import TRAINING_WEIGHTS_NAME, load_training_weights
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-import test_head_trainer
-from test_callbacks import Watch, frozen_model
-from test_trainer import assert_equal_weights, logs_of, make_model, make_rows, make_trainer, weights
 
 
 SAVING = {"max_steps": 5, "save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "cosine"}

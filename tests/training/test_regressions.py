@@ -8,16 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-from critic_gpt.training.modifiers import LossModifiers
-
-
-sys.path.insert(0, str(Path(__file__).parent))
 import test_head_trainer
+import torch
 from test_modifiers import reference, token_batch
 from test_regressions_files import ROOT, SOURCES
 from test_trainer import Gradients, logs_of, make_model, make_rows, make_trainer
+
+from critic_gpt.training.modifiers import LossModifiers
 
 
 # ---- modifiers of which only the last had an effect ----

@@ -3,11 +3,13 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
+import clean_process
 import pytest
+from model_look import look
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import critic_gpt
@@ -20,12 +22,7 @@ from critic_gpt import (
     CriticTrainer,
     CriticTrainingArguments,
 )
-from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-import clean_process
-from model_look import look
+from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files, write_source_files
 
 
 ROOT = Path(critic_gpt.__file__).parent
@@ -55,8 +52,8 @@ def assert_complete(folder, model_class="CriticGPTForMaskedLM", tokenizer=False,
     assert config["auto_map"] == AUTO_MAP
     assert config["custom_pipelines"] == PIPELINES
     assert config["architectures"] == [model_class]
-    for path in source_files():
-        assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    for name, text in source_files().items():
+        assert (folder / name).read_text(encoding="utf-8") == text, name
     assert list(folder.glob("*.safetensors"))
     assert (folder / "generation_config.json").exists() == (model_class == "CriticGPTForMaskedLM")
     assert (folder / "tokenizer.json").exists() == tokenizer
@@ -77,11 +74,12 @@ def test_the_table_names_classes_that_exist_and_every_pipeline_there_is():
         assert f"{implementation.__module__.split('.')[-1]}.{implementation.__name__}" == info["impl"]
 
 
-def test_every_file_of_a_folder_brings_all_others():
+def test_every_file_of_a_folder_brings_all_others(tmp_path):
     # So Transformers fetches all of them with whichever is asked for first, and a second save finds them.
-    everything = {path.name for path in source_files()}
-    expected = {path.name for path in ROOT.glob("*_critic_gpt.py")}
-    assert everything == expected | {f"{info['impl'].split('.')[0]}.py" for info in PIPELINES.values()}
+    files = write_source_files(tmp_path)
+    for name in files:
+        reached = {Path(path).name for path in get_relative_import_files(tmp_path / name)} | {name}
+        assert reached == set(files), name
 
 
 # ---- whoever wrote it ----
@@ -121,7 +119,7 @@ def test_the_trainer_and_its_checkpoints_write_complete_folders(tmp_path, calibr
 def test_a_configuration_alone_takes_its_files_along(tmp_path, tiny_config):
     tiny_config().save_pretrained(tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {path.name for path in source_files()} | {"config.json"}
+    assert names == set(source_files()) | {"config.json"}
 
 
 def test_registering_by_hand_as_for_other_models_changes_nothing(tmp_path, tiny_model):
@@ -188,7 +186,7 @@ result.append(type(scorer).__name__)
 def test_a_folder_does_the_same_with_and_without_the_package_and_after_being_saved_from_there(
     tmp_path, calibrated, tokenizer
 ):
-    folder, saved, tests = tmp_path / "model", tmp_path / "saved", str(Path(__file__).parent)
+    folder, saved, tests = tmp_path / "model", tmp_path / "saved", str(Path(__file__).parents[1] / "helpers")
     calibrated.save_pretrained(folder, max_shard_size="5KB")
     tokenizer.save_pretrained(folder)
     assert len(list(folder.glob("model-*.safetensors"))) > 1

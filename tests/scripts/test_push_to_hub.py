@@ -2,24 +2,19 @@
 """Claims about `scripts/push_to_hub.py`: what it completes, what it refuses, and what then lies on the hub."""
 
 import json
-import sys
-from pathlib import Path
 
+import clean_process
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from loopback_hub import LoopbackHub
 
 from critic_gpt import CriticCalibration, CriticGPTForSequenceClassification
 from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 from critic_gpt.scripts import push_to_hub
 
 
-sys.path.insert(0, str(Path(__file__).parent))
-import clean_process
-from loopback_hub import LoopbackHub
-
-
-CODE = {path.name for path in source_files()}
+CODE = set(source_files())
 MODEL = CODE | {"config.json", "generation_config.json", "model.safetensors", "calibration.json", "README.md"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 # Each line of arguments is a call; the last line printed or the error's line comes back.

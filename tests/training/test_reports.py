@@ -2,19 +2,14 @@
 """Claims about what a training reports, and about early stopping, compilation and bf16, through `scripts/train.py`."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from test_train_tasks import make_folder
 from transformers import TrainerCallback
 
 from critic_gpt.scripts import train
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_script_train_tasks import make_folder
 
 
 SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--initializer_range", "0.3"]

@@ -1,6 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """`torch.compile` and `torch.export` of every model class, at any batch size and length. The training of the language
-model is compiled in tests/test_modeling.py."""
+model is compiled in tests/modeling/test_modeling.py."""
 
 import pytest
 import torch

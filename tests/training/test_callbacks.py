@@ -1,19 +1,10 @@
 """Claims about freezing the trunk, and unfreezing it in the middle of a run."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from accelerate.utils import DistributedType
-from transformers import Trainer, TrainerCallback, TrainingArguments
-
-from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.training.callbacks import UnfreezeCallback
-
-
-sys.path.insert(0, str(Path(__file__).parent))
 from test_trainer import (
     LETTERS,
     Passes,
@@ -25,6 +16,10 @@ from test_trainer import (
     make_trainer,
     weights,
 )
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.training.callbacks import UnfreezeCallback
 
 
 class Watch(TrainerCallback):
