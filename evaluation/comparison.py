@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.evaluation.competitors import STRATEGIES, Arguments
+from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, Arguments
 from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
-from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 class Tuning(NamedTuple):
@@ -38,13 +38,13 @@ def steps_within(model, budget: int, arguments: Arguments) -> int | None:
     """
     config = model.resolve_generation_config(**arguments)
     verdicts = config.num_candidates if config.num_candidates > 1 else 0
-    return STRATEGY_CLASSES[config.remasking].steps_within(budget - verdicts, config)
+    return STRATEGIES[config.remasking].steps_within(budget - verdicts, config)
 
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
     """Keeps strategies from saying that a budget is small, which is why it is compared."""
-    advice = logging.getLogger(STRATEGY_CLASSES["none"].__module__)
+    advice = logging.getLogger(STRATEGIES["none"].__module__)
     level = advice.level
     advice.setLevel(logging.ERROR)
     try:
@@ -139,7 +139,7 @@ def compare_strategies(
     tokenizer,
     task,
     budgets: Sequence[int],
-    strategies: Mapping[str, Arguments | Sequence[Arguments]] = STRATEGIES,
+    strategies: Mapping[str, Arguments | Sequence[Arguments]] = DEFAULT_COMPETITORS,
     num_samples: int = 1000,
     batch_size: int = 250,
     seeds: Sequence[int] = (0,),

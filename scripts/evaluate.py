@@ -7,6 +7,8 @@ Measures a model: the language model bound, the critic's calibration on held-out
 
     # every strategy there is, each at its best, with the spread over seeds
     python scripts/evaluate.py ... --strategies all --tune --seeds 1 2 3
+    # a strategy of your own beside the critic's (docs/GENERATION.md)
+    python scripts/evaluate.py ... --strategy_module my_strategies.py --strategies critic mine
     # puzzles instead of grids from nothing, and what the critic knows of whole answers
     python scripts/evaluate.py ... --puzzles --forward_passes 13 26 51 102 --verifier 26
     # text, judged by a model that was trained on the part of the text kept for it
@@ -44,7 +46,7 @@ from accelerate import Accelerator
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
-from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, select_strategies
+from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
 from critic_gpt.evaluation.held_out import (
     bound_of,
     critic_figures,
@@ -69,6 +71,7 @@ from critic_gpt.scripts import (
     start_accelerator,
     write_json,
 )
+from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import TextTask, load_prepared, load_puzzles
 
 
@@ -90,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of masks, and of samples unless --seeds are given")
     parser.add_argument("--seeds", type=int, nargs="+", help="a set of samples for each")
     parser.add_argument("--strategies", nargs="+", metavar="NAME", help='who competes; "all" for everybody')
+    add_strategy_flag(parser)
     parser.add_argument("--tune", action="store_true", help="choose each strategy's settings at each budget")
     parser.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
     parser.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
@@ -236,6 +240,7 @@ def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator)
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs one evaluation; returns what metrics.json holds."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_arguments(args)
     dataset, tokenizer, task = load_prepared(args.data_dir)
@@ -276,7 +281,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "forward_passes": args.forward_passes,
         "temperature": 1.0,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "strategies": {name: dict(SHOOT_OUT[name]) for name in table},
+        "strategies": {name: dict(competitors()[name]) for name in table},
         "left_out": reasons,
         "num_parameters": model.num_parameters(),
         "fingerprint": model.fingerprint(),
