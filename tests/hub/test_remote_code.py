@@ -1,12 +1,12 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about a model's folder: complete whoever wrote it, and used the same where the package is not installed."""
 
-import json
 import shutil
 from pathlib import Path
 
 import clean_process
 import pytest
+from complete_folder import assert_complete
 from model_look import look
 from transformers import pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
@@ -44,21 +44,6 @@ def calibrated(tiny_model):
     model.calibration = CriticCalibration(TABLE, own)
     model.trajectory_calibration = CriticCalibration(TABLE[::-1], {**own, "remasking": "critic"})
     return model
-
-
-def assert_complete(folder, model_class="CriticGPTForMaskedLM", tokenizer=False, calibration=False):
-    """All that a folder needs, and nothing half-written."""
-    config = json.loads((folder / "config.json").read_text())
-    assert config["auto_map"] == AUTO_MAP
-    assert config["custom_pipelines"] == PIPELINES
-    assert config["architectures"] == [model_class]
-    for name, text in source_files().items():
-        assert (folder / name).read_text(encoding="utf-8") == text, name
-    assert list(folder.glob("*.safetensors"))
-    assert (folder / "generation_config.json").exists() == (model_class == "CriticGPTForMaskedLM")
-    assert (folder / "tokenizer.json").exists() == tokenizer
-    assert (folder / "calibration.json").exists() == calibration
-    assert not list(folder.glob("_*"))
 
 
 # ---- what a folder offers ----
@@ -172,6 +157,7 @@ AGAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from transformers import AutoModelForSequenceClassification
+from complete_folder import assert_complete
 from model_look import look
 
 saved, tasks = sys.argv[2], sys.argv[3].split()
