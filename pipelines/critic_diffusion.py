@@ -231,8 +231,8 @@ class CriticDiffusionPipeline(CriticPipeline):
         batch_size = len(output.sequences)
         result = {
             "sequences": output.sequences,
-            # Not the mask of the canvas: what follows a generated EOS has become padding.
-            "attention_mask": self._real_tokens(input_ids, output.sequences) & attention_mask.bool(),
+            # Given or generated; what was cut off behind an end is neither.
+            "attention_mask": attention_mask.bool() & (output.generated_mask | (output.sequences == input_ids)),
             "forward_passes": torch.full((batch_size,), output.forward_passes),
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
@@ -246,12 +246,6 @@ class CriticDiffusionPipeline(CriticPipeline):
             steps = [torch.stack([s.input_ids, s.filled, s.remasked.long()], dim=1) for s in output.history]
             result["history"] = torch.stack(steps, dim=1)  # (B, steps, 3, T)
         return result
-
-    def _real_tokens(self, canvas: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
-        """Where no hole of the canvas has become padding."""
-        pads = [i for i in (self.tokenizer.pad_token_id, self.model.config.pad_token_id) if i is not None]
-        cut = torch.isin(sequences, torch.tensor(pads, dtype=sequences.dtype, device=sequences.device))
-        return ~(cut & (canvas == self.tokenizer.mask_token_id))
 
     def postprocess(self, model_outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         # Here one item at a time; the parent's iterator keeps a leading dimension of one.

@@ -228,7 +228,15 @@ def test_no_two_modules_have_one_name_in_a_models_folder_and_none_changes_its_li
         assert all(re.match(r"\s*from \.\w+ import ", line) for line, _ in changed)
 
 
-def test_the_files_of_pipelines_import_only_what_travels_and_never_the_model():
+def test_what_travels_with_a_model_needs_no_library_but_these():
+    # Whoever loads it without the package has to have them; tests/hub/test_remote_code.py does.
+    allowed = {"torch", "transformers", "safetensors", "huggingface_hub", "filelock", "critic_gpt"}
+    for name in IN_CLOSURE:
+        found = {module.split(".")[0] for _, module in imports_of(MODULES[name])} - sys.stdlib_module_names
+        assert name in AT_HOME or found <= allowed, f"{name} imports {found - allowed}"
+
+
+def test_pipelines_import_each_other_and_the_writer_of_folders_alone():
     # A pipeline asks the model it is given; its class may be of a module loaded from somewhere else.
     for path in (ROOT / "pipelines").glob("*.py"):
         for _, module in imports_of(path):
