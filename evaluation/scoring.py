@@ -20,15 +20,16 @@ class JudgedFillings(NamedTuple):
     What the critic said of the model's own fillings. The same on any number of processes.
 
     `critic_logits`, `critic_target` (1.0 = wrong) and `sequence_index` are arrays with one entry for each judged
-    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats a token
-    (the mean cross-entropy of the labels, if the collator gives no `loss_weights`).
+    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats per
+    token (the mean cross-entropy of the labels, if the collator gives no `loss_weights`), and `None` where there was
+    no token to judge.
     """
 
     critic_logits: np.ndarray
     critic_target: np.ndarray
     sequence_index: np.ndarray
     histogram: CriticHistogram
-    lm_loss: float
+    lm_loss: float | None
 
 
 def shared_batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterator[tuple[int, range]]:
@@ -78,10 +79,10 @@ def gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.
     return {name: column[order] for name, column in merged.items()}
 
 
-def _mean_loss(losses: list[tuple[int, float, int]]) -> float:
+def _mean_loss(losses: list[tuple[int, float, int]]) -> float | None:
     """Of all processes; exact sums over the sequences, so that neither batches nor processes change a digit."""
     _, loss, count = zip(*(row for part in gather_object([losses]) for row in part), strict=True)
-    return math.fsum(loss) / max(sum(count), 1)
+    return math.fsum(loss) / sum(count) if sum(count) else None
 
 
 def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int]]:
