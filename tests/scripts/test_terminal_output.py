@@ -70,5 +70,5 @@ def test_a_target_that_cannot_be_written_is_refused(tmp_path, check, target):
 )
 def test_scripts_refuse_their_target_before_anything_is_loaded(tmp_path, main, flags):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="^`output(_dir)?` must be a folder"):
+    with pytest.raises(ValueError, match=r"^`output(_dir)?` must be a folder"):
         main([*flags, str(tmp_path / "file" / "deep")])
