@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.modeling_critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, run_as_program, train, write_json
 from critic_gpt.tasks import load_task
@@ -145,7 +146,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             done.setdefault(name, {})[str(seed)] = measure(args, folder, figure)
             write_json(path, {"settings": asked, "results": done})
     results = {name: done[name] for name in recipes}
-    print(f"\n{summary_text(results, figure, args.forward_passes)}\n\nWritten to {path}.")
+    # Recipes have their names from a file.
+    print(visible_text(f"\n{summary_text(results, figure, args.forward_passes)}\n\nWritten to {path}."))
     return {"settings": asked, "results": results}
 
 
