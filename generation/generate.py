@@ -2,13 +2,13 @@
 """`generate()` for masked diffusion models with a critic.
 
 The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`,
-`vocab_size` and `max_position_embeddings` in the configuration, and for `critic_head`, `has_trained_critic` and
-`calibration_for` where there is a critic. Letters: B batch, T positions, V vocabulary.
+`vocab_size`, `max_position_embeddings` and `correction_alpha` in the configuration, for `critic_head` (`None` without
+one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic. Letters: B batch, T positions, V vocabulary.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.generation import LogitsProcessorList, StoppingCriteriaList
@@ -60,6 +60,8 @@ class CriticGPTGenerationOutput(ModelOutput):
         scoring_passes (`int`): How often it ran only to judge the result.
         judge_passes (`int`): How often `judge_model` ran.
         history (`list[DenoisingStep]`, *optional*): Every step, on the CPU.
+        generated_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True where a token was generated;
+            False at given tokens, at padding, and where generated tokens were cut off.
     """
 
     sequences: torch.LongTensor | None = None
@@ -78,6 +80,7 @@ class CriticGPTGenerationOutput(ModelOutput):
     scoring_passes: int | None = None
     judge_passes: int | None = None
     history: list | None = None
+    generated_mask: torch.BoolTensor | None = None
 
 
 class CriticGPTGenerationMixin(GenerationSettingsMixin):
@@ -212,50 +215,95 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     def _finish(
         self, run: DenoisingRun, canvas: Canvas, stopping: Stopping, stream: Stream, judge_model: Callable | None
-    ):
-        config, sequences = run.config, run.sequences
-        editable, attention_mask = canvas.editable, canvas.attention_mask
-        if config.pad_token_id is not None and (config.eos_token_id is not None or stopping.endings):
-            sequences = cut_after(sequences, editable, stopping.ends(sequences), config.pad_token_id)
-            if config.eos_token_id is not None:
-                sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
-            cut = editable & (sequences == config.pad_token_id)
-            editable, attention_mask = editable & ~cut, attention_mask.masked_fill(cut, 0)
-        stream.put_rest(sequences)
-        verdict, best, probabilities = {"scoring_passes": 0, "judge_passes": 0}, None, None
-        judges = config.return_error_probabilities and config.return_dict_in_generate
-        if config.num_candidates > 1 or (judges and getattr(self, "has_trained_critic", False)):
-            logits = self(input_ids=sequences, attention_mask=attention_mask, return_dict=True).critic_logits
-            probabilities = run.calibration.error_probability(logits)
-            expected = probabilities.masked_fill(~editable, 0.0).sum(dim=-1)
-            verdict["scoring_passes"] = 1
-            if config.num_candidates > 1:
-                best, verdict["candidate_expected_errors"] = best_candidates(expected, config.num_candidates)
-                sequences, editable, attention_mask, probabilities, expected = (
-                    rows[best] for rows in (sequences, editable, attention_mask, probabilities, expected)
-                )
-            if judges:
-                given_are_true = probabilities.masked_fill(~editable, 0.0)
-                verdict |= {"error_probabilities": given_are_true, "expected_errors": expected}
-                verdict |= error_summary(probabilities, editable)
-        stream.end(sequences, attention_mask, editable, probabilities)
+    ) -> CriticGPTGenerationOutput | torch.LongTensor:
+        """Cuts what lies behind an end, judges what is left, chooses among candidates and sums up."""
+        config = run.config
+        result, best, expected = _cut(run, canvas, stopping), None, None
+        stream.put_rest(result.sequences)
+        reports = config.return_error_probabilities and config.return_dict_in_generate and self.has_trained_critic
+        if reports or config.num_candidates > 1:
+            result = self._judged(run, result)
+        if config.num_candidates > 1:
+            best, expected = best_candidates(result.expected_errors(), config.num_candidates)
+            result = result.rows(best)
+        stream.end(result.sequences, result.attention_mask, result.generated, result.error_probabilities)
         if not config.return_dict_in_generate:
-            return sequences
+            return result.sequences
+        verdict = {}
         if judge_model is not None:
-            wrongness = judge_wrongness(judge_model, sequences, attention_mask)
-            verdict |= {"judge_wrongness": wrongness, "judge_passes": 1}
-        drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
-        drawn = editable & (drawn_probability != NOT_DRAWN)
-        row_passes = run.row_passes.view(-1, config.num_candidates).sum(dim=-1)
+            verdict["judge_wrongness"] = judge_wrongness(judge_model, result.sequences, result.attention_mask)
         return CriticGPTGenerationOutput(
-            sequences=sequences,
-            self_log_probability=mean_log_probability(drawn_probability, drawn),
-            forward_passes=run.forward_passes,
-            row_passes=row_passes,
-            tokens_per_forward=editable.sum(dim=-1) / row_passes,
-            history=run.history if best is None else run.history_of(best),
+            **result.summary(run, best, reports),
+            candidate_expected_errors=expected,
+            scoring_passes=int(result.error_probabilities is not None),
+            judge_passes=int(judge_model is not None),
             **verdict,
         )
+
+    def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
+        """The same with the critic's P(wrong), in one pass."""
+        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True)
+        return result._replace(error_probabilities=run.calibration.error_probability(output.critic_logits))
+
+
+class FinishedSequences(NamedTuple):
+    """
+    What a run leaves, all (B, T): the tokens, which of them were `generated`, where they are no padding, and once they
+    were judged P(wrong) of every token, given ones included.
+    """
+
+    sequences: torch.Tensor
+    generated: torch.Tensor
+    attention_mask: torch.Tensor
+    error_probabilities: torch.Tensor | None = None
+
+    def rows(self, chosen: torch.Tensor) -> "FinishedSequences":
+        return FinishedSequences(*(None if part is None else part[chosen] for part in self))
+
+    def expected_errors(self) -> torch.Tensor:
+        """How many generated tokens of each row (B,) are expected to be wrong."""
+        return self.error_probabilities.masked_fill(~self.generated, 0.0).sum(dim=-1)
+
+    def summary(self, run: DenoisingRun, best: torch.Tensor | None, reports: bool) -> dict[str, Any]:
+        """
+        The fields of [`CriticGPTGenerationOutput`] that follow from the result and its run.
+
+        Args:
+            run ([`DenoisingRun`]): Of all candidates.
+            best (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Which of its rows these are; all by default.
+            reports (`bool`): Whether the critic's numbers are among them.
+        """
+        drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
+        drawn = self.generated & (drawn_probability != NOT_DRAWN)
+        row_passes = run.row_passes.view(-1, run.config.num_candidates).sum(dim=-1)
+        fields = {
+            "sequences": self.sequences,
+            "self_log_probability": mean_log_probability(drawn_probability, drawn),
+            "forward_passes": run.forward_passes,
+            "row_passes": row_passes,
+            "tokens_per_forward": self.generated.sum(dim=-1) / row_passes,
+            "history": run.history if best is None else run.history_of(best),
+            "generated_mask": self.generated,
+        }
+        if reports:
+            # Given tokens are taken as true.
+            fields["error_probabilities"] = self.error_probabilities.masked_fill(~self.generated, 0.0)
+            fields["expected_errors"] = self.expected_errors()
+            fields |= error_summary(self.error_probabilities, self.generated)
+        return fields
+
+
+def _cut(run: DenoisingRun, canvas: Canvas, stopping: Stopping) -> FinishedSequences:
+    """The sequences of a run without what was generated behind an end, which becomes padding."""
+    config, sequences = run.config, run.sequences
+    editable, attention_mask = canvas.editable, canvas.attention_mask
+    if config.pad_token_id is None or (config.eos_token_id is None and not stopping.endings):
+        return FinishedSequences(sequences, editable, attention_mask)
+    sequences = cut_after(sequences, editable, stopping.ends(sequences), config.pad_token_id)
+    if config.eos_token_id is not None:
+        sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
+    cut = editable & (sequences == config.pad_token_id)
+    return FinishedSequences(sequences, editable & ~cut, attention_mask.masked_fill(cut, 0))
 
 
 def _denoise(run: DenoisingRun, strategy: Strategy, stopping: Stopping, stream: Stream) -> None:

@@ -70,9 +70,8 @@ class GenerationSettingsMixin:
         external = remasking_model is not None
         config.remasking = resolve_remasking(config.remasking, external=external, critic=self._has_critic_to_use())
         strategy = STRATEGIES[config.remasking]
-        has_critic = getattr(self, "critic_head", None) is not None
-        corrects = bool(getattr(self.config, "correction_alpha", 0)) and has_critic
-        joint = bool(getattr(self, "has_trained_joint_head", False))
+        has_critic, joint = self.critic_head is not None, self.has_trained_joint_head
+        corrects = bool(self.config.correction_alpha) and has_critic
         strategy.check(config, explicit, critic=has_critic, external=external, correction=corrects, joint=joint)
         if config.token_draws is None and joint and strategy.draws_jointly:
             config.token_draws = "joint"
@@ -85,7 +84,7 @@ class GenerationSettingsMixin:
         """Refuses candidates that nobody can choose among."""
         if config.num_candidates == 1:
             return
-        if not getattr(self, "has_trained_critic", False):
+        if not self.has_trained_critic:
             raise ValueError(
                 f"`num_candidates` must be 1 for a model without a trained critic, got {config.num_candidates}: train "
                 "one, which is to say which candidate is best."
@@ -170,7 +169,7 @@ class GenerationSettingsMixin:
             )
 
     def _has_critic_to_use(self) -> bool:
-        if getattr(self, "critic_head", None) is None:
+        if self.critic_head is None:
             return False
         if not self.has_trained_critic:
             logger.warning_once("The critic head has not been trained: train it before it can guide generation.")

@@ -77,7 +77,7 @@ class Stream:
         self.canvas = run.canvas  # of all rows
         self.detailed = hasattr(streamer, "put_step")
         self.verdicts = None
-        if self.detailed and getattr(run.model, "has_trained_critic", False):
+        if self.detailed and run.model.has_trained_critic:
             self.verdicts = torch.full(self.canvas.input_ids.shape, float("nan"), device=self.canvas.input_ids.device)
 
     def __enter__(self) -> "Stream":

@@ -12,11 +12,10 @@ name` on its way into a folder, line by line, so that a traceback points to the 
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers.dynamic_module_utils import get_relative_imports
 from transformers.utils.hub import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 
@@ -37,9 +36,13 @@ from critic_gpt.modeling_critic_gpt import CriticGPTForSequenceClassification  #
 from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline  # critic-diffusion with AutoModelForMaskedLM
 from critic_gpt.pipelines.critic_proofread import CriticProofreadPipeline  # critic-proofread with AutoModelForMaskedLM
 """
-# In the package the lines begin as above, in a model's folder `from .`.
+# In the package the lines begin as above, in a model's folder with `from .`.
 _OFFER = r"from (?:critic_gpt)?\.([\w.]+) import (\w+)  # (\S+)(?: with (\w+))?"
-_OURS = re.compile(r"^(\s*from )critic_gpt\.([\w.]+)(?= import)", re.MULTILINE)
+# The one form of an import of ours, and what it becomes in a model's folder, as the loader of Transformers reads it.
+_IMPORT = re.compile(r"^(\s*from )critic_gpt\.([\w.]+)(?= import )", re.MULTILINE)
+_SIBLING = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
+# The first line of every file of ours, here and in a model's folder.
+_OWNERS = "# Copyright 2026 the critic_gpt developers."
 
 
 def folder_name(module: str) -> str:
@@ -47,14 +50,14 @@ def folder_name(module: str) -> str:
     What a module is called in a model's folder, where all files lie side by side.
 
     Args:
-        module (`str`): Its name within the package, such as `"generation.run"`; a pipeline's room is left out.
+        module (`str`): Its name within the package, such as `"generation.run"`; the room `pipelines` is left out.
     """
     return module.removeprefix("pipelines.").replace(".", "_")
 
 
 def flattened(text: str) -> str:
-    """The text of a module with the imports that it has in a model's folder; as many lines as before."""
-    return _OURS.sub(lambda match: f"{match[1]}.{folder_name(match[2])}", text)
+    """The text of a module, of as many lines, with the imports that it has in a model's folder."""
+    return _IMPORT.sub(lambda match: f"{match[1]}.{folder_name(match[2])}", text)
 
 
 # As in config.json: Auto class -> "module.Class".
@@ -96,40 +99,47 @@ def location_of(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: kwargs[name] for name in LOCATION_ARGUMENTS if kwargs.get(name) is not None}
 
 
-def source_files() -> dict[str, str]:
-    """
-    The files that every model's folder holds, beginning with this one: all that their texts import, in any form.
-
-    Returns:
-        `dict[str, str]`: their texts by their names.
-    """
-    here = Path(__file__)
+def _closure(
+    modules: Iterable[str], text_of: Callable[[str], str | None], imported: Callable[[str], Iterable[str]]
+) -> dict[str, str]:
+    """Texts by module: of these and of all that they import, but for those that `text_of` does not find."""
     found: dict[str, str] = {}
-    if is_remote_code():  # side by side already
-        todo = [here.stem]
-        while todo:
-            name = todo.pop()
-            if f"{name}.py" not in found:
-                path = here.with_name(f"{name}.py")
-                found[path.name] = path.read_text(encoding="utf-8")
-                todo += get_relative_imports(path)
-        return found
-    todo = [__name__.partition(".")[2]]
+    todo = list(modules)
     while todo:
         module = todo.pop()
-        name = f"{folder_name(module)}.py"
-        if name not in found:
-            path = here.parent.parent.joinpath(*module.split(".")).with_suffix(".py")
-            text = path.read_text(encoding="utf-8")
-            found[name] = flattened(text)
-            todo += [imported for _, imported in _OURS.findall(text)]
+        if module not in found and (text := text_of(module)) is not None:
+            found[module] = text
+            todo += imported(text)
     return found
+
+
+def source_files() -> dict[str, str]:
+    """
+    The files that every model's folder holds: this one and all that it imports, in code or in text.
+
+    Returns:
+        `dict[str, str]`: Their texts by their names.
+
+    Raises:
+        `OSError`: A file cannot be read.
+    """
+    here = Path(__file__)
+    if is_remote_code():  # side by side already
+        found = _closure([here.stem], lambda name: _read(here.with_name(f"{name}.py")), _SIBLING.findall)
+        return {f"{name}.py": text for name, text in found.items()}
+    root = here.parent.parent
+    found = _closure(
+        [__name__.partition(".")[2]],
+        lambda module: _read(root.joinpath(*module.split(".")).with_suffix(".py")),
+        lambda text: [module for _, module in _IMPORT.findall(text)],
+    )
+    return {f"{folder_name(module)}.py": flattened(text) for module, text in found.items()}
 
 
 def write_source_files(folder: str | os.PathLike) -> list[str]:
     """
     Puts the source files into a model's folder. Each is replaced in one step, since several processes may save at the
-    same time.
+    same time. Where files of an earlier version lie there, those that nothing imports any more go away.
 
     Args:
         folder (`str` or `os.PathLike`): Where `config.json` is.
@@ -140,19 +150,57 @@ def write_source_files(folder: str | os.PathLike) -> list[str]:
     Raises:
         `OSError`: A file cannot be read or written.
     """
-    files = source_files()
-    for name, text in files.items():
-        target = Path(folder, name)
-        if target.exists() and target.read_text(encoding="utf-8") == text:
-            continue
+    folder, files = Path(folder), source_files()
+    present = {name: _read(folder / name) for name in files if (folder / name).is_file()}
+    changed = {name: text for name, text in files.items() if present.get(name) != text}
+    earlier = _brought_by(folder, present) if changed.keys() & present.keys() else {}
+    for name, text in changed.items():
         # The underscore keeps what a killed writer leaves behind from being pushed by the Trainer.
-        temporary = target.with_name(f"_{name}.{uuid.uuid4().hex}.tmp")
+        temporary = folder / f"_{name}.{uuid.uuid4().hex}.tmp"
         try:
             temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, target)
+            os.replace(temporary, folder / name)
         finally:
             temporary.unlink(missing_ok=True)
+    _remove_left_over(folder, earlier.keys() - files.keys(), earlier)
     return list(files)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _brought_by(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Texts by name: of files in a folder, and of all there that they import."""
+
+    def text_of(module: str) -> str | None:
+        try:
+            return _read(folder / f"{module}.py")
+        except FileNotFoundError:  # somebody's mistake, or just removed by another process
+            return None
+
+    found = _closure([name.removesuffix(".py") for name in names], text_of, _SIBLING.findall)
+    return {f"{module}.py": text for module, text in found.items()}
+
+
+def _remove_left_over(folder: Path, names: Iterable[str], texts: Mapping[str, str]) -> None:
+    """
+    Removes those files that nothing in the folder imports any more. What does not begin as our files do is somebody
+    else's and stays.
+    """
+    left_over = {name for name in names if texts[name].startswith(_OWNERS)}
+    if left_over:
+        others = [path.name for path in folder.glob("*.py") if path.name not in left_over]
+        for name in left_over - _brought_by(folder, others).keys():
+            (folder / name).unlink(missing_ok=True)
+
+
+def _reference(cls: type) -> str | None:
+    """How an `auto_map` would name a class: `"module.Class"`; `None` for one that is not of ours."""
+    package = __name__.rpartition(".")[0] if is_remote_code() else __name__.partition(".")[0]
+    if not cls.__module__.startswith(f"{package}."):
+        return None
+    return f"{folder_name(cls.__module__.removeprefix(f'{package}.'))}.{cls.__name__}"
 
 
 class NamedInEveryFolder:
@@ -161,10 +209,8 @@ class NamedInEveryFolder:
     @classmethod
     def register_for_auto_class(cls, *args, **kwargs):
         """
-        As the parent's for a subclass that stands in a file of its own. For ours nothing is left to register, and the
-        parent would have their files copied a second time, by rules that do not know the folder of the pipelines.
+        As the parent's for a subclass in a file of its own, also one that lies beside ours in a model's folder. For
+        ours nothing is left to register, and the parent would copy their files as they stand in the package.
         """
-        # All of the package is ours, and all that lies beside this file in a model's folder.
-        ours = __name__.rpartition(".")[0] if is_remote_code() else __name__.partition(".")[0]
-        if not cls.__module__.startswith(f"{ours}."):
+        if _reference(cls) not in AUTO_MAP.values():
             super().register_for_auto_class(*args, **kwargs)

@@ -1,20 +1,18 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""The task "critic-diffusion": text with holes, a prefix or nothing in; text with error probabilities out.
-
-Imports nothing of the package and reaches the model only as `self.model`, so that it runs from a folder on the hub.
-"""
+"""The task "critic-diffusion": text with holes, a prefix or nothing in; text with error probabilities out."""
 
 import copy
 import math
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset, IterableDataset
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, Pipeline
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
 
 
 # How many tokens are generated where neither the call nor the model's generation configuration says.
@@ -23,20 +21,7 @@ DEFAULT_NEW_TOKENS = 256
 QUALITY = ("error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability", "judge_wrongness")
 
 
-class _NumberedPrompts(Dataset):
-    """A dataset whose items know their place, from which a seeded call draws their randomness."""
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-
-    def __len__(self):
-        return len(self.dataset)
-
-    def __getitem__(self, index):
-        return {"prompt": self.dataset[index], "index": index}
-
-
-class CriticDiffusionPipeline(Pipeline):
+class CriticDiffusionPipeline(CriticPipeline):
     """
     Generates text by masked diffusion and says of every token how likely it is wrong.
 
@@ -91,44 +76,22 @@ class CriticDiffusionPipeline(Pipeline):
             `polish_steps`, `stop_when_expected_errors_below`, `num_candidates`, ...).
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = True
-    # The generation configuration of the model is a class of its own, which the parent would mistreat.
-    _pipeline_calls_generate = False
+    _takes = "a text, None, or a list, dataset or generator of these"
+    _takes_none = True
+    _text_keys = ("prompt", "text")
 
     def __init__(self, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
-        config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
-            size = 0 if self.tokenizer is None else len(self.tokenizer)
-            raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
-                f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
-                "pass it."
-            )
+        self._check_tokenizer()
+
+    @staticmethod
+    def _make_item(text: Any, index: int) -> dict[str, Any]:
+        """A prompt with its place, from which a seeded call draws its randomness."""
+        return {"prompt": text, "index": index}
 
     def __call__(self, inputs: Any = None, **kwargs):
-        if inputs is None or isinstance(inputs, (str, Mapping)):
-            return super().__call__({"prompt": inputs, "index": 0}, **kwargs)
-        if isinstance(inputs, (list, tuple)):
-            numbered = [{"prompt": prompt, "index": index} for index, prompt in enumerate(inputs)]
-            # The parent would look at the first one.
-            return super().__call__(numbered, **kwargs) if numbered else []
-        # A stream may tell its length and is read from its beginning all the same.
-        stream = isinstance(inputs, IterableDataset)
-        if not stream and hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
-            return super().__call__(_NumberedPrompts(inputs), **kwargs)
-        try:
-            prompts = iter(inputs)
-        except TypeError as error:
-            raise ValueError(
-                f"`inputs` must be a text, None, or a list, dataset or generator of these, got {inputs!r:.60}: pass "
-                "one of these."
-            ) from error
-        return super().__call__(({"prompt": p, "index": i} for i, p in enumerate(prompts)), **kwargs)
+        return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(
         self,
@@ -231,41 +194,20 @@ class CriticDiffusionPipeline(Pipeline):
             "num_new": torch.tensor([num_new]),
         }
 
-    def _text_of(self, prompt: Any) -> str:
-        """The text of one prompt, "" to start from nothing."""
-        if isinstance(prompt, Mapping):
-            keys = [key for key in ("prompt", "text") if key in prompt]
-            if not keys:
-                raise ValueError(
-                    f"`inputs` must have the key `prompt` or `text` where they are mappings, got the keys "
-                    f"{', '.join(map(repr, prompt)) or 'of an empty one'}: rename the one that holds the text."
-                )
-            prompt = prompt[keys[0]]
-        if prompt is not None and not isinstance(prompt, str):
-            raise ValueError(f"`inputs` must be texts or None, got {prompt!r:.60}: pass a text.")
-        return prompt or ""
-
     def _encode(self, text: str) -> list[int]:
         """Ids of the prompt; characters the tokenizer would drop or replace by its unknown token are an error."""
+        tokenizer = self.tokenizer
         if not text:
             return []
-        tokenizer = self.tokenizer
-        options = {"add_special_tokens": False, "return_offsets_mapping": tokenizer.is_fast, "verbose": False}
-        unknown: set[str] = set()
-        try:
-            encoding = tokenizer(text, **options)
-        except Exception:  # what a fast tokenizer without an unknown token raises has no class of its own
-            known = text
-            for token in tokenizer.all_special_tokens:
-                known = known.replace(token, "")
-            unknown = set(known) - tokenizer.get_vocab().keys()
-            if not unknown:
-                raise
+        if tokenizer.is_fast:
+            placed = list(self._placed_tokens(text))
+            ids = [token for token, _, _ in placed]
+            unknown = {text[i:j] for token, i, j in placed if self._is_unknown(token, text[i:j])}
+            dropped = uncovered(text, [(i, j) for _, i, j in placed])
+            unknown |= {character for character, lost in zip(text, dropped, strict=True) if lost}
         else:
-            ids = encoding["input_ids"]
-            if tokenizer.is_fast:
-                unknown = self._uncovered(text, ids, encoding["offset_mapping"])
-            elif tokenizer.unk_token_id in ids:
+            ids, unknown = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], set()
+            if tokenizer.unk_token_id in ids:
                 pieces = tokenizer.tokenize(text)
                 unknown = {p for p in pieces if tokenizer.convert_tokens_to_ids(p) == tokenizer.unk_token_id}
         if unknown:
@@ -274,16 +216,6 @@ class CriticDiffusionPipeline(Pipeline):
                 "leave these out or replace them."
             )
         return ids
-
-    def _uncovered(self, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> set[str]:
-        """Pieces of the text that became the unknown token or no token at all; white space may vanish."""
-        covered, unknown = set(), set()
-        for token, (start, end) in zip(ids, offsets, strict=True):
-            # Written out, the unknown token is known.
-            if token == self.tokenizer.unk_token_id and text[start:end] != self.tokenizer.unk_token:
-                unknown.add(text[start:end])
-            covered.update(range(start, end))
-        return unknown | {c for i, c in enumerate(text) if i not in covered and not c.isspace()}
 
     def _forward(self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, **generate_kwargs):
         attention_mask = model_inputs["attention_mask"]
@@ -299,8 +231,8 @@ class CriticDiffusionPipeline(Pipeline):
         batch_size = len(output.sequences)
         result = {
             "sequences": output.sequences,
-            # Not the mask of the canvas: what follows a generated EOS has become padding.
-            "attention_mask": self._real_tokens(input_ids, output.sequences) & attention_mask.bool(),
+            # Given or generated; what was cut off behind an end is neither.
+            "attention_mask": attention_mask.bool() & (output.generated_mask | (output.sequences == input_ids)),
             "forward_passes": torch.full((batch_size,), output.forward_passes),
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
@@ -314,12 +246,6 @@ class CriticDiffusionPipeline(Pipeline):
             steps = [torch.stack([s.input_ids, s.filled, s.remasked.long()], dim=1) for s in output.history]
             result["history"] = torch.stack(steps, dim=1)  # (B, steps, 3, T)
         return result
-
-    def _real_tokens(self, canvas: torch.Tensor, sequences: torch.Tensor) -> torch.Tensor:
-        """Where no hole of the canvas has become padding."""
-        pads = [i for i in (self.tokenizer.pad_token_id, self.model.config.pad_token_id) if i is not None]
-        cut = torch.isin(sequences, torch.tensor(pads, dtype=sequences.dtype, device=sequences.device))
-        return ~(cut & (canvas == self.tokenizer.mask_token_id))
 
     def postprocess(self, model_outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         # Here one item at a time; the parent's iterator keeps a leading dimension of one.

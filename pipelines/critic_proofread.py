@@ -1,34 +1,17 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""The task "critic-proofread": an existing text in; how likely each token is wrong, and what else might stand there.
+"""The task "critic-proofread": a text in; how likely each token is wrong, and what else might stand there."""
 
-Imports nothing of the package and reaches the model only as `self.model`, so that it runs from a folder on the hub.
-"""
-
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, IterableDataset
-from transformers import Pipeline
+
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
 
 
 # What a token is: judged; a [MASK], which is no error; what the tokenizer does not know; another special token.
 TEXT, HOLE, UNKNOWN, SPECIAL = "text", "hole", "unknown", "special"
-
-
-class _Texts(Dataset):
-    """A sequence of any library as one of torch, which the parent reads lazily."""
-
-    def __init__(self, texts):
-        self.texts = texts
-
-    def __len__(self):
-        return len(self.texts)
-
-    def __getitem__(self, index):
-        return self.texts[index]
 
 
 @dataclass
@@ -42,7 +25,7 @@ class _Tokens:
     proof: Any = None
 
 
-class CriticProofreadPipeline(Pipeline):
+class CriticProofreadPipeline(CriticPipeline):
     """
     Reads an existing text and says of every token how likely it is wrong, and what the model would rather write.
 
@@ -117,27 +100,15 @@ class CriticProofreadPipeline(Pipeline):
         `ValueError`: A model without a trained critic, a tokenizer of another model, or a value out of range.
     """
 
-    _load_processor = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_tokenizer = True
-    _pipeline_calls_generate = False
-
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
+        config = self.model.config
         if not callable(getattr(self.model, "proofread", None)):
             raise ValueError(
                 f"`model` must be able to proofread, got one of type {config.model_type!r}: load one with a critic."
             )
         self.model.check_proofreads()
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
-            size = 0 if self.tokenizer is None else len(self.tokenizer)
-            raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
-                f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
-                "pass it."
-            )
+        self._check_tokenizer()
         self._known_tokens: dict[int, dict[str, Any]] = {}
         # Rows of the embedding beyond the vocabulary belong to no token.
         self._never_suggested = {*self.tokenizer.all_special_ids, *range(len(self.tokenizer), config.vocab_size)}
@@ -145,23 +116,7 @@ class CriticProofreadPipeline(Pipeline):
     def __call__(self, inputs: Any, **kwargs):
         batch_size = kwargs.get("batch_size")
         kwargs["windows_per_pass"] = (self._batch_size or 1) if batch_size is None else batch_size
-        if isinstance(inputs, (str, Mapping)):
-            return super().__call__(inputs, **kwargs)
-        if isinstance(inputs, (list, tuple)):
-            # The parent would look at the first one.
-            return super().__call__(list(inputs), **kwargs) if inputs else []
-        # A stream may tell its length and is read from its beginning all the same.
-        stream = isinstance(inputs, IterableDataset)
-        if not stream and hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
-            return super().__call__(_Texts(inputs), **kwargs)
-        try:
-            texts = iter(inputs)
-        except TypeError as error:
-            raise ValueError(
-                f"`inputs` must be a text, or a list, dataset or generator of texts, got {inputs!r:.60}: pass one of "
-                "these."
-            ) from error
-        return super().__call__((text for text in texts), **kwargs)
+        return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, windows_per_pass: int | None = None, top_k: int | None = None, **kwargs):
         known = ("threshold", "suggest_by", "window", "stride", "correct", "max_rounds")
@@ -181,28 +136,19 @@ class CriticProofreadPipeline(Pipeline):
     # ---- from a text to tokens ----
 
     def preprocess(self, inputs: Any) -> dict[str, list[_Tokens]]:
-        if isinstance(inputs, Mapping):
-            if "text" not in inputs:
-                raise ValueError(
-                    "`inputs` must have the key `text` where they are mappings, got the keys "
-                    f"{', '.join(map(repr, inputs)) or 'of an empty one'}: rename the one that holds the text."
-                )
-            inputs = inputs["text"]
-        if not isinstance(inputs, str):
-            raise ValueError(f"`inputs` must be texts, got {inputs!r:.60}: pass a text.")
         # No tensors in sight: the parent would pad texts of all lengths to the longest.
-        return {"texts": [self._encode(inputs)]}
+        return {"texts": [self._encode(self._text_of(inputs))]}
 
     def _encode(self, text: str) -> _Tokens:
         tokenizer = self.tokenizer
         found = _Tokens(text, [], [], [])
         special = set(tokenizer.all_special_ids)
-        for token, start, end in self._pieces(text):
+        for token, start, end in self._placed_tokens(text) if tokenizer.is_fast else self._found_again(text):
             written = text[start:end]
             kind = TEXT
             if token == tokenizer.mask_token_id:
                 kind = HOLE
-            elif token is None or (token == tokenizer.unk_token_id and written != tokenizer.unk_token):
+            elif self._is_unknown(token, written):
                 kind = UNKNOWN
             elif token in special:
                 kind = SPECIAL
@@ -211,44 +157,7 @@ class CriticProofreadPipeline(Pipeline):
             found.kinds.append(kind)
         return found
 
-    def _pieces(self, text: str) -> Iterator[tuple[int | None, int, int]]:
-        """Tokens of a text with their places; `None` for a character that no token stands for."""
-        if not text:
-            return
-        if not self.tokenizer.is_fast:
-            yield from self._aligned(text)
-            return
-        options = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
-        try:
-            encoding = self.tokenizer(text, **options)
-        except Exception as error:  # what a fast tokenizer without an unknown token raises has no class of its own
-            known = self._known_stretches()
-            if known is None:
-                raise ValueError(
-                    f"`inputs` must consist of what the tokenizer knows, got {text!r:.60}, and the tokenizer has no "
-                    "unknown token: leave out what is foreign to it, or give it an unknown token."
-                ) from error
-            done = 0
-            for stretch in known.finditer(text):
-                yield from ((None, i, i + 1) for i in range(done, stretch.start()))
-                encoding = self.tokenizer(stretch.group(), **options)
-                for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-                    yield token, stretch.start() + start, stretch.start() + end
-                done = stretch.end()
-            yield from ((None, i, i + 1) for i in range(done, len(text)))
-        else:
-            for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-                yield token, start, end
-
-    def _known_stretches(self) -> re.Pattern | None:
-        """What a tokenizer of characters can read without a break; `None` if it has tokens of another kind."""
-        special = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
-        characters = self.tokenizer.get_vocab().keys() - set(special)
-        if any(len(character) != 1 for character in characters):
-            return None
-        return re.compile("(?:" + "|".join(map(re.escape, [*special, *sorted(characters)])) + ")+")
-
-    def _aligned(self, text: str) -> Iterator[tuple[int, int, int]]:
+    def _found_again(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Tokens of a tokenizer in Python, which tells no places, found again one after another."""
         tokenizer, done = self.tokenizer, 0
         for token in tokenizer.tokenize(text):
@@ -390,11 +299,8 @@ def _whole_characters(offsets: list[tuple[int, int]], begin: int, end: int) -> t
 
 
 def _dropped(text: _Tokens) -> list[dict[str, Any]]:
-    """What no token stands for and is no white space, which tokenizers may drop as they like."""
-    covered = bytearray(len(text.text))
-    for start, end in text.offsets:
-        covered[start:end] = b"\1" * (end - start)
-    lost = [not seen and not character.isspace() for seen, character in zip(covered, text.text, strict=True)]
+    """What no token stands for."""
     return [
-        {"text": text.text[start:end], "start": start, "end": end, "replacement": ""} for start, end in _runs(lost)
+        {"text": text.text[start:end], "start": start, "end": end, "replacement": ""}
+        for start, end in _runs(uncovered(text.text, text.offsets))
     ]

@@ -686,6 +686,21 @@ def test_a_logits_processor_is_applied(model, strategy):
     assert (output.sequences[canvas == MASK] == 7).all()
 
 
+@every_strategy
+def test_generated_are_the_tokens_that_were_not_given_and_not_cut(model, strategy):
+    rows = padded(mixed)
+    protected = (rows != MASK) | (torch.arange(rows.shape[1]) == 1)  # a protected [MASK] stays, and is not generated
+    output = model.generate(rows, protected_mask=protected, num_steps=3, seed=3, **arguments(strategy))
+    assert output.generated_mask.dtype == torch.bool
+    assert torch.equal(output.generated_mask, ~protected & (rows != PAD))
+    several = {"num_candidates": 3, "eos_token_id": list(range(2, 7)), "max_new_tokens": 9, "seed_placement": "random"}
+    output = model.generate(torch.tensor([[9, 8, 7]] * 4), num_steps=3, seed=3, **several, **arguments(strategy))
+    cut = output.sequences == PAD
+    assert cut.any() and not (output.generated_mask & cut).any()
+    assert torch.equal((~output.generated_mask & ~cut).sum(dim=-1), torch.full((4,), 3))
+    assert torch.equal(output.tokens_per_forward, output.generated_mask.sum(dim=-1) / output.row_passes)
+
+
 def test_a_generated_eos_cuts_and_what_follows_is_not_judged():
     model = build(eos_token_id=EOS)
 

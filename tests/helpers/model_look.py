@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import torch
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -41,6 +42,13 @@ def tables(model) -> list[Any]:
     """The beginnings of both calibration tables."""
     found = model.calibration, model.trajectory_calibration
     return [None if table is None else plain(table.probabilities[:3]) for table in found]
+
+
+def exactly(model) -> list[Any]:
+    """Logits, critic logits and jointly drawn tokens, to the last digit."""
+    output = model(torch.arange(2, 32).repeat(2).view(4, 15).remainder(31) + 1)
+    drawn = model.generate(max_new_tokens=12, num_steps=4, seed=3, token_draws="joint")
+    return [values.tolist() for values in (output.logits, output.critic_logits, drawn.sequences)]
 
 
 def look(where, tasks: list[str], model_kwargs: dict[str, Any] | None = None, **how) -> dict[str, Any]:

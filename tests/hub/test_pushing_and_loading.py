@@ -99,7 +99,7 @@ for name in ("drop", "500"):
 result["first"] = [refusal(model.push_to_hub, "me/first"), refusal(CriticGPTForMaskedLM.from_pretrained, "me/first")]
 
 # Somebody else pushes a table between our reading and our writing.
-from critic_gpt import calibration_table_critic_gpt as module
+from critic_gpt.calibration import table as module
 rendered = module.render_document
 def render(document):
     module.render_document = rendered

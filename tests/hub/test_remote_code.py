@@ -1,14 +1,16 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about a model's folder: complete whoever wrote it, and used the same where the package is not installed."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
 
 import clean_process
 import pytest
+from complete_folder import assert_complete
 from model_look import look
-from transformers import pipeline
+from transformers import AutoModelForMaskedLM, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -46,38 +48,25 @@ def calibrated(tiny_model):
     return model
 
 
-def assert_complete(folder, model_class="CriticGPTForMaskedLM", tokenizer=False, calibration=False):
-    """All that a folder needs, and nothing half-written."""
-    config = json.loads((folder / "config.json").read_text())
-    assert config["auto_map"] == AUTO_MAP
-    assert config["custom_pipelines"] == PIPELINES
-    assert config["architectures"] == [model_class]
-    for name, text in source_files().items():
-        assert (folder / name).read_text(encoding="utf-8") == text, name
-    assert list(folder.glob("*.safetensors"))
-    assert (folder / "generation_config.json").exists() == (model_class == "CriticGPTForMaskedLM")
-    assert (folder / "tokenizer.json").exists() == tokenizer
-    assert (folder / "calibration.json").exists() == calibration
-    assert not list(folder.glob("_*"))
-
-
 # ---- what a folder offers ----
 
 
 def test_the_table_names_classes_that_exist_and_every_pipeline_there_is():
     for reference in AUTO_MAP.values():
         assert hasattr(critic_gpt, reference.split(".")[1])
-    files = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (ROOT / "pipelines").glob("*.py")} - {"__init__", "critic_pipeline"}
     assert {info["impl"].split(".")[0] for info in PIPELINES.values()} == files
     for task, info in PIPELINES.items():
         implementation = PIPELINE_REGISTRY.check_task(task)[1]["impl"]
         assert f"{implementation.__module__.split('.')[-1]}.{implementation.__name__}" == info["impl"]
 
 
-def test_every_file_of_a_folder_brings_all_others(tmp_path):
-    # So Transformers fetches all of them with whichever is asked for first, and a second save finds them.
+def test_every_file_that_config_json_names_brings_all_others(tmp_path):
+    # So Transformers fetches all of them with whichever is asked for first, and a second save finds them. Locally it
+    # names a module by the contents of all that it brings: model, configuration and pipelines share their modules.
     files = write_source_files(tmp_path)
-    for name in files:
+    references = [*AUTO_MAP.values(), *(info["impl"] for info in PIPELINES.values())]
+    for name in {f"{reference.partition('.')[0]}.py" for reference in references}:
         reached = {Path(path).name for path in get_relative_import_files(tmp_path / name)} | {name}
         assert reached == set(files), name
 
@@ -140,7 +129,74 @@ def test_what_others_register_in_the_configuration_is_kept(tmp_path, tiny_model)
     assert set(config.to_dict()["custom_pipelines"]) == {"theirs", *PIPELINES}
 
 
+MINE = """
+from {ours} import CriticGPTForMaskedLM
+
+class Mine(CriticGPTForMaskedLM):
+    def mine(self):
+        return 42
+"""
+MY_PIPELINE = """
+from critic_gpt import CriticDiffusionPipeline
+
+class Shouting(CriticDiffusionPipeline):
+    def postprocess(self, model_outputs):
+        return super().postprocess(model_outputs)["generated_text"].upper()
+"""
+
+
+def test_a_subclass_and_a_pipeline_in_files_of_their_own_are_saved_and_loaded_as_for_other_models(
+    tmp_path, monkeypatch, tiny_model, tokenizer
+):
+    (tmp_path / "mine_of_hub_test.py").write_text(MINE.format(ours="critic_gpt"))
+    (tmp_path / "shouting_of_hub_test.py").write_text(MY_PIPELINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = importlib.import_module("mine_of_hub_test").Mine
+    mine.register_for_auto_class("AutoModelForMaskedLM")
+    model = mine(tiny_model().config)
+    shouting = importlib.import_module("shouting_of_hub_test").Shouting
+    PIPELINE_REGISTRY.register_pipeline("shouting", shouting, pt_model=AutoModelForMaskedLM)
+    pipeline("shouting", model=model, tokenizer=tokenizer).save_pretrained(tmp_path / "saved")
+    del PIPELINE_REGISTRY.supported_tasks["shouting"]
+
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["auto_map"] == {**AUTO_MAP, "AutoModelForMaskedLM": "mine_of_hub_test.Mine"}
+    assert set(config["custom_pipelines"]) == {*PIPELINES, "shouting"}
+    names = {path.name for path in (tmp_path / "saved").glob("*.py")}
+    assert names == {*source_files(), "mine_of_hub_test.py", "shouting_of_hub_test.py"}
+    loaded = pipeline("shouting", str(tmp_path / "saved"), trust_remote_code=True)
+    assert loaded("abc", max_new_tokens=3, num_steps=2).startswith("ABC")
+
+
 # ---- wherever it is loaded ----
+
+
+BESIDE = """
+import sys
+from transformers import AutoModelForMaskedLM
+
+folder, saved = sys.argv[1:]
+result = []
+for source, target in ((folder, saved), (saved, saved + "-again")):
+    model = AutoModelForMaskedLM.from_pretrained(source, trust_remote_code=True)
+    model.save_pretrained(target)
+    result.append([type(model).__name__, model.mine()])
+"""
+
+
+@pytest.mark.slow
+def test_a_subclass_beside_our_files_in_a_folder_is_saved_from_there_too(tmp_path, tiny_model):
+    folder = tmp_path / "model"
+    tiny_model().save_pretrained(folder)
+    (folder / "mine.py").write_text(MINE.format(ours=".modeling_critic_gpt"))
+    config = json.loads((folder / "config.json").read_text())
+    config["auto_map"]["AutoModelForMaskedLM"] = "mine.Mine"
+    (folder / "config.json").write_text(json.dumps(config))
+    environment = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
+    found = clean_process.run(BESIDE, folder, tmp_path / "saved", package=False, environment=environment)
+    assert found == [["Mine", 42]] * 2
+    names = {path.name for path in (tmp_path / "saved-again").glob("*.py")}
+    assert names == {*source_files(), "mine.py"}
 
 
 ELSEWHERE = """
@@ -172,6 +228,7 @@ AGAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from transformers import AutoModelForSequenceClassification
+from complete_folder import assert_complete
 from model_look import look
 
 saved, tasks = sys.argv[2], sys.argv[3].split()

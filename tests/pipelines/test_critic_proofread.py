@@ -1,11 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the task "critic-proofread"."""
 
-import ast
 import json
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import datasets
 import pytest
@@ -15,7 +12,6 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizer, PreTrainedTokenizerFast, pipeline
 
 from critic_gpt import CriticCalibration, CriticProofreadPipeline
-from critic_gpt.pipelines import critic_proofread
 
 
 KEYS = {"text", "tokens", "spans", "holes", "unknown", "expected_errors", "calibrated", "windows", "forward_passes"}
@@ -441,15 +437,3 @@ def test_a_tokenizer_that_reads_neither_characters_nor_unknown_words_says_so_its
     with pytest.raises(ValueError) as error:
         proofread("rose is daisy")
     assert "`inputs` must consist of what the tokenizer knows" in str(error.value)
-
-
-def test_the_file_imports_torch_transformers_and_the_standard_library_alone():
-    tree = ast.parse(Path(critic_proofread.__file__).read_text(encoding="utf-8"))
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-    assert found - sys.stdlib_module_names == {"torch", "transformers"}

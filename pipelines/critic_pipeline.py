@@ -1,0 +1,150 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What the pipelines share: which inputs they take, and how a text becomes tokens with their places.
+
+A pipeline reaches the model only as `self.model`, whose class may come from a module loaded from somewhere else.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch.utils.data import Dataset, IterableDataset
+from transformers import Pipeline
+
+from critic_gpt.hub.folder import write_source_files
+
+
+# How a tokenizer is asked for tokens and their places in a text.
+OFFSETS = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+
+
+class _Items(Dataset):
+    """A sequence of any library as one of torch, which the parent reads lazily, each text with its place in it."""
+
+    def __init__(self, texts: Any, make_item: Callable[[Any, int], Any]):
+        self.texts, self.make_item = texts, make_item
+
+    def __len__(self):
+        return len(self.texts)
+
+    def __getitem__(self, index):
+        return self.make_item(self.texts[index], index)
+
+
+def uncovered(text: str, offsets: list[tuple[int, int]]) -> list[bool]:
+    """Which characters (one entry each) no token stands for, white space aside, which tokenizers drop as they like."""
+    covered = bytearray(len(text))
+    for start, end in offsets:
+        covered[start:end] = b"\1" * (end - start)
+    return [not seen and not character.isspace() for seen, character in zip(covered, text, strict=True)]
+
+
+class CriticPipeline(Pipeline):
+    """A pipeline over texts for a masked diffusion model with the tokenizer it was trained with."""
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+    # The generation configuration of the model is a class of its own, which the parent would mistreat.
+    _pipeline_calls_generate = False
+
+    # What an input may be, as a refusal says it; whether None is one; under which keys a mapping has its text.
+    _takes = "a text, or a list, dataset or generator of texts"
+    _takes_none = False
+    _text_keys: tuple[str, ...] = ("text",)
+
+    @staticmethod
+    def _make_item(text: Any, index: int) -> Any:
+        """What `preprocess` gets for the text at a place of the inputs."""
+        return text
+
+    def __call__(self, inputs: Any, **kwargs):
+        make_item = self._make_item
+        if isinstance(inputs, (str, Mapping)) or (inputs is None and self._takes_none):
+            return super().__call__(make_item(inputs, 0), **kwargs)
+        if isinstance(inputs, (list, tuple)):
+            items = [make_item(text, index) for index, text in enumerate(inputs)]
+            return super().__call__(items, **kwargs) if items else []  # the parent would look at the first one
+        # A stream may tell its length and is read from its beginning all the same.
+        stream = isinstance(inputs, IterableDataset)
+        if not stream and hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
+            return super().__call__(_Items(inputs, make_item), **kwargs)
+        try:
+            texts = iter(inputs)
+        except TypeError as error:
+            raise ValueError(f"`inputs` must be {self._takes}, got {inputs!r:.60}: pass one of these.") from error
+        return super().__call__((make_item(text, index) for index, text in enumerate(texts)), **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any):
+        """As the parent's, which would write the file of this pipeline alone: the others first."""
+        if not os.path.isfile(save_directory):  # which the parent reports
+            os.makedirs(save_directory, exist_ok=True)
+            write_source_files(save_directory)
+        super().save_pretrained(save_directory, **kwargs)
+
+    def _check_tokenizer(self) -> None:
+        """Refuses the tokenizer of another model."""
+        config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
+        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
+            size = 0 if self.tokenizer is None else len(self.tokenizer)
+            raise ValueError(
+                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
+                f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
+                "pass it."
+            )
+
+    # ---- from a text to tokens ----
+
+    def _text_of(self, given: Any) -> str:
+        """The text of one input, "" where there is none."""
+        if isinstance(given, Mapping):
+            keys = [key for key in self._text_keys if key in given]
+            if not keys:
+                raise ValueError(
+                    f"`inputs` must have the key {' or '.join(f'`{key}`' for key in self._text_keys)} where they are "
+                    f"mappings, got the keys {', '.join(map(repr, given)) or 'of an empty one'}: rename the one that "
+                    "holds the text."
+                )
+            given = given[keys[0]]
+        if not isinstance(given, str) and not (given is None and self._takes_none):
+            raise ValueError(
+                f"`inputs` must be texts{' or None' if self._takes_none else ''}, got {given!r:.60}: pass a text."
+            )
+        return given or ""
+
+    def _is_unknown(self, token: int | None, written: str) -> bool:
+        """Whether a token does not stand for what is written; spelled out in a text, the unknown token is known."""
+        return token is None or (token == self.tokenizer.unk_token_id and written != self.tokenizer.unk_token)
+
+    def _placed_tokens(self, text: str) -> Iterator[tuple[int | None, int, int]]:
+        """Tokens of a fast tokenizer with their places; `None` for a character that makes it give up."""
+        try:
+            encoding = self.tokenizer(text, **OFFSETS)
+        except Exception as error:  # what a fast tokenizer without an unknown token raises has no class of its own
+            known = self._known_stretches()
+            if known is None:
+                raise ValueError(
+                    f"`inputs` must consist of what the tokenizer knows, got {text!r:.60}, and the tokenizer has no "
+                    "unknown token: leave out what is foreign to it, or give it an unknown token."
+                ) from error
+            done = 0
+            for stretch in known.finditer(text):
+                yield from ((None, i, i + 1) for i in range(done, stretch.start()))
+                encoding = self.tokenizer(stretch.group(), **OFFSETS)
+                for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+                    yield token, stretch.start() + start, stretch.start() + end
+                done = stretch.end()
+            yield from ((None, i, i + 1) for i in range(done, len(text)))
+        else:
+            for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+                yield token, start, end
+
+    def _known_stretches(self) -> re.Pattern | None:
+        """What a tokenizer of characters can read without a break; `None` if it has tokens of another kind."""
+        special = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
+        characters = self.tokenizer.get_vocab().keys() - set(special)
+        if any(len(character) != 1 for character in characters):
+            return None
+        return re.compile("(?:" + "|".join(map(re.escape, [*special, *sorted(characters)])) + ")+")
