@@ -14,6 +14,7 @@ from torch import nn
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.corruption import fill_positions, suppress_tokens
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
+from critic_gpt.diffusion.drawable import never_drawn_ids
 
 
 def masked_positions(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
@@ -86,6 +87,7 @@ def critic_second_pass(
         fill=config.critic_fill if fill_uniforms is not None else "argmax",
         fill_mask=fill_mask,
         fill_uniforms=fill_uniforms,
+        suppressed_token_ids=never_drawn_ids(config),
     )
     # Statements, not one expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
     lm_terms = False

@@ -110,8 +110,7 @@ class CriticProofreadPipeline(CriticPipeline):
         self.model.check_proofreads()
         self._check_tokenizer()
         self._known_tokens: dict[int, dict[str, Any]] = {}
-        # Rows of the embedding beyond the vocabulary belong to no token.
-        self._never_suggested = {*self.tokenizer.all_special_ids, *range(len(self.tokenizer), config.vocab_size)}
+        self._never_suggested = {*self._never_drawn(), *self.tokenizer.all_special_ids}
 
     def __call__(self, inputs: Any, **kwargs):
         batch_size = kwargs.get("batch_size")

@@ -9,6 +9,7 @@ from torch import nn
 
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion.critic_targets import judged_positions
+from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.losses import draw_fill_mask, masked_positions, second_pass_rows
 from critic_gpt.heads.joint import draw_given_mask, given_and_asked
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
@@ -51,6 +52,8 @@ class CriticTrainer(ExactTrainer):
                 f"`mask_token_id` of the model must be that of the tokenizer, {mask_token_id}, got "
                 f"{config.mask_token_id}: train with the tokenizer the model was made for."
             )
+        if tokenizer is not None:
+            adopt_tokenizer(config, tokenizer)
         # The generation config names the same special tokens, or the parent would report them as new ones.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if getattr(self.model.generation_config, name) is None:
