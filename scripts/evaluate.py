@@ -17,7 +17,7 @@ Measures a model: the language model bound, the critic's calibration on held-out
 Prints tables and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
 is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
 
-    language_model.nats_per_token, .bits_per_token       the diffusion bound
+    language_model.nats_per_token, .bits_per_token       the diffusion bound; null: no token to judge
     calibration.auroc, .ece, .brier                      of P(wrong) by the model's table (the ramp where it has none)
     calibration.before.auroc, .ece, .brier               of plain sigmoid(critic logit)
     calibration.calibrated, .positions, .positive_rate   table or ramp; judged tokens; the share of wrong ones
@@ -64,6 +64,7 @@ from critic_gpt.evaluation.verifier import verify
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
+    check_output_dir,
     check_split,
     load_model,
     progress_bar,
@@ -175,9 +176,14 @@ def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
     return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
 
 
+def judge_folder(args: argparse.Namespace) -> Path:
+    """Where the judge of text is, or goes."""
+    return Path(args.judge or Path(args.output_dir) / "judge")
+
+
 def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Accelerator) -> TextJudge | None:
     """The judge of text that was asked for, trained first if need be."""
-    folder = Path(args.judge or Path(args.output_dir) / "judge")
+    folder = judge_folder(args)
     if args.train_judge:
         if "judge" not in dataset:
             raise ValueError(
@@ -218,7 +224,8 @@ def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator)
     strategies, reasons = select_strategies(model, args.strategies, args.tune)
     tuning = None
     if args.tune:
-        score = getattr(subject, "score", None) or (lambda figures: figures[next(iter(subject.figures))])
+        first = next(iter(subject.figures))
+        score = subject.score if isinstance(subject, TextFigures) else (lambda figures: figures[first])
         tuning = Tuning(args.tuning_seed, args.tuning_samples, score)
     total = len(strategies) * len(args.forward_passes)
     with progress_bar(total, "cells", accelerator) as bar:
@@ -243,6 +250,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_arguments(args)
+    check_output_dir("output_dir", args.output_dir)
+    if args.train_judge:
+        check_output_dir("judge", judge_folder(args))
     dataset, tokenizer, task = load_prepared(args.data_dir)
     check_split(args.split, dataset[args.split])
     accelerator = start_accelerator()
@@ -293,7 +303,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
-    """Writes metrics.json and the plots of quality, and prints what is in them."""
+    """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
+    write_json(report_dir / "metrics.json", metrics)
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed = figures_of(table, "by_seed")
     for number, (figure, words) in enumerate(subject.figures.items()):
@@ -306,12 +317,13 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
                 emphasised=OURS,
                 reference=("real text", real[figure]) if figure in real else None,
             )
-    write_json(report_dir / "metrics.json", metrics)
     print(comparison_text(table, subject.figures, real))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")
     if (text := too_small_text(table)) is not None:
         print(text)
+    if metrics["language_model"]["nats_per_token"] is None:
+        print("No bound of the language model: there was no token to judge.")
     if "calibration" in metrics:
         print(critic_text(metrics["calibration"]))
     if "verifier" in metrics:
