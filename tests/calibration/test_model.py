@@ -67,6 +67,20 @@ def test_both_tables_lie_in_one_file_and_come_back_with_the_weights(tmp_path, ca
     assert not warnings
 
 
+def test_a_table_is_keyed_by_the_name_of_the_weights_and_found_wherever_the_folder_goes(tiny_model, tmp_path):
+    model = tiny_model()
+    table = CriticCalibration([0.25] * 100, {"fingerprint": model.fingerprint()})
+    here, there = tmp_path / "here", tmp_path / "there" / "renamed"
+    model.save_pretrained(here)
+    table.save(here, key=str(here / "model.safetensors"))
+    text = (here / "calibration.json").read_text()
+    assert set(json.loads(text)) == {"model.safetensors", "__metadata__"}
+    assert str(tmp_path) not in text and "/" not in text and "\\\\" not in text
+    there.parent.mkdir()
+    here.rename(there)
+    assert CriticGPTForMaskedLM.from_pretrained(there).calibration == table
+
+
 @pytest.mark.parametrize("missing", KEYS)
 def test_a_model_may_have_either_table_alone(tmp_path, calibrated, missing):
     model = calibrated()

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about folders of an earlier version: they load, do the same, and become folders of this one when saved."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from complete_folder import assert_complete
 from model_look import exactly, look
+from payload import Payload
 from transformers import AutoModelForMaskedLM, pipeline
 
 from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
@@ -49,6 +51,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from transformers import AutoModelForMaskedLM
 from model_look import exactly, look
+from payload import Payload
 
 tasks, folders = sys.argv[2].split(), sys.argv[3:]
 trust = {"trust_remote_code": True}
@@ -109,3 +112,36 @@ def test_files_of_somebody_else_stay_and_with_them_what_they_import(old):
     write_source_files(old)
     assert modules(old) == set(source_files()) | set(mine) | {"rotary_critic_gpt.py"}
     assert all((old / name).read_text() == text for name, text in mine.items())
+
+
+# ---- older still ----
+
+
+@pytest.mark.parametrize("critic", [False, True])
+def test_a_checkpoint_from_before_the_critic_loads_and_gives_the_same_logits(tiny_model, tmp_path, critic):
+    model = tiny_model(add_critic_head=False)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    known_then = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    old = {name: config[name] for name in (*known_then, "max_position_embeddings", "architectures", "dtype")}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    (tmp_path / "generation_config.json").unlink()
+    more = {"add_critic_head": True} if critic else {}
+    loaded, info = CriticGPTForMaskedLM.from_pretrained(tmp_path, output_loading_info=True, **more)
+    assert set(info["missing_keys"]) == ({"critic_head.weight"} if critic else set())
+    assert not info["unexpected_keys"] and not info["mismatched_keys"]
+    ids = torch.arange(2, 20)[None]
+    assert torch.equal(loaded.eval()(ids).logits, model(ids).logits)
+    assert not loaded.has_trained_critic
+    assert (loaded.config.critic_alpha, loaded.config.critic_target_scope) == (0.5, "masked_only")
+
+
+def test_weights_that_carry_code_are_not_loaded_with_a_model(tiny_model, tmp_path):
+    target = tmp_path / "was-run"
+    model = tiny_model()
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    torch.save({**model.state_dict(), "payload": Payload(target)}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(Exception) as error:
+        CriticGPTForMaskedLM.from_pretrained(tmp_path)
+    assert not isinstance(error.value, (KeyError, AttributeError)) and not target.exists()

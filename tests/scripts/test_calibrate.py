@@ -11,6 +11,7 @@ import sys
 import datasets
 import pytest
 import torch
+from payload import Payload
 
 from critic_gpt import (
     CriticCalibration,
@@ -376,9 +377,10 @@ def test_the_table_is_found_again_when_the_folder_moves(data_dir, tmp_path):
 
 @pytest.mark.parametrize("name", ["ckpt.pt", "latest.pth", "pytorch_model.bin"])
 def test_formats_that_can_carry_code_are_refused_unopened(data_dir, tmp_path, name):
-    (tmp_path / name).write_bytes(b"anything")
+    torch.save(Payload(tmp_path / "was-run"), tmp_path / name)
     for path in (tmp_path / name, tmp_path / "missing" / name):
         refused(data_dir, path, 12, parts=("`checkpoint`", name, "scripts/convert_nanogpt_checkpoint.py"))
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_the_folder_of_a_training_points_to_its_checkpoints(data_dir, tmp_path):
