@@ -49,11 +49,10 @@ WITHOUT_THE_PACKAGE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from transformers import AutoModelForMaskedLM
+from transformers import AutoModelForMaskedLM, pipeline
 from model_look import exactly, look
-from payload import Payload
 
-tasks, folders = sys.argv[2].split(), sys.argv[3:]
+tasks, into, folders = sys.argv[2].split(), sys.argv[3], sys.argv[4:]
 trust = {"trust_remote_code": True}
 models = [AutoModelForMaskedLM.from_pretrained(folder, **trust) for folder in folders]
 result = {
@@ -61,16 +60,18 @@ result = {
     "look": [look(folder, tasks, **trust) for folder in folders],
     "rooms": [Path(sys.modules[type(m).__module__].__file__).with_name("hub_folder.py").exists() for m in models],
 }
+pipeline(tasks[0], folders[1], **trust).save_pretrained(into)
 """
 
 
 @pytest.mark.slow
 def test_folders_from_before_and_after_do_the_same_in_one_process_with_and_without_the_package(old, tmp_path):
     # The first runs the code of its time where the package is not installed, and that of the package where it is.
-    after, inside = tmp_path / "after", tmp_path / "inside"
+    after, inside, from_there = tmp_path / "after", tmp_path / "inside", tmp_path / "from-there"
     model = AutoModelForMaskedLM.from_pretrained(old)
     assert type(model) is CriticGPTForMaskedLM
     shutil.copytree(old, inside)
+    shutil.copytree(old, from_there)
     for folder in (after, inside):
         pipeline(TASKS[0], str(old)).save_pretrained(folder)
         assert_complete(folder, tokenizer=True, calibration=True)
@@ -83,10 +84,11 @@ def test_folders_from_before_and_after_do_the_same_in_one_process_with_and_witho
 
     modules = {"HF_MODULES_CACHE": str(tmp_path / "modules")}
     there = clean_process.run(
-        WITHOUT_THE_PACKAGE, HELPERS, " ".join(TASKS), *folders, package=False, environment=modules
+        WITHOUT_THE_PACKAGE, HELPERS, " ".join(TASKS), from_there, *folders, package=False, environment=modules
     )
     assert there["rooms"] == [False, True, True]
     assert there["look"] == [here] * 3 and there["exactly"] == [exact] * 3
+    assert_complete(from_there, tokenizer=True, calibration=True)
 
 
 @pytest.mark.parametrize("save", ["model", "configuration", "pipeline"])
