@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import test_head_trainer
 import torch
+from sources import ROOT, SOURCES
 from test_modifiers import reference, token_batch
-from test_regressions_files import ROOT, SOURCES
 from test_trainer import Gradients, logs_of, make_model, make_rows, make_trainer
 
 from critic_gpt.training.modifiers import LossModifiers
