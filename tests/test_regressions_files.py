@@ -4,25 +4,16 @@
 import ast
 import json
 import re
-from pathlib import Path
 
+import datasets
 import pytest
-import test_calibrate
 import torch
-from test_convert_nanogpt_checkpoint import Payload
+from calibrated_folder import corrupted_rows, entry, save_model
+from payload import Payload
+from sources import ROOT, SOURCES
 
-import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTForMaskedLM
 from critic_gpt.scripts import calibrate
-
-
-ROOT = Path(critic_gpt.__file__).parent
-SOURCES = sorted(
-    path
-    for path in ROOT.rglob("*.py")
-    if not {"tests", "build", "runs"} & set(path.relative_to(ROOT).parts)
-    and not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
-)
 
 
 # ---- old checkpoints that did not load, for want of what was added later ----
@@ -68,11 +59,11 @@ def test_a_table_is_keyed_by_the_name_of_the_weights_and_found_wherever_the_fold
 
 
 def test_the_printed_table_and_the_saved_one_agree_at_every_bucket(tmp_path, capsys):
-    folder = test_calibrate.save_model(tmp_path / "model")
-    tokens, truth = test_calibrate.corrupted_rows()
-    test_calibrate.datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
+    folder = save_model(tmp_path / "model")
+    tokens, truth = corrupted_rows()
+    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
     calibrate.main([str(tmp_path / "rows"), str(folder), "40", "--verbose"])
-    saved, metadata = test_calibrate.entry(folder)
+    saved, metadata = entry(folder)
     pattern = r"bucket +(\d+) +count +(\d+) +target1 +(\d+) +probability (\S+) +saved (\S+)"
     rows = re.findall(pattern, capsys.readouterr().out)[-100:]
     assert [int(row[0]) for row in rows] == list(range(100)) and sum(int(row[1]) for row in rows) > 100
