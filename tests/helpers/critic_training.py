@@ -102,6 +102,21 @@ class Gradients(TrainerCallback):
         self.steps.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
 
 
+class Passes(TrainerCallback):
+    """Counts the passes of the trunk in each optimizer step."""
+
+    def __init__(self, model):
+        self.count, self.steps = 0, []
+        model.model.register_forward_hook(self.add)
+
+    def add(self, *unused):
+        self.count += 1
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps.append(self.count)
+        self.count = 0
+
+
 class Watch(TrainerCallback):
     """Keeps the weights and the learning rates of the trunk and of the heads after every step."""
 

@@ -14,6 +14,9 @@ from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
 
 
+KINDS = ("hard", "balanced", "soft", "classes", "scores")
+
+
 def make_rows(num, seed=1, lengths=(3, 14)):
     """Rows with labels of every kind: the class of a token is its id modulo 3, some are ignored."""
     generator = torch.Generator().manual_seed(seed)

@@ -8,11 +8,15 @@ import sys
 import textwrap
 
 
+# Where scripts that run in other processes find these helpers.
+HELPERS = os.path.dirname(__file__)
+
+
 def launch_script(script, folder, world, *arguments):
-    """Runs a script in one process or several, as `run.py TESTS FOLDER WORLD ARGUMENTS...`."""
+    """Runs a script in one process or several, as `run.py HELPERS FOLDER WORLD ARGUMENTS...`."""
     folder.mkdir()
     (folder / "run.py").write_text(textwrap.dedent(script))
-    command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), *arguments]
+    command = [str(folder / "run.py"), HELPERS, str(folder), str(world), *arguments]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     prefix = [sys.executable]
     if world > 1:

@@ -7,6 +7,7 @@ import torch
 from accelerate.utils import DistributedType
 from critic_training import (
     LETTERS,
+    Passes,
     Watch,
     assert_equal_weights,
     frozen_model,
@@ -19,7 +20,6 @@ from critic_training import (
     weights,
 )
 from launching import launch_script
-from test_trainer import Passes
 from transformers import Trainer, TrainingArguments
 
 from critic_gpt import DataCollatorForMaskedDiffusion

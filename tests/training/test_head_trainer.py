@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from critic_training import LETTERS, Gradients, assert_equal_weights, logs_of, weights
-from head_training import make_model, make_rows, make_trainer, rows_of
+from head_training import KINDS, make_model, make_rows, make_trainer, rows_of
 from launching import launch_script
 
 from critic_gpt import (
@@ -14,9 +14,6 @@ from critic_gpt import (
 from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
-
-
-KINDS = ("hard", "balanced", "soft", "classes", "scores")
 
 
 # ---- the loss ----

@@ -5,12 +5,12 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import head_training
 import pytest
 import torch
 from critic_training import Gradients, logs_of, make_model, make_rows, make_trainer
+from launching import HELPERS
 from modified_losses import reference, token_batch
 from sources import ROOT, SOURCES
 
@@ -75,7 +75,7 @@ print(digest.hexdigest())
 
 @pytest.mark.slow
 def test_two_processes_of_other_hash_seeds_draw_the_same(tmp_path):
-    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", DIGEST, HELPERS, str(tmp_path)]
     runs = [
         subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
         for seed in ("1", "2")

@@ -11,6 +11,7 @@ from critic_training import (
     RECIPE,
     TERMS,
     Gradients,
+    Passes,
     assert_equal_weights,
     logs_of,
     make_model,
@@ -160,21 +161,6 @@ def test_a_batch_without_fill_positions_gets_them_before_it_is_counted(tmp_path,
 
 
 # ---- warm-up ----
-
-
-class Passes(TrainerCallback):
-    """Counts the passes of the trunk in each optimizer step."""
-
-    def __init__(self, model):
-        self.count, self.steps = 0, []
-        model.model.register_forward_hook(self.add)
-
-    def add(self, *unused):
-        self.count += 1
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.steps.append(self.count)
-        self.count = 0
 
 
 @pytest.mark.parametrize("correction_alpha", [0.0, 0.5])
