@@ -9,6 +9,7 @@ from critic_gpt.evaluation.metrics import reliability_bins
 from critic_gpt.evaluation.plots import (
     _looks,
     _spread_out,
+    check_picture,
     plot_expected_errors,
     plot_quality_by_forward_passes,
     plot_reliability,
@@ -149,3 +150,9 @@ def test_the_plot_of_errors_is_a_whole_picture_even_of_one_sequence(tmp_path):
     assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
     plot_expected_errors(tmp_path / "new" / "one.png", [0.0], [0])
     assert sorted(file.name for file in path.parent.iterdir()) == ["errors.png", "one.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
+    assert check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
+    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
+        check_picture(tmp_path / "a.txt")
