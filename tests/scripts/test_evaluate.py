@@ -386,7 +386,7 @@ DIVERGED = "diverged"
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("text", r"`model` must know the data's 6 tokens .* a model of \d+ tokens"),
+        (None, r"`model` must know the data's \d+ tokens .* a model of 6 tokens"),
         (
             CriticGPTForTokenClassification,
             r"`model` must be .* a CriticGPTForTokenClassification: scripts",
@@ -399,8 +399,9 @@ DIVERGED = "diverged"
     ],
 )
 def test_a_model_that_cannot_be_measured_on_the_data_is_refused(model_dir, sudoku_dir, text_dir, tmp_path, kind, said):
-    if kind == "text":
-        save_model(tmp_path / "other", text_dir)
+    data_dir = text_dir if kind is None else sudoku_dir
+    if kind is None:
+        save_model(tmp_path / "other", sudoku_dir)
     elif kind == DIVERGED:
         model = CriticGPTForMaskedLM.from_pretrained(save_model(tmp_path / "plain", sudoku_dir, critic=False))
         torch.nn.init.constant_(model.model.norm.weight, math.nan)
@@ -408,7 +409,7 @@ def test_a_model_that_cannot_be_measured_on_the_data_is_refused(model_dir, sudok
     else:
         kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match=rf"{said}.*\.$"):
-        run(tmp_path / "other", sudoku_dir, tmp_path / "report")
+        run(tmp_path / "other", data_dir, tmp_path / "report")
     assert not (tmp_path / "report" / "metrics.json").exists()
 
 
