@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation.data_sources import resolve_dataset
@@ -60,17 +61,10 @@ def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next
 def text_model(tmp_path):
     """A model of as many tokens as 6x6 grids have, with the same [MASK], and other characters."""
     tokenizer = build_character_tokenizer("abcdef", model_max_length=36)
-    config = CriticGPTConfig(
-        vocab_size=8,
-        n_embd=8,
-        n_head=1,
-        n_layer=1,
-        block_size=36,
-        mask_token_id=1,
-        pad_token_id=0,
-        add_critic_head=True,
-    )
-    CriticGPTForMaskedLM(config).save_pretrained(tmp_path / "model")
+    sizes = {"vocab_size": 8, "n_embd": 8, "n_head": 1, "n_layer": 1, "block_size": 36}
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**sizes, mask_token_id=1, pad_token_id=0, add_critic_head=True))
+    torch.nn.init.normal_(model.critic_head.weight)
+    model.save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
