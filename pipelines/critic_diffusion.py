@@ -12,7 +12,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
+from critic_gpt.hub.text import uncovered
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
 # How many tokens are generated where neither the call nor the model's generation configuration says.
@@ -203,7 +204,7 @@ class CriticDiffusionPipeline(CriticPipeline):
             placed = list(self._placed_tokens(text))
             ids = [token for token, _, _ in placed]
             unknown = {text[i:j] for token, i, j in placed if self._is_unknown(token, text[i:j])}
-            dropped = uncovered(text, [(i, j) for _, i, j in placed])
+            dropped = uncovered(tokenizer, text, placed)
             unknown |= {character for character, lost in zip(text, dropped, strict=True) if lost}
         else:
             ids, unknown = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], set()

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
+from critic_gpt.hub.text import uncovered
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
 # What a token is: judged; a [MASK], which is no error; what the tokenizer does not know; another special token.
@@ -210,7 +211,8 @@ class CriticProofreadPipeline(CriticPipeline):
             "windows": proof.windows,
             "forward_passes": proof.forward_passes,
         }
-        result["unknown"] = sorted([*result["unknown"], *_dropped(text)], key=lambda span: span["start"])
+        dropped = _dropped(self.tokenizer, text)
+        result["unknown"] = sorted([*result["unknown"], *dropped], key=lambda span: span["start"])
         for begin, end in _runs(proof.doubtful.tolist()):
             span = self._edit(text, begin, end, best)
             numbers = {"max": max(errors[begin:end]), "mean": sum(errors[begin:end]) / (end - begin)}
@@ -298,9 +300,10 @@ def _whole_characters(offsets: list[tuple[int, int]], begin: int, end: int) -> t
     return begin, end
 
 
-def _dropped(text: _Tokens) -> list[dict[str, Any]]:
+def _dropped(tokenizer: Any, text: _Tokens) -> list[dict[str, Any]]:
     """What no token stands for."""
+    placed = [(token, start, end) for token, (start, end) in zip(text.ids, text.offsets, strict=True)]
     return [
         {"text": text.text[start:end], "start": start, "end": end, "replacement": ""}
-        for start, end in _runs(uncovered(text.text, text.offsets))
+        for start, end in _runs(uncovered(tokenizer, text.text, placed))
     ]

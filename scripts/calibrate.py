@@ -49,6 +49,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -240,6 +241,8 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     loaded, config = load_split(source, split), model.config
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
+    elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
+        check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:

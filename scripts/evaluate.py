@@ -170,7 +170,7 @@ def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
     if task.compares_with_real_text:
         rows = dataset[args.split]["input_ids"][: args.num_samples]
         judge = text_judge(args, dataset, tokenizer, task.sequence_length, accelerator)
-        task = TextFigures(task, [tokenizer.decode(row) for row in rows], judge)
+        task = TextFigures(task, [tokenizer.decode(row, skip_special_tokens=True) for row in rows], judge)
     elif args.judge is not None or args.train_judge:
         raise ValueError("`judge` must be for text, got data of grids, which have an exact judge: leave it out.")
     return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
