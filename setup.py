@@ -61,6 +61,7 @@ setup(
         "tokenizers>=0.22",
         "filelock>=3.12",
         "pyyaml>=6.0",
+        "regex>=2025.10.22",
         "rich>=13.0",
         "tqdm>=4.60",
     ],

@@ -28,7 +28,7 @@ class _Tokens:
 
 class CriticProofreadPipeline(CriticPipeline):
     """
-    Reads an existing text and says of every token how likely it is wrong, and what the model would rather write.
+    Reads an existing text; says how likely each token is wrong and what the model would write instead.
 
     Example:
 
@@ -41,10 +41,10 @@ class CriticProofreadPipeline(CriticPipeline):
     >>> result["expected_errors"], result["spans"], result["corrected_text"]
     ```
 
-    The critic has learnt to find the errors that the model itself makes where it fills masks. Other errors (typos,
-    grammar, code of other authors) it finds as far as they look like such fillings: tokens that are likely one by one
-    and do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
-    the model's own fillings as well; in a text with fewer errors than these they tend to be too high. A model trained
+    The critic has learnt to find the errors that the model itself makes when it fills masks. It finds other errors
+    (typos, grammar, other authors' code) only as far as they look like such fillings: tokens that are likely one by
+    one but do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
+    the model's own fillings, too; in a text with fewer errors they tend to be too high. A model trained
     with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one trained with `"partial"` only such
     with masks left in them, which a text does not have.
 

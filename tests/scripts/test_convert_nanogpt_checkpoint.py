@@ -12,6 +12,7 @@ import sys
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from payload import Payload
 
 from critic_gpt import (
     CriticCalibration,
@@ -408,16 +409,6 @@ def refused(path, *flags, parts):
     for part in parts:
         assert part in text
     assert not output.exists()
-
-
-class Payload:
-    """Creates a file where it is unpickled."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return open, (str(self.target), "w")
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
