@@ -24,7 +24,7 @@ from transformers import (
 from critic_gpt.tasks import encode_strict
 
 
-# Small enough for minutes on one core, large enough to tell words from letters (docs/EXPERIMENTS.md).
+# Small enough for minutes on one core, large enough to tell words from letters (docs/experiments/text.md).
 WIDTH, LAYERS, HEADS, INITIALIZER_RANGE = 128, 4, 4, 0.06
 LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 4e-3, 50, 0.1
 
