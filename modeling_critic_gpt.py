@@ -23,24 +23,20 @@ from transformers.utils.output_capturing import capture_outputs
 
 from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion.losses import (
-    critic_second_pass,
-    draw_fill_mask,
-    second_pass_rows,
-    token_classification_loss,
-    token_cross_entropy,
-)
+from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, corrects, term_losses, weighted_sum
+from critic_gpt.diffusion.losses import token_classification_loss, token_cross_entropy
+from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask, given_and_asked
+from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.heads.critic import (
-    CriticGPTMaskedLMOutput,
     SequenceScoreHead,
     UnnoticedLinear,
     ZeroLinear,
     build_critic_head,
     unnoticed_generator,
 )
-from critic_gpt.heads.joint import JointHead, draw_given_mask, given_and_asked, joint_token_loss
+from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.proofreading import ProofreadingMixin
 
@@ -391,7 +387,7 @@ class CriticGPTForMaskedLM(
             The truth at the positions to predict, -100 elsewhere. Not shifted.
         loss_weights (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Factor on each token's cross-entropy, such as 1/t of the diffusion loss. With it `lm_loss` is divided by
-            the number of real tokens (the diffusion bound, in nats a token), without it by the number of labels.
+            the number of real tokens (the diffusion bound, in nats per token), without it by the number of labels.
         fill_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Which masks are filled for the critic. Without it: all in evaluation, by `critic_regime` in training.
         fill_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
@@ -450,7 +446,7 @@ class CriticGPTForMaskedLM(
         token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
         if loss_weights is not None:
             token_loss = token_loss * loss_weights
-        return {"lm_token_loss": token_loss, "lm_loss": token_loss.sum() / num_tokens.sum().clamp(min=1)}
+        return term_losses("lm", token_loss, num_tokens)
 
     def _critic_losses(
         self, batch: dict[str, torch.Tensor | None], share: float, kwargs: dict
@@ -516,7 +512,7 @@ class CriticGPTForMaskedLM(
         values = self.joint_values(labels.clamp(min=0))
         read = self.joint_shift
         token_loss = joint_token_loss(joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id)
-        return {"joint_token_loss": token_loss, "joint_loss": token_loss.sum() / asked.sum().clamp(min=1)}
+        return term_losses("joint", token_loss, asked)
 
     def joint_values(self, tokens: torch.LongTensor) -> torch.FloatTensor:
         """The joint head's values (..., joint_num_heads, joint_head_dim) of drawn tokens (...)."""
@@ -539,18 +535,10 @@ class CriticGPTForMaskedLM(
 
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         """One number, for people without our Trainer."""
-        loss = losses["lm_loss"]
-        if "critic_loss" in losses:
-            loss = loss + self.config.critic_alpha * losses["critic_loss"]
-        elif self.critic_head is not None:
+        loss = weighted_sum(losses, self.config)
+        if self.critic_head is not None and "critic_loss" not in losses:
             # The head still takes part, so that no process of a distributed run waits for its gradient.
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.critic_head.parameters())
-        if "correction_loss" in losses:
-            loss = loss + self.config.correction_alpha * losses["correction_loss"]
-        if "remaining_loss" in losses:
-            loss = loss + self.config.remaining_alpha * losses["remaining_loss"]
-        if "joint_loss" in losses:
-            loss = loss + self.config.joint_alpha * losses["joint_loss"]
         return loss
 
     @torch.no_grad()
@@ -585,7 +573,7 @@ class CriticGPTForMaskedLM(
         Whether there are LM terms in the second pass that reach a trainable weight. With a frozen trunk and a tied LM
         head they do not, and are left out in training; evaluation reports them.
         """
-        if self.config.correction_alpha + self.config.remaining_alpha == 0:
+        if not corrects(self.config):
             return False
         return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
 

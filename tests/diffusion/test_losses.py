@@ -9,16 +9,15 @@ from torch import nn
 from critic_gpt import build_critic_artifacts_from_logits
 from critic_gpt.diffusion.losses import (
     class_counts,
-    critic_second_pass,
-    draw_fill_mask,
     mean_over_classes,
     remaining_token_loss,
-    second_pass_rows,
     token_classes,
     token_classification_loss,
     token_classification_losses,
     token_cross_entropy,
 )
+from critic_gpt.diffusion.masks import draw_fill_mask
+from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
 
 
 MASK, PAD, VOCAB = 1, 0, 12
