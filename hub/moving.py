@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -48,7 +49,7 @@ def finish_moving(folder: str | os.PathLike) -> None:
     try:
         names = set(json.loads((saved / _NAMES).read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
-        shutil.rmtree(saved, ignore_errors=True)  # all was moved but the list
+        _remove_emptied(saved)
         return
     if any(WEIGHTS.fullmatch(name) for name in names):
         for name in CONFIGURATIONS:
@@ -65,4 +66,10 @@ def finish_moving(folder: str | os.PathLike) -> None:
             os.replace(source, target)
         except FileNotFoundError:  # moved before the interruption, or by another process
             continue
-    shutil.rmtree(saved, ignore_errors=True)
+    (saved / _NAMES).unlink(missing_ok=True)
+    _remove_emptied(saved)
+
+
+def _remove_emptied(saved: Path) -> None:
+    with suppress(OSError):  # not there, or somebody else's and full
+        saved.rmdir()

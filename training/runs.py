@@ -172,7 +172,7 @@ def changes(old: dict[str, Any], new: dict[str, Any], step: int) -> tuple[dict[s
         step (`int`): That of the checkpoint.
 
     Returns:
-        `tuple`: The run that goes on, and one sentence per changed argument: those that take effect, and those without.
+        `tuple`: The run that goes on; a sentence per changed argument that takes effect; and per one that does not.
     """
     effective, idle, kept = [], [], dict(new["arguments"])
     for part in ("model", "arguments"):
