@@ -23,6 +23,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.explorer.drawing import visible_text
+from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
 # Exit code of a program that Ctrl-C has ended, by the custom of shells.
@@ -213,6 +214,8 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
             f"{config.max_position_embeddings}: take the data it was trained on, or prepare shorter sequences "
             "(--sequence_length)."
         )
+    if model.name_or_path:  # a new model has no tokenizer of its own
+        check_same_vocabulary(field, model.name_or_path, tokenizer)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

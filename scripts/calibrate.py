@@ -8,11 +8,11 @@ Measures how often the critic's verdicts come true, and writes `calibration.json
     python scripts/calibrate.py runs/data runs/model 1024 --split validation --source trajectory --num_steps 18
 
 The model fills masked sequences of the data as in training; for each of 100 buckets of the critic's score the share of
-wrong tokens becomes the error probability. From then on `from_pretrained` loads the table with the weights.
+wrong tokens becomes the error probability. `from_pretrained` then loads the table with the weights.
 
 With `--source trajectory` the masked sequences are generated step by step, and every verdict of the critic on a
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
-`generate` takes it where `remasking` is the same. The table of one shot guides these generations, so make it first.
+`generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
 
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
@@ -49,6 +49,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -93,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="masks filled at once, as in training, or generations step by step",
     )
     parser.add_argument("--method", default="nearest", choices=["nearest", "isotonic"], help="how to fill buckets")
-    parser.add_argument("--batch_size", type=int, default=64, help="sequences a step, over all processes")
+    parser.add_argument("--batch_size", type=int, default=64, help="sequences per step, over all processes")
     parser.add_argument("--seed", type=int, default=0, help="of masks and fillings")
     parser.add_argument("--plot", help="write a reliability diagram to this PNG")
     parser.add_argument("--verbose", action="store_true", help=f"print the table every {VERBOSE_EVERY} sequences")
@@ -160,7 +161,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def check_critic(path: str, model) -> None:
-    """Refuses a model whose critic there is nothing to measure of."""
+    """Refuses a model whose critic cannot be measured."""
     if model.critic_head is None:
         raise ValueError(
             f"`checkpoint` must have a critic head to calibrate, got {path!r} without one: train it with "
@@ -179,7 +180,7 @@ def check_critic(path: str, model) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuses before the work what would fail after it."""
+    """Refuses up front what would fail in the end."""
     check_at_least(1, batch_size=args.batch_size)
     # Two: the figures are taken on sequences that the table was not made of.
     check_at_least(2, num_sequences=args.num_sequences)
@@ -240,6 +241,8 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     loaded, config = load_split(source, split), model.config
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
+    elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
+        check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
@@ -271,7 +274,7 @@ def judge(
 
 
 def steps_of(batch_size: int, verbose: bool) -> int:
-    """Sequences a step: with --verbose the largest number up to `batch_size` whose steps meet every hundred."""
+    """Sequences per step: with --verbose the largest number up to `batch_size` whose steps meet every hundred."""
     if not verbose:
         return batch_size
     return max(size for size in range(1, min(batch_size, VERBOSE_EVERY) + 1) if VERBOSE_EVERY % size == 0)
@@ -306,7 +309,7 @@ def closing_rates(
 
 
 def print_summary(path, key: str, rates: tuple[float, float], calibration, num_processes: int) -> None:
-    """What the user wants to know in the end: which table it is, both closing rates, and what it is worth."""
+    """What the user wants to know at the end: which table it is, both closing rates, and how good it is."""
     metadata = calibration.metadata
     before, after = metadata["quality"]["before"], metadata["quality"]["after"]
     # A critic that was judged on right or on wrong tokens alone has no AUROC.
