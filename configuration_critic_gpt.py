@@ -16,6 +16,7 @@ from critic_gpt.hub.folder import (
     other_pipelines,
     write_source_files,
 )
+from critic_gpt.hub.moving import finish_moving
 
 
 logger = logging.get_logger(__name__)
@@ -254,6 +255,13 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         if push_to_hub:
             repo_id = kwargs.pop("repo_id", None) or os.path.basename(os.path.abspath(save_directory))
             self.push_to_hub(repo_id, **kwargs)
+
+    @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As the parent's, after what an interrupted save has left undone in a folder."""
+        if pretrained_model_name_or_path is not None:
+            finish_moving(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
+        return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
