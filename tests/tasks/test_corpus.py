@@ -50,10 +50,10 @@ def contents(tmp_path, column="text"):
         "rows.tsv": table(ROWS, "\t", column).encode(),
         "rows.parquet": parquet(tmp_path / "made.parquet", ROWS, column),
         "nameless": parquet(tmp_path / "made.parquet", ROWS, column),
-        "rows.jsonl.gz": gzip.compress(json_lines(ROWS, column).encode()),
+        "rows.jsonl.gz": gzip.compress(json_lines(ROWS, column).encode(), mtime=0),
         "rows.csv.bz2": bz2.compress(table(ROWS, ",", column).encode()),
         "rows.json.xz": lzma.compress(json.dumps(records).encode()),
-        "rows.parquet.gz": gzip.compress(parquet(tmp_path / "made.parquet", ROWS, column)),
+        "rows.parquet.gz": gzip.compress(parquet(tmp_path / "made.parquet", ROWS, column), mtime=0),
     }
 
 
@@ -127,7 +127,7 @@ def test_given_splits_stay_what_they_are_and_missing_ones_are_cut(tmp_path, form
     [
         ("torn.jsonl", b'{"text": "a"}\n{"text": "b', "whose line 2 is no JSON .*Unterminated string"),
         ("torn.json", b'[{"text": "a"}, {"te', "which is no JSON"),
-        ("torn.txt.gz", gzip.compress(b"abc" * 1000)[:-20], "which is torn or damaged"),
+        ("torn.txt.gz", gzip.compress(b"abc" * 1000, mtime=0)[:-20], "which is torn or damaged"),
         ("torn.parquet", b"PAR1" + b"x" * 40, "which is torn or damaged"),
         ("number.jsonl", b'{"text": 3}\n', "`text_column` must hold text in every row, got int in 'text' in line 1"),
         ("null.jsonl", b'{"text": "a"}\n{"text": null}\n', "got NoneType in 'text' in line 2 of 'null.jsonl'"),
