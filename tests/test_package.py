@@ -215,7 +215,7 @@ def test_the_search_for_other_forms_finds_them_wherever_they_stand(line):
 
 
 # Modules of rooms that travel which no model needs.
-AT_HOME = {"calibration.histogram", "hub.text"}
+AT_HOME = {"calibration.histogram"}
 
 
 def test_no_two_modules_have_one_name_in_a_models_folder_and_none_changes_its_lines():
