@@ -75,6 +75,10 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             diffusion needs `False`.
         mask_token_id (`int`, *optional*): Id of [MASK]. Needed for the critic and for generation.
         pad_token_id (`int`, *optional*): Id of the padding token. Needs to differ from `mask_token_id`.
+        suppressed_token_ids (`list[int]`, *optional*): Ids that are never drawn, beside those two: the other special
+            tokens of the tokenizer, such as [UNK] and [CLS]. Set by the trainer where nobody did.
+        drawable_vocab_size (`int`, *optional*): How many of the ids are tokens; those from here to `vocab_size` are
+            rows without a token, and never drawn. Set by `resize_token_embeddings(..., pad_to_multiple_of=64)`.
         add_critic_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a critic
             head: one logit per token, higher = more likely wrong. `False` leaves the model exactly as without it.
         critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0; `make demo`
@@ -167,6 +171,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
     mask_token_id: int | None = None
+    suppressed_token_ids: list[int] | None = None
+    drawable_vocab_size: int | None = None
     tie_word_embeddings: bool = True
     add_critic_head: bool = False
     critic_alpha: float | int = 0.5
@@ -306,7 +312,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
 
     def validate_token_ids(self):
         """Checks that the special tokens lie inside the vocabulary and apart."""
-        for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
+        for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id", "suppressed_token_ids"):
             value = getattr(self, name)
             for token in value if isinstance(value, list) else [value]:
                 if token is not None and not 0 <= token < self.vocab_size:
@@ -314,6 +320,11 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                         f"`{name}` must be in [0, vocab_size = {self.vocab_size}), got {value}: take it from the "
                         "tokenizer and set `vocab_size=len(tokenizer)`."
                     )
+        if self.drawable_vocab_size is not None and not 1 <= self.drawable_vocab_size <= self.vocab_size:
+            raise ValueError(
+                f"`drawable_vocab_size` must be in [1, vocab_size = {self.vocab_size}], got "
+                f"{self.drawable_vocab_size}: set it to `len(tokenizer)`."
+            )
         if self.mask_token_id is not None and self.mask_token_id == self.pad_token_id:
             raise ValueError(
                 f"`pad_token_id` must differ from `mask_token_id`, got {self.pad_token_id} for both: add a padding "
