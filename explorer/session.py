@@ -12,7 +12,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
-from critic_gpt.tasks import SudokuTask, encode_strict
+from critic_gpt.tasks import encode_strict
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Explorer:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The one the model was trained with.
         splits (mapping of `str` to datasets, *optional*): Map-style, each row with `input_ids`; without them only
             texts and generation can be looked at.
-        task ([`SudokuTask`] or [`TextTask`], *optional*): Judges finished texts, and says how they are laid out.
+        task ([`Task`], *optional*): Judges finished texts, and says how they are laid out.
         critic_regime (`str`, *optional*): How many masks are filled for the critic, `"full"`, `"partial"` or
             `"mixed"`; by default as the model was trained.
 
@@ -58,7 +58,7 @@ class Explorer:
     @property
     def row_width(self) -> int | None:
         """Tokens a line where the text is a grid, else `None`."""
-        return self.task.size if isinstance(self.task, SudokuTask) else None
+        return None if self.task is None else self.task.row_width
 
     @property
     def calibration(self) -> CriticCalibration:

@@ -69,7 +69,7 @@ from critic_gpt.scripts import (
     start_accelerator,
     write_json,
 )
-from critic_gpt.tasks import TextTask, load_prepared, load_puzzles
+from critic_gpt.tasks import load_prepared, load_puzzles
 
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -126,7 +126,7 @@ def check_verifier(model, task) -> None:
     """Refuses to ask a critic that is none, or about what is neither right nor wrong."""
     if not model.has_trained_critic:
         raise ValueError("`verifier` needs a trained critic, got a model without: leave it out, or train a critic.")
-    if isinstance(task, TextTask):
+    if not task.exact:
         raise ValueError("`verifier` needs sequences that are right or wrong, got text: leave it out.")
 
 
@@ -162,7 +162,7 @@ def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
     if args.puzzles:
         puzzles = load_puzzles(args.data_dir).first(args.num_samples)
         return puzzles, torch.as_tensor(puzzles.canvases(tokenizer)).long()
-    if isinstance(task, TextTask):
+    if task.compares_with_real_text:
         rows = dataset[args.split]["input_ids"][: args.num_samples]
         judge = text_judge(args, dataset, tokenizer, task.sequence_length, accelerator)
         task = TextFigures(task, [tokenizer.decode(row) for row in rows], judge)

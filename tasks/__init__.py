@@ -1,344 +1,53 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """What a model is trained on and judged by: tasks, and the folders of prepared data that carry them."""
 
-import json
-import os
-import tempfile
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import importlib
+import pkgutil
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
-
+from critic_gpt.tasks.base import TASKS, Prepared, Task, register_task
 from critic_gpt.tasks.corpus import Corpus
-from critic_gpt.tasks.own_data import load_own_data, load_splits_and_tokenizer
-from critic_gpt.tasks.rows import write_rows
+from critic_gpt.tasks.prepared import (
+    SPLITS,
+    TASK_FILE,
+    check_output_dir,
+    load_data,
+    load_prepared,
+    load_puzzles,
+    load_task,
+    read_metadata,
+    save_prepared,
+    stream_prepared,
+)
 from critic_gpt.tasks.sudoku import SudokuTask
 from critic_gpt.tasks.sudoku_puzzles import SudokuPuzzles
 from critic_gpt.tasks.text import TextTask, words_of
 from critic_gpt.tasks.tokenizers import build_character_tokenizer, encode_strict
 
 
-if TYPE_CHECKING:
-    from datasets import DatasetDict, IterableDataset  # slow to import: the functions below do it when they need it
-
-
 __all__ = [
     "Corpus",
+    "Prepared",
     "SudokuPuzzles",
     "SudokuTask",
+    "Task",
     "TextTask",
     "build_character_tokenizer",
     "check_output_dir",
     "encode_strict",
     "SPLITS",
+    "TASKS",
+    "TASK_FILE",
     "load_data",
     "load_prepared",
     "load_puzzles",
     "load_task",
     "read_metadata",
+    "register_task",
     "save_prepared",
     "stream_prepared",
     "words_of",
 ]
 
-TASK_FILE = "task.json"
-WORDS_FILE = "train_words.txt"
-PUZZLES_FILE = "puzzles.txt"
-SPLITS = ("train", "validation", "test")
-PREPARE = "python -m critic_gpt.scripts.prepare_data --task {sudoku,text} --output_dir"
-
-
-def load_task(folder: str | os.PathLike) -> SudokuTask | TextTask:
-    """
-    Loads the task of a prepared folder, so that texts can be judged.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            A folder written by `scripts/prepare_data.py`.
-
-    Returns:
-        [`SudokuTask`] or [`TextTask`]: An object with `name`, `sequence_length` and `judge(texts)`.
-
-    Raises:
-        `FileNotFoundError`: If the folder or a file in it is missing.
-        `ValueError`: If `task.json` is corrupt or names an unknown task.
-    """
-    folder = Path(folder)
-    metadata = read_metadata(folder)
-    try:
-        if metadata["task"] == SudokuTask.name:
-            return SudokuTask(size=metadata["size"])
-        if metadata["task"] == TextTask.name:
-            words = frozenset(_existing(folder, WORDS_FILE).read_text(encoding="utf-8").split("\n"))
-            keys = ("sequence_length", "window", "validation_share", "test_share", "source")
-            # Folders prepared before there were judges have no share for them.
-            judge_share = metadata.get("judge_share", 0.0)
-            return TextTask(**{key: metadata[key] for key in keys}, judge_share=judge_share, train_words=words)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _corrupt(folder, f"whose entries do not make a task ({error!r})") from error
-    raise _corrupt(folder, f"whose task is {metadata['task']!r}, neither 'sudoku' nor 'text'")
-
-
-def load_puzzles(folder: str | os.PathLike) -> SudokuPuzzles:
-    """
-    Loads the puzzles of a prepared folder.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            A folder written by `scripts/prepare_data.py --task sudoku --num_puzzles ...`.
-
-    Returns:
-        [`SudokuPuzzles`].
-
-    Raises:
-        `FileNotFoundError`: If the folder or a file in it is missing, as where none were asked for.
-        `ValueError`: If it is a folder of another task, or the file is corrupt.
-    """
-    folder = Path(folder)
-    task = load_task(folder)
-    if not isinstance(task, SudokuTask):
-        raise ValueError(
-            f"`folder` must hold grids to have puzzles, got {str(folder)!r} of the task {task.name!r}; give one that "
-            f"`{PREPARE.replace('{sudoku,text}', 'sudoku --num_puzzles 1000')} {folder}` made."
-        )
-    path = folder / PUZZLES_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`folder` must hold {PUZZLES_FILE}, got {str(folder)!r}, which does not; prepare it anew by "
-            f"`{PREPARE.replace('{sudoku,text}', 'sudoku --num_puzzles 1000')} {folder} --overwrite`."
-        )
-    try:
-        return SudokuPuzzles.from_lines(task, path.read_text(encoding="utf-8").splitlines())
-    except ValueError as error:
-        raise ValueError(
-            f"`folder` must hold an intact {PUZZLES_FILE}, got {str(path)!r}, which is not ({error}); prepare it anew."
-        ) from error
-
-
-def load_prepared(
-    folder: str | os.PathLike,
-) -> tuple["DatasetDict", PreTrainedTokenizerBase, SudokuTask | TextTask]:
-    """
-    Loads everything in a prepared folder.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            A folder written by `scripts/prepare_data.py`.
-
-    Returns:
-        `tuple`: The `DatasetDict` (splits train, validation and test, of text perhaps judge, memory-mapped, the column
-        `input_ids` and those of labelled data), the tokenizer, and the task as [`load_task`] gives it.
-
-    Raises:
-        `FileNotFoundError`: If the folder or a file in it is missing.
-        `ValueError`: If a file in it is corrupt.
-    """
-    folder = Path(folder)
-    task = load_task(folder)
-    _existing(folder, "dataset_dict.json")
-    _existing(folder, "tokenizer.json")
-    return *load_splits_and_tokenizer(folder, f"prepare it anew by `{PREPARE} {folder} --overwrite`"), task
-
-
-def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedTokenizerBase, int]:
-    """
-    Loads what a model is trained on: a prepared folder, or one with a `DatasetDict` and a tokenizer of one's own.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            A folder written by `scripts/prepare_data.py`; or, without `task.json`, one written by
-            `DatasetDict.save_to_disk` and `tokenizer.save_pretrained`, with the split train, perhaps others, the
-            column `input_ids`, and columns of labels if these are to be learnt.
-
-    Returns:
-        `tuple`: The `DatasetDict`, the tokenizer, and the most tokens in a sequence.
-
-    Raises:
-        `FileNotFoundError`, `ValueError`: As [`load_prepared`]; and if data of one's own are incomplete.
-    """
-    folder = Path(folder)
-    if folder.is_dir() and not (folder / TASK_FILE).is_file():
-        return load_own_data(folder)
-    splits, tokenizer, task = load_prepared(folder)
-    return splits, tokenizer, task.sequence_length
-
-
-def save_prepared(
-    folder: str | os.PathLike,
-    windows: Mapping[str, Iterable[np.ndarray | Mapping[str, Any]]],
-    tokenizer: PreTrainedTokenizerBase,
-    metadata: Mapping[str, Any],
-    train_words: Collection[str] | None = None,
-    puzzles: SudokuPuzzles | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
-    """
-    Writes a prepared folder as a whole or not at all: it is built beside its place and renamed at the end.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            Where to; parent folders are made.
-        windows (`Mapping[str, Iterable]`):
-            For each split its examples, read once, in order, and written as they come, so that they need not fit into
-            memory. An example is its token ids of shape `(length,)`, or its columns by name: arrays and numbers.
-        tokenizer (`PreTrainedTokenizerBase`):
-            The tokenizer.
-        metadata (`Mapping[str, Any]`):
-            Contents of `task.json`, to which `num_examples` and `num_tokens` of each split are added; `"task"` is
-            `"sudoku"` or `"text"`.
-        train_words (`Collection[str]`, *optional*):
-            Text only: the words of the training split. Looked at after `windows`, so it may grow with them.
-        puzzles ([`SudokuPuzzles`], *optional*):
-            Sudoku only: written to a text file of their own, one a line.
-        overwrite (`bool`, *optional*, defaults to `False`):
-            Replace an earlier prepared folder.
-
-    Returns:
-        `dict`: What `task.json` holds.
-
-    Raises:
-        `ValueError`: See [`check_output_dir`].
-    """
-    import datasets
-
-    folder = Path(folder)
-    check_output_dir(folder, overwrite)
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        building, replaced = Path(temporary) / "new", Path(temporary) / "old"
-        building.mkdir()  # a folder of its own: the temporary one is closed to other users
-        parts = {split: Path(temporary) / f"{split}.arrow" for split in windows}
-        counts = {split: write_rows(parts[split], rows) for split, rows in windows.items()}
-        splits = datasets.DatasetDict({split: datasets.Dataset.from_file(str(part)) for split, part in parts.items()})
-        splits.save_to_disk(str(building))
-        del splits  # it holds the files of `parts` open
-        tokenizer.save_pretrained(str(building))
-        if train_words is not None:
-            (building / WORDS_FILE).write_text("\n".join(sorted(train_words)), encoding="utf-8")
-        if puzzles is not None:
-            (building / PUZZLES_FILE).write_text("\n".join(puzzles.to_lines()) + "\n", encoding="utf-8")
-        metadata = {
-            **metadata,
-            "num_examples": {split: examples for split, (examples, _) in counts.items()},
-            "num_tokens": {split: tokens for split, (_, tokens) in counts.items()},
-        }
-        text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
-        (building / TASK_FILE).write_text(text, encoding="utf-8")
-        _put_in_place(building, folder, replaced)
-    return metadata
-
-
-def _put_in_place(building: Path, folder: Path, replaced: Path) -> None:
-    """Renames a finished folder to where it belongs; what was there goes to `replaced`."""
-    if folder.exists():
-        folder.rename(replaced)
-    try:
-        building.rename(folder)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(folder)  # or the old data would go with the temporary folder
-        raise
-
-
-def stream_prepared(
-    folder: str | os.PathLike, split: str = "train", seed: int = 0, buffer_size: int = 10_000
-) -> "IterableDataset":
-    """
-    Reads a split of a folder of data as a stream, shuffled anew in each epoch, with no more in memory than a buffer.
-
-    The order depends on the folder, `seed`, `buffer_size` and the epoch (`set_epoch`) alone.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            As for [`load_data`].
-        split (`str`, *optional*, defaults to `"train"`):
-            Which split.
-        seed (`int`, *optional*, defaults to 0):
-            Seed of the shuffling, at least 0.
-        buffer_size (`int`, *optional*, defaults to 10000):
-            Rows among which the next one is drawn, at least 1; 1 keeps the order of the folder.
-
-    Returns:
-        `datasets.IterableDataset`: Rows with the columns of the folder.
-
-    Raises:
-        `FileNotFoundError`, `ValueError`: As [`load_data`], and if there is no such split.
-    """
-    if buffer_size < 1:
-        raise ValueError(f"`buffer_size` must be at least 1, got {buffer_size}; 10000 is usual.")
-    if seed < 0:
-        raise ValueError(f"`seed` must be at least 0, got {seed}; pass 0 or more.")
-    splits, _, _ = load_data(folder)
-    if split not in splits:
-        raise ValueError(f"`split` must be one of {', '.join(splits)}, got {split!r}; choose one of these.")
-    stream = splits[split].to_iterable_dataset()
-    return stream if buffer_size == 1 else stream.shuffle(seed=seed, buffer_size=buffer_size)
-
-
-def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None:
-    """
-    Refuses a place where prepared data cannot go.
-
-    Args:
-        folder (`str` or `os.PathLike`):
-            The place. Free are a missing and an empty folder, and with `overwrite` an earlier prepared one.
-        overwrite (`bool`, *optional*, defaults to `False`):
-            Whether an earlier prepared folder may be replaced. Any other folder is safe from it.
-
-    Raises:
-        `ValueError`: If the place is a file, a folder with other contents, or prepared and `overwrite` is not set.
-    """
-    folder = Path(folder)
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ValueError(f"`output_dir` must be a folder, got the file {str(folder)!r}; choose another name.")
-    if not any(folder.iterdir()):
-        return
-    prepared = (folder / TASK_FILE).is_file() and (folder / "dataset_dict.json").is_file()
-    if not prepared or (folder / "config.json").exists():  # config.json: somebody saved a model here
-        raise ValueError(
-            f"`output_dir` must be new, empty or a folder of prepared data only, got {str(folder)!r}, which holds "
-            "other files; choose another folder."
-        )
-    if not overwrite:
-        raise ValueError(
-            f"`output_dir` must be new or empty, got {str(folder)!r}, which holds prepared data; choose another "
-            "folder or pass --overwrite."
-        )
-
-
-def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
-    """Reads the `task.json` of a prepared folder; errors are those of [`load_task`]."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"`folder` must be a folder of prepared data, got {str(folder)!r}, which does not exist; make it by "
-            f"`{PREPARE} {folder}`."
-        )
-    try:
-        metadata = json.loads(_existing(folder, TASK_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:  # broken JSON and broken UTF-8
-        raise _corrupt(folder, f"which does not parse ({error})") from error
-    if not isinstance(metadata, dict) or "task" not in metadata:
-        raise _corrupt(folder, "which names no task")
-    return metadata
-
-
-def _existing(folder: Path, name: str) -> Path:
-    if not (folder / name).is_file():
-        raise FileNotFoundError(
-            f"`folder` must hold {name}, got {str(folder)!r}, which does not; prepare the data again by "
-            f"`{PREPARE} ANOTHER_FOLDER`."
-        )
-    return folder / name
-
-
-def _corrupt(folder: Path, what: str) -> ValueError:
-    return ValueError(
-        f"`folder` must hold an intact {TASK_FILE}, got {str(folder / TASK_FILE)!r}, {what}; prepare it anew by "
-        f"`{PREPARE} {folder} --overwrite`."
-    )
+# A module of this room that declares a task registers it when it is imported: a new task is a new file here.
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -5,13 +5,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from critic_gpt.tasks.sudoku import NUM_GRIDS, SudokuTask
+from critic_gpt.tasks.sudoku_grids import NUM_GRIDS
 from critic_gpt.tasks.sudoku_symmetry import symmetry_signatures
+
+
+if TYPE_CHECKING:
+    from critic_gpt.tasks.sudoku import SudokuTask  # which imports this module
 
 
 BLANK = "."
@@ -33,7 +37,7 @@ class SudokuPuzzles:
         `ValueError`: No puzzle, or solutions that are none.
     """
 
-    task: SudokuTask
+    task: "SudokuTask"
     puzzles: np.ndarray = field(repr=False)
     solutions: np.ndarray = field(repr=False)
 
@@ -58,7 +62,7 @@ class SudokuPuzzles:
 
     @classmethod
     def draw(
-        cls, task: SudokuTask, num: int, num_blanks: int, seed: int, apart_from: np.ndarray | None = None
+        cls, task: "SudokuTask", num: int, num_blanks: int, seed: int, apart_from: np.ndarray | None = None
     ) -> "SudokuPuzzles":
         """
         Draws puzzles with exactly one solution, each from a grid of its own.
@@ -112,7 +116,7 @@ class SudokuPuzzles:
         return lines
 
     @classmethod
-    def from_lines(cls, task: SudokuTask, lines: Iterable[str]) -> "SudokuPuzzles":
+    def from_lines(cls, task: "SudokuTask", lines: Iterable[str]) -> "SudokuPuzzles":
         """Reads what `to_lines` wrote; that each puzzle has just one solution is not proved again.
 
         Raises:
@@ -179,7 +183,7 @@ class SudokuPuzzles:
         return digits.reshape(self.puzzles.shape)
 
 
-def _draw_apart(task: SudokuTask, num: int, seed: int, apart_from: np.ndarray) -> np.ndarray:
+def _draw_apart(task: "SudokuTask", num: int, seed: int, apart_from: np.ndarray) -> np.ndarray:
     """Grids that are neither in `apart_from` nor twice."""
     kinds = symmetry_signatures if task.size == 9 else lambda grids: [grid.tobytes() for grid in grids]
     taken = set(kinds(np.ascontiguousarray(apart_from, dtype=np.uint8)))

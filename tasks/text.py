@@ -7,15 +7,18 @@ import math
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import Corpus, CorpusSurvey, corpus_pieces, first_line, read_corpus, survey_corpus
+from critic_gpt.tasks.prepared import existing_file
 from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN, build_character_tokenizer
 from critic_gpt.tasks.windows import encode_lines, encode_pieces, iterate_fixed_windows, iterate_packed_lines
 
@@ -25,10 +28,36 @@ logger = logging.get_logger(__name__)
 CHARACTER = "character"
 WINDOWS = ("fixed", "lines")
 NGRAM = 6
+WORDS_FILE = "train_words.txt"
 
 
+@dataclass
+class TextFlags:
+    """The flags of `prepare_data.py --task text`; see [`TextTask`]."""
+
+    source: str | None = field(
+        default=None,
+        metadata={
+            "help": "A UTF-8 file, a dataset folder or a dataset name; left out: Python's reference.",
+        },
+    )
+    text_column: str = field(default="text", metadata={"help": "Column of a dataset."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset."})
+    dataset_split: str = field(default="train", metadata={"help": "Split of a dataset to read."})
+    tokenizer: str = field(default=CHARACTER, metadata={"help": "'character', or name or folder of a tokenizer."})
+    sequence_length: int = field(default=256, metadata={"help": "Most tokens in a window."})
+    window: Literal["fixed", "lines"] = field(
+        default="fixed",
+        metadata={"help": "'fixed': equal windows; 'lines': whole lines while they fit."},
+    )
+    validation_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
+    test_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
+    judge_share: float = field(default=0.0, metadata={"help": "Share kept from the model, to train a judge on."})
+
+
+@register_task
 @dataclass(frozen=True)
-class TextTask:
+class TextTask(Task):
     """
     Windows of tokens from one corpus, split by position, and numbers that judge generated text.
 
@@ -76,12 +105,13 @@ class TextTask:
     train_words: frozenset[str] = field(default=frozenset(), repr=False)
 
     name: ClassVar[str] = "text"
-    # The figures of `judge` that reports show, in words; the first one counts.
     figures: ClassVar[dict[str, str]] = {
         "known_word_rate": "share of words known from the training text",
         "unigram_entropy_bits": "unigram entropy, bits a character",
         "distinct_6gram_rate": "share of different runs of six characters",
     }
+    Flags: ClassVar[type] = TextFlags
+    compares_with_real_text: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.sequence_length < 2:
@@ -99,6 +129,54 @@ class TextTask:
                 f"`validation_share + test_share + judge_share` must be below 1, got {total}; leave a share for "
                 "training."
             )
+
+    # The data
+
+    @classmethod
+    def prepare(cls, flags: TextFlags, seed: int) -> Prepared:
+        """Surveys the corpus; it is read, encoded and cut piece by piece while it is written."""
+        settings = asdict(flags)
+        task = cls(tokenizer_name=settings.pop("tokenizer"), **settings)
+        survey = task.survey()
+        bounds = task.bounds(survey.num_characters)
+        tokenizer = task.tokenizer(survey.alphabet)
+        words: set[str] = set()
+
+        def windows_of(split: str) -> Iterator[np.ndarray]:
+            if split == "train":
+                for some in iterate_words(task.pieces(bounds[split])):
+                    words.update(some)
+            yield from task.iterate_windows(task.pieces(bounds[split]), tokenizer, split)
+
+        metadata = {
+            "task": task.name,
+            "sequence_length": task.sequence_length,
+            "window": task.window,
+            "validation_share": task.validation_share,
+            "test_share": task.test_share,
+            **({"judge_share": task.judge_share} if task.judge_share else {}),
+            "seed": seed,
+            "source": survey.title,
+            "source_sha256": survey.sha256,
+            "tokenizer": flags.tokenizer.rstrip("/").rpartition("/")[2],  # no folder of this machine in what is shared
+            "vocab_size": len(tokenizer),
+            "num_characters": {split: end - begin for split, (begin, end) in bounds.items()},
+        }
+        windows = {split: windows_of(split) for split in bounds}
+        return Prepared(windows, tokenizer, metadata, _words_file(words))
+
+    @classmethod
+    def load(cls, metadata: Mapping[str, Any], folder: Path) -> "TextTask":
+        """The task of a prepared folder, with the words of its training split."""
+        words = frozenset(existing_file(folder, WORDS_FILE).read_text(encoding="utf-8").split("\n"))
+        keys = ("sequence_length", "window", "validation_share", "test_share", "source")
+        # Folders prepared before there were judges have no share for them.
+        judge_share = metadata.get("judge_share", 0.0)
+        return cls(**{key: metadata[key] for key in keys}, judge_share=judge_share, train_words=words)
+
+    def files(self) -> dict[str, Callable[[], str]]:
+        """The words of the training split."""
+        return _words_file(self.train_words)
 
     def read(self) -> Corpus:
         """Reads the whole source into memory; errors are those of [`read_corpus`]."""
@@ -232,6 +310,8 @@ class TextTask:
                 f"{self.sequence_length}; shorten it, enlarge the split's share or take a longer text."
             )
 
+    # The judge
+
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """
         Judges generated texts by numbers which need no model.
@@ -271,6 +351,10 @@ class TextTask:
             "duplicates": len(texts) - len(set(texts)),
             "num_samples": len(texts),
         }
+
+
+def _words_file(words: Collection[str]) -> dict[str, Callable[[], str]]:
+    return {WORDS_FILE: lambda: "\n".join(sorted(words))}
 
 
 def words_of(text: str, whole_only: bool = False) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from critic_gpt.tasks import (
     stream_prepared,
     words_of,
 )
+from critic_gpt.tasks.sudoku import DEFAULT_BLANKS
 
 
 TEXT = "".join(f"line {i} of the corpus with a [MASK] in it\n" for i in range(60))
@@ -59,14 +61,91 @@ def source(tmp_path):
 
 
 def test_flags_are_frozen():
-    assert {field.name for field in dataclasses.fields(PrepareDataArguments)} == {
-        *("task", "output_dir", "overwrite", "seed"),
-        *("size", "num_train", "num_validation", "num_test", "grids_per_base", "num_puzzles", "blanks"),
-        *("source", "text_column", "dataset_config", "dataset_split", "tokenizer", "sequence_length", "window"),
-        *("validation_share", "test_share", "judge_share"),
-        *("model", "data_dir", "num_sequences", "batch_size"),
+    def names(flags):
+        return {field.name for field in dataclasses.fields(flags)}
+
+    assert names(PrepareDataArguments) == {"task", "output_dir", "overwrite", "seed"}
+    assert {task: names(preparation.Flags) for task, preparation in prepare_data.preparations().items()} == {
+        "sudoku": {"size", "num_train", "num_validation", "num_test", "grids_per_base", "num_puzzles", "blanks"},
+        "text": {
+            *("source", "text_column", "dataset_config", "dataset_split", "tokenizer", "sequence_length", "window"),
+            *("validation_share", "test_share", "judge_share"),
+        },
+        "fillings": {"model", "data_dir", "num_sequences", "batch_size"},
     }
-    assert set(prepare_data.OWNERS) < {field.name for field in dataclasses.fields(PrepareDataArguments)}
+
+
+PARITY = """
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from critic_gpt.tasks.base import Prepared, Task, register_task
+from critic_gpt.tasks.tokenizers import build_character_tokenizer
+
+
+@dataclass
+class ParityFlags:
+    length: int = field(default=8, metadata={"help": "Bits in a line."})
+
+
+@register_task
+@dataclass(frozen=True)
+class Parity(Task):
+    sequence_length: int
+
+    name = "parity"
+    figures = {"even_rate": "share of lines with an even number of ones"}
+    Flags = ParityFlags
+
+    @classmethod
+    def prepare(cls, flags, seed):
+        tokenizer = build_character_tokenizer("01", model_max_length=flags.length)
+        rng = np.random.default_rng(seed)
+        windows = {split: rng.integers(2, 4, (5, flags.length)) for split in ("train", "validation", "test")}
+        metadata = {"task": cls.name, "sequence_length": flags.length, "source": "bits", "seed": seed}
+        return Prepared(windows, tokenizer, metadata)
+
+    @classmethod
+    def load(cls, metadata, folder):
+        return cls(metadata["sequence_length"])
+
+    def judge(self, texts):
+        return {"even_rate": sum(text.count("1") % 2 == 0 for text in texts) / len(texts), "num_samples": len(texts)}
+"""
+RUN_PARITY = """
+import sys
+import critic_gpt.tasks
+from critic_gpt.scripts.prepare_data import main
+main(["--task", "parity", "--length", "12", "--output_dir", sys.argv[1]])
+splits, tokenizer, task = critic_gpt.tasks.load_prepared(sys.argv[1])
+print(task, len(splits["train"]), task.judge([tokenizer.decode(splits["train"][0]["input_ids"])])["num_samples"])
+try:
+    main(["--task", "parity", "--size", "4", "--output_dir", "unused"])
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_new_task_is_one_new_file(tmp_path):
+    package = tmp_path / "critic_gpt"
+    (package / "tasks").mkdir(parents=True)
+    root = Path(tasks.__file__).parent.parent
+    for path in [*root.glob("*"), *(root / "tasks").glob("*.py")]:
+        if path != root / "tasks":
+            (package / path.relative_to(root)).symlink_to(path)
+    (package / "tasks" / "parity.py").write_text(PARITY)
+    command = [sys.executable, "-c", RUN_PARITY, str(tmp_path / "data")]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "Parity(sequence_length=12) 5 1" in run.stdout
+    assert "`size` belongs to the task 'sudoku' only, got 4 with --task parity" in run.stdout
+
+
+def test_two_tasks_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="`name` must be new, got 'text', the name of TextTask"):
+        tasks.register_task(type("Other", (TextTask,), {}))
 
 
 @pytest.mark.parametrize("size", [4, 6, 9])
@@ -178,7 +257,7 @@ def test_an_interruption_leaves_no_half_written_folder(tmp_path, monkeypatch):
         assert (path.parent / "tokenizer.json").exists() and (path.parent / "train").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tasks.Path, "write_text", interrupt)  # comes after the data and the tokenizer
+    monkeypatch.setattr(Path, "write_text", interrupt)  # comes after the data and the tokenizer
     for folder, flags in ((tmp_path / "new", []), (old, ["--overwrite"])):
         with pytest.raises(KeyboardInterrupt):
             main(["--task", "text", "--output_dir", str(folder), *flags])
@@ -275,7 +354,7 @@ def test_puzzles_lie_beside_the_splits_and_change_nothing_in_them(tmp_path, size
     assert new == {**old, "num_puzzles": 6, "blanks": 9}
 
 
-@pytest.mark.parametrize(("size", "blanks"), prepare_data.DEFAULT_BLANKS.items())
+@pytest.mark.parametrize(("size", "blanks"), DEFAULT_BLANKS.items())
 def test_the_number_of_blanks_suits_the_size(tmp_path, size, blanks):
     puzzles = load_puzzles(prepare_sudoku(tmp_path / "data", size=size, num_puzzles=2))
     assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == blanks).all()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from critic_gpt.tasks.sudoku import NUM_GRIDS, SudokuTask
+from critic_gpt.tasks.sudoku import SudokuTask
+from critic_gpt.tasks.sudoku_grids import NUM_GRIDS
 from critic_gpt.tasks.sudoku_solver import canonical_grids
 
 
