@@ -108,7 +108,7 @@ class CriticCalibration:
         self._probabilities = tuple(float(value) for value in values)
         try:  # through JSON and back: a deep copy that is already what a reader of the file will get
             self._metadata = json.loads(json.dumps(dict(metadata or {}), sort_keys=True, allow_nan=False))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"`metadata` must hold only what JSON can, got {error}; turn tensors into lists and NaN into None."
             ) from error

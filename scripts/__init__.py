@@ -4,7 +4,6 @@
 What they share stands here: how an error reaches somebody at a terminal, and how a model is met with its data.
 """
 
-import json
 import logging
 import os
 import sys
@@ -21,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.hub.documents import read_object
 
 
 def one_line(error: BaseException) -> str:
@@ -134,7 +134,7 @@ def _below_adapter(path: str) -> str:
     found = find_adapter_config_file(path)
     if found is None or Path(path, "config.json").is_file():
         return path
-    return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return read_object(found).get("base_model_name_or_path") or path
 
 
 def check_type(field: str, path: str, config: dict[str, Any]) -> None:
@@ -170,11 +170,3 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
             f"{config.max_position_embeddings}: take the data it was trained on, or prepare shorter sequences "
             "(--sequence_length)."
         )
-
-
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes a JSON file in one step: the old one or the new one, never half of it."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

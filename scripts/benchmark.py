@@ -30,7 +30,8 @@ import torch
 import transformers
 
 import critic_gpt
-from critic_gpt.scripts import benchmark_worker, check_at_least, run_as_program, write_json
+from critic_gpt.hub.files import check_target, write_json
+from critic_gpt.scripts import benchmark_worker, check_at_least, run_as_program
 
 
 SHAPE = {
@@ -240,6 +241,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = build_parser().parse_args(argv)
     check_arguments(args)
+    if args.output:
+        check_target("output", args.output)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
     settings = {name: getattr(args, name) for name in names}
     folders = {"current": Path(critic_gpt.__file__).resolve().parent}
@@ -260,7 +263,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             worker.close()
     document["load_after"] = load()
     if args.output:
-        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output, document)
     return document
 

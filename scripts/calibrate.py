@@ -20,7 +20,6 @@ as corrupted already: its [MASK]s are filled and no others made. An `attention_m
 """
 
 import argparse
-import json
 import math
 import re
 import sys
@@ -40,6 +39,7 @@ from critic_gpt.evaluation.plots import check_picture, plot_calibration
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows, SpecialTokens, uniform_rows
 from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
+from critic_gpt.hub.documents import parse_json
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -210,7 +210,7 @@ def generation_settings(args: argparse.Namespace) -> dict[str, Any]:
         if name in settings:
             raise ValueError(f"`{name}` must be given once, got {settings[name]!r} and {text!r}: drop one of the two.")
         try:
-            settings[name] = json.loads(text)
+            settings[name] = parse_json(text)
         except ValueError:
             settings[name] = text
         if settings[name] is None:

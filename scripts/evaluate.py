@@ -59,6 +59,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.text_figures import TextFigures
 from critic_gpt.evaluation.text_judge import TextJudge
 from critic_gpt.evaluation.verifier import verify
+from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -67,7 +68,6 @@ from critic_gpt.scripts import (
     progress_bar,
     run_as_program,
     start_accelerator,
-    write_json,
 )
 from critic_gpt.tasks import load_prepared, load_puzzles
 

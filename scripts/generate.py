@@ -41,7 +41,6 @@ terminal while it happens, coloured by error probability; into a file or pipe it
 """
 
 import argparse
-import os
 import platform
 import secrets
 from typing import Any
@@ -63,7 +62,8 @@ from critic_gpt.generation.configuration import (
     TOKEN_DRAWS,
     UNMASKING,
 )
-from critic_gpt.scripts import check_at_least, one_line, run_as_program, write_json
+from critic_gpt.hub.files import check_target, write_json
+from critic_gpt.scripts import check_at_least, one_line, run_as_program
 
 
 def number(text: str) -> int | float:
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.save or args.history:
         options["return_history"] = True
     if args.save:
-        os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
+        check_target("save", args.save)
     try:
         generate = pipeline("critic-diffusion", model=args.model)
     except (OSError, SafetensorError) as error:  # missing, or damaged
@@ -212,9 +212,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
     stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
     results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
-    for result in results:
-        print(describe(result if args.history else {**result, "history": []}))
-    if args.save:
+    if args.save:  # before a word is printed, which a terminal may refuse
         settings = {
             "model": args.model,
             "fingerprint": generate.model.fingerprint(),
@@ -233,6 +231,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             },
         }
         write_json(args.save, {"settings": settings, "results": results})
+    for result in results:
+        print(describe(result if args.history else {**result, "history": []}))
     return results
 
 

@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Checkpoints that are whole or not there: files appear in one step, and only finished checkpoints are resumed."""
 
-import json
 import os
 import re
 import shutil
@@ -12,8 +11,11 @@ from pathlib import Path
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from critic_gpt.hub.documents import read_json
+
 
 STAGING = ".saving"
+MAX_STATE_BYTES = 2**28  # it holds all that was ever logged
 # One file of weights, or shards and their index.
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
@@ -67,7 +69,7 @@ def last_complete_checkpoint(folder: str | os.PathLike) -> str | None:
             steps[int(match.group(1))] = path
     for _, path in sorted(steps.items(), reverse=True):
         try:
-            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+            read_json(path / TRAINER_STATE_NAME, max_bytes=MAX_STATE_BYTES)
         except (OSError, ValueError):
             continue
         return str(path)
