@@ -16,7 +16,7 @@ def _is_count(value: Any) -> bool:
 
 # In words, and how it is told.
 TEXT = ("text", lambda value: isinstance(value, str))
-TEXTS = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(text, str) for text in value))
+TEXTS = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value))
 NUMBER = ("a finite number", _is_number)
 SHARE = ("a number in [0, 1]", lambda value: _is_number(value) and 0 <= value <= 1)
 COUNT = ("a whole number of at least 0", _is_count)

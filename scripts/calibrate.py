@@ -364,6 +364,7 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
             "seed": args.seed,
             **measured,
             "fingerprint": model.fingerprint(),
+            "fingerprints_float16": (model.fingerprints() or [None])[1:],
             "critic_gpt_version": critic_gpt.__version__,
             "quality": quality_of(judged, args.method),
         },

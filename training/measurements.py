@@ -16,7 +16,13 @@ from typing import Any
 from safetensors.torch import load_file
 from transformers.trainer_utils import has_length
 
-from critic_gpt.calibration.fingerprint import ADAPTER_WEIGHTS_NAME, stored_fingerprint, weights_fingerprint
+from critic_gpt.calibration.fingerprint import (
+    ADAPTER_WEIGHTS_NAME,
+    fingerprints_agree,
+    stored_fingerprint,
+    stored_fingerprints,
+    weights_fingerprint,
+)
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 
@@ -125,13 +131,16 @@ def record_report(folder: str | os.PathLike, report_dir: str | os.PathLike) -> N
         )
     own, settings = folder_fingerprint(folder), metrics["settings"]
     measured = settings.get("fingerprint")
-    comparable = not (folder / ADAPTER_WEIGHTS_NAME).is_file() and settings.get("dtype") != "float16"
-    if comparable and measured not in (None, own):
+    adapter = (folder / ADAPTER_WEIGHTS_NAME).is_file()  # measured with what it adapts
+    stored = None if adapter else stored_fingerprints(folder)
+    if measured is not None and stored is not None and not fingerprints_agree([str(measured)], stored):
         raise ValueError(
             f"`report_dir` must be a report on the weights in {str(folder)!r}, got {str(report_dir)!r} on others: "
             "evaluate the model again."
         )
     pictures = sorted(path.name for path in source.glob("*.png"))
+    if "pictures" in metrics:  # others are of an earlier report in the same folder, perhaps of another model
+        pictures = [name for name in pictures if name in metrics["pictures"]]
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
     for name in pictures:
         (folder / FIGURES).mkdir(exist_ok=True)
