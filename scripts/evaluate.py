@@ -291,17 +291,20 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
     """Writes metrics.json and the plots of quality, and prints what is in them."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed = figures_of(table, "by_seed")
-    for number, (figure, words) in enumerate(subject.figures.items()):
-        if number == 0 or every_picture:
-            plot_quality_by_forward_passes(
-                report_dir / f"{figure}.png",
-                by_seed[figure],
-                words,
-                f"{subject.name}: {words}",
-                emphasised=OURS,
-                reference=("real text", real[figure]) if figure in real else None,
-            )
-    write_json(report_dir / "metrics.json", metrics)
+    drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
+    names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
+    # An earlier report in the same folder may have others, perhaps of another model.
+    metrics["pictures"] = sorted(f"{name}.png" for name in [*names, *drawn])
+    write_json(report_dir / "metrics.json", metrics)  # first: figures outlive a picture that fails
+    for figure, words in drawn.items():
+        plot_quality_by_forward_passes(
+            report_dir / f"{figure}.png",
+            by_seed[figure],
+            words,
+            f"{subject.name}: {words}",
+            emphasised=OURS,
+            reference=("real text", real[figure]) if figure in real else None,
+        )
     print(comparison_text(table, subject.figures, real))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")

@@ -29,7 +29,16 @@ from critic_gpt.tasks import load_prepared
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
-    *("fill", "regime", "fingerprint", "critic_gpt_version", "quality", "dataset", "corrupted_by"),
+    *(
+        "fill",
+        "regime",
+        "fingerprint",
+        "fingerprints_float16",
+        "critic_gpt_version",
+        "quality",
+        "dataset",
+        "corrupted_by",
+    ),
     *("fill_exponent", "temperature", "top_k", "top_p"),
 }
 
