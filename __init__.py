@@ -22,6 +22,7 @@ from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.diffusion.selection import apply_remasking_step
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.generation.strategies.registry import register_strategy
 from critic_gpt.hub.folder import PIPELINES
 from critic_gpt.modeling_critic_gpt import (
     CriticGPTForMaskedLM,
@@ -60,6 +61,7 @@ __all__ = [
     "UnfreezeCallback",
     "apply_remasking_step",
     "build_critic_artifacts_from_logits",
+    "register_strategy",
 ]
 
 # `exist_ok` and the look at the known tasks make a second import harmless.

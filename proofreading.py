@@ -6,7 +6,7 @@ A mixin that knows no model class: it asks a forward pass for `logits` and `crit
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -102,6 +102,17 @@ class _Text:
     rounds: int = 0
     seen: set[bytes] = field(default_factory=set)
     best: "_State | None" = None  # of those that correction went through
+
+    def proof(self, top_k: int, calibrated: bool) -> Proof:
+        """What is known of it now; correction goes on in the same tensors."""
+        candidates = self.candidate_ids[:, :top_k].clone(), self.candidates[:, :top_k].clone()
+        return Proof(self.errors, self.doubtful, *candidates, len(self.starts), self.passes, calibrated)
+
+    def corrected(self, proof: Proof) -> Proof:
+        """Its proof from before correction, with what came of that."""
+        ids, expected_errors, settled = self.best
+        found = {"corrected_ids": ids, "corrected_expected_errors": expected_errors, "settled": settled}
+        return replace(proof, forward_passes=self.passes, rounds=self.rounds, **found)
 
 
 class _State(NamedTuple):
@@ -294,10 +305,9 @@ class ProofreadingMixin:
         Judges every token of complete sequences, says what else might stand there, and corrects them if asked to.
 
         Args:
-            sequences (list of `torch.LongTensor` of shape `(sequence_length,)`): Of any length, also none; without
-                padding.
-            judged (list of `torch.BoolTensor` of the same shapes, *optional*): Which tokens the critic is asked
-                about; all but [MASK] by default, of which it is never asked. The others are context.
+            sequences (list of `torch.LongTensor` of shape `(sequence_length,)`): Of any length, also 0; not padded.
+            judged (list of `torch.BoolTensor` of the same shapes, *optional*): Which tokens the critic judges; all
+                but [MASK] by default, which it never judges. The others are context.
             window (`int`, *optional*): Tokens that the model sees at once, `max_position_embeddings` by default.
             stride (`int`, *optional*): Tokens that neighbouring windows share, in [0, window); half a window by
                 default. Each token is judged in the window that shows most on both of its sides.
@@ -317,58 +327,31 @@ class ProofreadingMixin:
             max_rounds (`int`, *optional*): How often at most, at least 1; 8 by default.
 
         Returns:
-            `list[Proof]`: one a sequence, independent of the other sequences.
+            `list[Proof]`: One per sequence, independent of the other sequences.
 
         Raises:
             `ValueError`: No trained critic, a model in training mode, a value out of range, or scores that are NaN.
         """
         self.check_proofreads()
-        window = self.config.max_position_embeddings if window is None else window
-        stride = window // 2 if stride is None and _is_whole(window) else stride
-        if max_rounds is not None and not correct:
-            raise ValueError(
-                f"`max_rounds` is for `correct=True`, got {max_rounds!r} without: leave it out, or ask to correct."
-            )
-        max_rounds = DEFAULT_ROUNDS if max_rounds is None else max_rounds
-        counts = {"window": window, "stride": stride, "batch_size": batch_size, "top_k": top_k}
-        self._check_proofreading({**counts, "max_rounds": max_rounds}, threshold, suggest_by, sequences)
+        self._check_inputs(sequences, threshold, suggest_by)
+        window, stride, max_rounds = self._checked_counts(window, stride, batch_size, top_k, correct, max_rounds)
         masks = suggest_by == "masked" or (suggest_by == "auto" and self.config.correction_alpha == 0)
         wanted = max(top_k, 1) if correct else top_k
         run = ProofreadingRun(self, window, stride, batch_size, wanted, threshold, masks, suppressed_ids)
         judged = [None] * len(sequences) if judged is None else judged
         texts = [run.text(*pair) for pair in zip(sequences, judged, strict=True)]
         run.read(texts)
-        # Correction goes on in the same tensors.
-        candidates = [(t.candidate_ids[:, :top_k].clone(), t.candidates[:, :top_k].clone()) for t in texts]
-        found = [(t.errors, t.doubtful, *pair, len(t.starts)) for t, pair in zip(texts, candidates, strict=True)]
+        proofs = [text.proof(top_k, run.calibrated) for text in texts]
         if correct:
             run.correct(texts, max_rounds)
-        corrected = [(t.best.ids, t.best.expected_errors, t.rounds, t.best.settled) if correct else () for t in texts]
-        return [
-            Proof(*of, t.passes, run.calibrated, *then) for t, of, then in zip(texts, found, corrected, strict=True)
-        ]
+            proofs = [text.corrected(proof) for text, proof in zip(texts, proofs, strict=True)]
+        return proofs
 
-    def _check_proofreading(
-        self, counts: dict[str, Any], threshold: Any, suggest_by: Any, sequences: Sequence[torch.Tensor]
-    ) -> None:
-        """Refuses arguments of [`proofread`] that contradict themselves or the model."""
+    def _check_inputs(self, sequences: Sequence[torch.Tensor], threshold: Any, suggest_by: Any) -> None:
         if self.training:
             raise ValueError(
                 "`model` must be in evaluation mode to proofread, got training mode: call `model.eval()`."
             )
-        longest = self.config.max_position_embeddings
-        bounds = {
-            "window": (1, longest),
-            "stride": (0, None if not _is_whole(counts["window"]) else counts["window"] - 1),
-            "batch_size": (1, None),
-            "top_k": (0, None),
-            "max_rounds": (1, None),
-        }
-        for name, (least, most) in bounds.items():
-            value = counts[name]
-            if not _is_whole(value) or value < least or (most is not None and value > most):
-                span = f"of at least {least}" if most is None else f"from {least} to {most}"
-                raise ValueError(f"`{name}` must be a whole number {span}, got {value!r}: choose another one.")
         if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0.0 <= threshold <= 1.0:
             raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}: 0.5 is even odds.")
         if suggest_by not in SUGGEST_BY:
@@ -380,6 +363,31 @@ class ProofreadingMixin:
                     f"{self.config.vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode each text by the "
                     "model's own tokenizer."
                 )
+
+    def _checked_counts(
+        self, window: Any, stride: Any, batch_size: Any, top_k: Any, correct: bool, max_rounds: Any
+    ) -> tuple[int, int, int]:
+        """`window`, `stride` and `max_rounds`, by default where they are `None`; refuses what makes no sense."""
+        longest = self.config.max_position_embeddings
+        window = longest if window is None else window
+        stride = window // 2 if stride is None and _is_whole(window) else stride
+        if max_rounds is not None and not correct:
+            raise ValueError(
+                f"`max_rounds` is for `correct=True`, got {max_rounds!r} without: leave it out, or ask to correct."
+            )
+        max_rounds = DEFAULT_ROUNDS if max_rounds is None else max_rounds
+        bounds = {
+            "window": (window, 1, longest),
+            "stride": (stride, 0, None if not _is_whole(window) else window - 1),
+            "batch_size": (batch_size, 1, None),
+            "top_k": (top_k, 0, None),
+            "max_rounds": (max_rounds, 1, None),
+        }
+        for name, (value, least, most) in bounds.items():
+            if not _is_whole(value) or value < least or (most is not None and value > most):
+                span = f"of at least {least}" if most is None else f"from {least} to {most}"
+                raise ValueError(f"`{name}` must be a whole number {span}, got {value!r}: choose another one.")
+        return window, stride, max_rounds
 
     def _in_vocabulary(self, ids: torch.Tensor) -> bool:
         return int(ids.min()) >= 0 and int(ids.max()) < self.config.vocab_size

@@ -60,6 +60,7 @@ setup(
         "huggingface_hub>=1.0",
         "tokenizers>=0.22",
         "pyyaml>=6.0",
+        "regex>=2025.10.22",
         "rich>=13.0",
         "tqdm>=4.60",
     ],

@@ -54,8 +54,8 @@ def weights_fingerprints(
 
 def fingerprints_agree(one: Sequence[str], other: Sequence[str]) -> bool:
     """
-    Whether two sets of weights, by their [`weights_fingerprints`], are one but for what rounding to float16 or bfloat16
-    took from them. Of old tables the first alone is known.
+    Whether two sets of weights, by their [`weights_fingerprints`], are one but for what rounding to float16 or to
+    bfloat16 took from them. Of old tables the first alone is known.
     """
     rounded = one[1:2] == other[1:2] != []
     return rounded or one[0] in (other[0], *other[2:]) or other[0] in one[2:]

@@ -93,14 +93,18 @@ def shifted_settings(metadata: Mapping, generation_config: GenerationConfig) -> 
         yield "num_steps", measured, present
 
 
-class TablesByWeightsMixin:
+class CalibratedModelMixin:
     """
-    Gives a model the attributes `calibration` and `trajectory_calibration`: each a [`CriticCalibration`] or `None`.
+    Gives a model the attributes `calibration` and `trajectory_calibration`, each a [`CriticCalibration`] or `None`;
+    loads, saves and chooses these tables. To stand before the class whose `from_pretrained`, `load_adapter` and
+    `save_pretrained` it extends, on a model with `critic_head`.
 
     A table belongs to the weights that were there when it was set. Where adapters are exchanged, disabled or merged,
     the attributes follow: they give the table of the weights that the model then computes with, which after merging
     an adapter is the adapter's, and `None` for weights that nothing was measured on.
     """
+
+    # ---- the tables of the present weights ----
 
     def fingerprint(self, adapted: bool = True) -> str | None:
         """
@@ -177,12 +181,7 @@ class TablesByWeightsMixin:
         if table is not None:
             tables[tuple(present) if present else None] = table
 
-
-class CalibratedModelMixin(TablesByWeightsMixin):
-    """
-    Loads, saves and chooses the tables of a model, `calibration` and `trajectory_calibration`. To stand before the
-    class whose `from_pretrained`, `load_adapter` and `save_pretrained` it extends.
-    """
+    # ---- chosen for a generation ----
 
     def calibration_for(self, generation_config: GenerationConfig) -> CriticCalibration | None:
         """
@@ -209,14 +208,16 @@ class CalibratedModelMixin(TablesByWeightsMixin):
                 )
         return table
 
+    # ---- kept beside the weights ----
+
     def save_calibration(self, folder: str | os.PathLike, variant: str | None = None) -> None:
         """
         Writes the tables of the present weights into `folder/calibration.json`, beside others there. For a model with
         adapters that is the adapter's folder.
         """
         adapted = has_adapters(self)
-        for source, attribute in CALIBRATION_SOURCES.items():
-            table = getattr(self, attribute)
+        for source in CALIBRATION_SOURCES:
+            table = self._present_table(source)
             if table is None and not adapted:
                 # Measured before the weights were changed by hand: refused, and told of, where they are loaded.
                 table = next(iter(self._tables(source).values()), None)
@@ -257,6 +258,7 @@ class CalibratedModelMixin(TablesByWeightsMixin):
             table = CriticCalibration.from_file(file, key)
             if table is None:
                 continue
+            # Transformers sets `hf_quantizer` where it quantised the weights.
             if own and not table.matches(own[0]) and getattr(self, "hf_quantizer", None) is not None:
                 table = self._taken_over(table, own[0], stored_fingerprint(path, variant, **location))
             fits = table.fits(own)

@@ -2,7 +2,7 @@
 """How good is the critic, and how good is what it steers: numbers, pictures of them, and the data they come from."""
 
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
-from critic_gpt.evaluation.competitors import GRIDS, SHOOT_OUT, STRATEGIES, select_strategies
+from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, GRIDS, SHOOT_OUT, competitors, select_strategies
 from critic_gpt.evaluation.data_sources import load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import (
     auroc,
@@ -40,7 +40,8 @@ __all__ = [
     "FINAL_STEP",
     "GRIDS",
     "SHOOT_OUT",
-    "STRATEGIES",
+    "DEFAULT_COMPETITORS",
+    "competitors",
     "CollatorForCorruptedRows",
     "ExpectedErrors",
     "JudgedFillings",

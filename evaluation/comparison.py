@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.evaluation.competitors import STRATEGIES, Arguments
+from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, Arguments
 from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
-from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 class Tuning(NamedTuple):
@@ -38,13 +38,13 @@ def steps_within(model, budget: int, arguments: Arguments) -> int | None:
     """
     config = model.resolve_generation_config(**arguments)
     verdicts = config.num_candidates if config.num_candidates > 1 else 0
-    return STRATEGY_CLASSES[config.remasking].steps_within(budget - verdicts, config)
+    return STRATEGIES[config.remasking].steps_within(budget - verdicts, config)
 
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
     """Keeps strategies from saying that a budget is small, which is why it is compared."""
-    advice = logging.getLogger(STRATEGY_CLASSES["none"].__module__)
+    advice = logging.getLogger(STRATEGIES["none"].__module__)
     level = advice.level
     advice.setLevel(logging.ERROR)
     try:
@@ -139,7 +139,7 @@ def compare_strategies(
     tokenizer,
     task,
     budgets: Sequence[int],
-    strategies: Mapping[str, Arguments | Sequence[Arguments]] = STRATEGIES,
+    strategies: Mapping[str, Arguments | Sequence[Arguments]] = DEFAULT_COMPETITORS,
     num_samples: int = 1000,
     batch_size: int = 250,
     seeds: Sequence[int] = (0,),
@@ -158,7 +158,7 @@ def compare_strategies(
         strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise. With
             `tuning` also `{name: [arguments, arguments, ...]}`, of which the best at each budget competes.
         num_samples, batch_size (`int`, *optional*): How many sequences, and how many at a time, over all processes.
-        seeds (`list[int]`, *optional*): A set of samples is drawn for each.
+        seeds (`list[int]`, *optional*): For each, a set of samples.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes, which all get all.
         tuning ([`Tuning`], *optional*): How to choose where there is a choice.
         canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`, *optional*): What is filled, each once;
@@ -168,8 +168,7 @@ def compare_strategies(
     Returns:
         `dict`: `{strategy: {budget: cell}}`, budgets as text. A cell is `None` where not even one step fits, else:
             - `num_steps`: the steps it got; `arguments`: its other settings.
-            - `forward_passes`, `mean_forward_passes`: what its sequences took, as counted by the hook: the longest and
-              the mean. Never more than the budget, or it is an error.
+            - `forward_passes`, `mean_forward_passes`: of its sequences, as counted by the hook: the most and the mean.
             - `seconds`: for one set of samples.
             - `figures`: of the judge, each with `mean`, `spread` (standard deviation) and `by_seed`.
             - `tuning`: where it was chosen, the seed and what each setting reached.
@@ -186,9 +185,8 @@ def compare_strategies(
         candidates = [settings] if isinstance(settings, Mapping) else settings
         candidates = [{"temperature": 1.0, **arguments} for arguments in candidates]
         for budget in budgets:
-            chosen, record = candidates[0], None
-            if len(candidates) > 1:
-                chosen, record = competition.choose(budget, candidates, tuning)
+            several = len(candidates) > 1
+            chosen, record = competition.choose(budget, candidates, tuning) if several else (candidates[0], None)
             cell = None if chosen is None else competition.cell(budget, chosen, seeds)
             if cell is not None and record is not None:
                 cell["tuning"] = record

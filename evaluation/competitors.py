@@ -1,7 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Who competes in a comparison of ways of generating, and with which settings: arguments of `generate` by name.
 
-All draw tokens at temperature 1. Where each method comes from stands with its class (`strategies_critic_gpt`).
+All draw tokens at temperature 1. Where each method comes from stands with its class (`generation/strategies`).
 """
 
 import itertools
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from critic_gpt.diffusion.schedules import SCHEDULES
-from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 Arguments = Mapping[str, Any]
@@ -19,15 +19,15 @@ OURS = "critic"
 # What is ours, which tables print in bold.
 OWN = (OURS, "backtrack")
 # What is compared by default: the order of unmasking alone, and the critic on top of it.
-STRATEGIES: dict[str, Arguments] = {
+DEFAULT_COMPETITORS: dict[str, Arguments] = {
     "random": {"unmasking": "random", "remasking": "none"},
     "confidence": {"unmasking": "confidence", "remasking": "none"},
     "critic": {"remasking": "critic"},
 }
 # Everybody: orders without re-masking, then re-masking without and with a trained judge, ours last.
 SHOOT_OUT: dict[str, Arguments] = {
-    "random": STRATEGIES["random"],
-    "confidence": STRATEGIES["confidence"],
+    "random": DEFAULT_COMPETITORS["random"],
+    "confidence": DEFAULT_COMPETITORS["confidence"],
     "entropy": {"unmasking": "entropy", "remasking": "none"},
     "entropy_bound": {"unmasking": "entropy_bound", "remasking": "none"},
     "confidence_threshold": {"unmasking": "confidence_threshold", "remasking": "none"},
@@ -50,7 +50,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "critic_independent": {"remasking": "critic", "token_draws": "independent"},
     "critic_random": {"unmasking": "random", "remasking": "critic"},
     "backtrack": {"remasking": "backtrack"},
-    "critic": STRATEGIES["critic"],
+    "critic": DEFAULT_COMPETITORS["critic"],
 }
 
 # What tables for people call them.
@@ -130,9 +130,22 @@ GRIDS: dict[str, list[Arguments]] = {
 }
 
 
+def competitors() -> dict[str, Arguments]:
+    """Everybody: `SHOOT_OUT`, and strategies that were registered from outside, by their names."""
+    ours = {one["remasking"] for one in SHOOT_OUT.values()}
+    others = [name for name, cls in STRATEGIES.items() if name not in ours and not cls.needs_external]
+    for name in others:
+        if name in SHOOT_OUT:
+            raise ValueError(
+                f"`name` of {STRATEGIES[name].__name__} must be none that evaluation gives to others, got {name!r}: "
+                "register it under another."
+            )
+    return {**{name: {"remasking": name} for name in others}, **SHOOT_OUT}
+
+
 def left_out(model, arguments: Arguments) -> str | None:
     """Why a model cannot take part with a strategy, in words; `None` where it can."""
-    strategy = STRATEGY_CLASSES[arguments["remasking"]]
+    strategy = STRATEGIES[arguments["remasking"]]
     if strategy.needs_critic and not model.has_trained_critic:
         return "the model has no trained critic"
     if strategy.needs_correction and not (model.config.correction_alpha and model.critic_head is not None):
@@ -150,7 +163,8 @@ def select_strategies(
 
     Args:
         model ([`CriticGPTForMaskedLM`]): What generates; some strategies need a trained critic.
-        names (`list[str]`, *optional*): Of `SHOOT_OUT`; `["all"]` for all of them, by default those of `STRATEGIES`.
+        names (`list[str]`, *optional*): Of `competitors()`; `["all"]` for all of them, by default those of
+            `DEFAULT_COMPETITORS`.
         tune (`bool`, *optional*, defaults to `False`): Gives every strategy its settings in `GRIDS` to choose from.
 
     Returns:
@@ -160,18 +174,19 @@ def select_strategies(
         `ValueError`: A name that nobody has, or a strategy that the model cannot follow.
     """
     every = names is None or list(names) == ["all"]
-    chosen = (STRATEGIES if names is None else SHOOT_OUT) if every else names
-    unknown = [name for name in chosen if name not in SHOOT_OUT]
+    known = competitors()
+    chosen = (DEFAULT_COMPETITORS if names is None else known) if every else names
+    unknown = [name for name in chosen if name not in known]
     if unknown:
         raise ValueError(
-            f'`strategies` must be "all" or among {", ".join(SHOOT_OUT)}, got {unknown[0]!r}: choose one of these.'
+            f'`strategies` must be "all" or among {", ".join(known)}, got {unknown[0]!r}: choose one of these.'
         )
-    reasons = {name: left_out(model, SHOOT_OUT[name]) for name in chosen}
+    reasons = {name: left_out(model, known[name]) for name in chosen}
     reasons = {name: reason for name, reason in reasons.items() if reason is not None}
     if reasons and not every:
         name, reason = next(iter(reasons.items()))
         raise ValueError(
             f"`strategies` must be ones that the model can follow, got {name!r}, where {reason}: drop it."
         )
-    strategies = {name: SHOOT_OUT[name] for name in chosen if name not in reasons}
+    strategies = {name: known[name] for name in chosen if name not in reasons}
     return {name: GRIDS.get(name, one) if tune else one for name, one in strategies.items()}, reasons

@@ -20,8 +20,20 @@ from critic_gpt.evaluation.trajectories import ExpectedErrors, expected_errors, 
 from critic_gpt.tasks import SudokuPuzzles
 
 
-def bound_of(judged: JudgedFillings) -> dict[str, float]:
-    """The diffusion bound, in nats and in bits a token."""
+def bound_of(judged: JudgedFillings) -> dict[str, float | None]:
+    """
+    The diffusion bound, in nats and in bits per token; `None` where there was nothing to judge.
+
+    Raises:
+        `ValueError`: The bound is not finite.
+    """
+    if judged.lm_loss is None:
+        return {"nats_per_token": None, "bits_per_token": None}
+    if not math.isfinite(judged.lm_loss):
+        raise ValueError(
+            f"`model` must give finite losses, got a bound of {judged.lm_loss}: its training diverged, or its weights "
+            "are damaged; train it anew."
+        )
     return {"nats_per_token": judged.lm_loss, "bits_per_token": judged.lm_loss / math.log(2)}
 
 

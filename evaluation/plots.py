@@ -67,6 +67,19 @@ def _save(figure, path: str | os.PathLike) -> Path:
     return replace_file(path, picture.getvalue())
 
 
+def _finish(figure, upper, lower, title: str, path: str | os.PathLike) -> Path:
+    """Dresses and saves a picture of two parts: points, and beneath them how many of what stand behind each."""
+    upper.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10)
+    upper.legend(frameon=False, fontsize=9, loc="upper left")
+    lower.set(yscale="log")
+    lower.set_ylim(bottom=0.7)
+    for axes in (upper, lower):
+        _tidy(axes)
+    lower.grid(False, axis="x")
+    figure.align_ylabels((upper, lower))
+    return _save(figure, path)
+
+
 def plot_reliability(
     path: str | os.PathLike,
     before: Mapping[str, np.ndarray],
@@ -109,15 +122,8 @@ def plot_reliability(
         centre = bins["edges"][:-1] + width / 2 + side * 0.21 * width
         lower.bar(centre[filled], bins["count"][filled], width=0.4 * width[filled], color=colour)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="observed share of wrong tokens")
-    upper.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10)
-    upper.legend(frameon=False, fontsize=9, loc="upper left")
-    lower.set(yscale="log", xlabel="predicted probability that the token is wrong", ylabel="positions")
-    lower.set_ylim(bottom=0.7)
-    for axes in (upper, lower):
-        _tidy(axes)
-    lower.grid(False, axis="x")
-    figure.align_ylabels((upper, lower))
-    return _save(figure, path)
+    lower.set(xlabel="predicted probability that the token is wrong", ylabel="positions")
+    return _finish(figure, upper, lower, title, path)
 
 
 def _curve(name: str, points: Mapping[str, float | Sequence[float]]):
@@ -326,13 +332,6 @@ def plot_expected_errors(
         label=f"mean of {bins['count'].max():,} sequences  (all: {means})",
     )
     upper.set(xlim=(-0.02 * top, top), ylim=(-0.02 * top, top), ylabel="wrong tokens, by the truth")
-    upper.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10)
-    upper.legend(frameon=False, fontsize=9, loc="upper left")
     lower.hist(expected, bins=40, range=(0, top), color=COLOURS[0])
-    lower.set(yscale="log", xlabel="wrong tokens, expected by the critic", ylabel="sequences")
-    lower.set_ylim(bottom=0.7)
-    for axes in (upper, lower):
-        _tidy(axes)
-    lower.grid(False, axis="x")
-    figure.align_ylabels((upper, lower))
-    return _save(figure, path)
+    lower.set(xlabel="wrong tokens, expected by the critic", ylabel="sequences")
+    return _finish(figure, upper, lower, title, path)

@@ -20,15 +20,16 @@ class JudgedFillings(NamedTuple):
     What the critic said of the model's own fillings. The same on any number of processes.
 
     `critic_logits`, `critic_target` (1.0 = wrong) and `sequence_index` are arrays with one entry for each judged
-    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats a token
-    (the mean cross-entropy of the labels, if the collator gives no `loss_weights`).
+    position, in the order of the sequences; `histogram` counts them; `lm_loss` is the diffusion bound in nats per
+    token (the mean cross-entropy of the labels, if the collator gives no `loss_weights`), and `None` where there was
+    no token to judge.
     """
 
     critic_logits: np.ndarray
     critic_target: np.ndarray
     sequence_index: np.ndarray
     histogram: CriticHistogram
-    lm_loss: float
+    lm_loss: float | None
 
 
 def shared_batches(num_sequences: int, size: int, accelerator: Accelerator) -> Iterator[tuple[int, range]]:
@@ -54,20 +55,59 @@ def check_numbers(num_sequences: int, size: int, batch_size: int) -> None:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}: give 1 or more.")
 
 
-def evaluation_batch(collator, dataset, own: range, device: torch.device) -> dict[str, torch.Tensor]:
-    """The sequences with the numbers `own`, each under its number, as the collator makes a batch of them."""
-    batch = collator([{**dataset[i], "example_id": i} for i in own])
-    return {name: value.to(device) for name, value in batch.items()}
+def judge_together(
+    model,
+    dataset,
+    collator,
+    num_sequences: int,
+    batch_size: int,
+    accelerator: Accelerator | None,
+    on_step: Callable[[int, CriticHistogram], None] | None,
+    dtypes: Mapping[str, type],
+    judge: Callable[[dict[str, torch.Tensor], range], Iterator[dict[str, torch.Tensor]]],
+) -> tuple[dict[str, np.ndarray], CriticHistogram]:
+    """
+    Judges held-out sequences batch by batch, on all processes together.
+
+    Args:
+        model ([`CriticGPTForMaskedLM`]): Put into eval mode.
+        dataset, num_sequences, batch_size, accelerator, on_step: As for [`judge_fillings`].
+        collator: Makes a batch of sequences, each of which it knows by its number.
+        dtypes (`dict`): Columns of the result by name, with `critic_logits`, `critic_target` and `sequence_index`.
+        judge (callable): Called with a batch and the numbers of its sequences. Yields these columns, any number of
+            times, each of shape `(judged,)`.
+
+    Returns:
+        `tuple`: the columns of all processes, in the order of the sequences and, within one, as they were judged; and
+        the histogram that counts them.
+    """
+    check_numbers(num_sequences, len(dataset), batch_size)
+    accelerator = accelerator or Accelerator()
+    model.eval()
+    columns = {name: [np.empty(0, dtype)] for name, dtype in dtypes.items()}
+    histogram = CriticHistogram()
+    for done, own in shared_batches(num_sequences, batch_size, accelerator):
+        part = CriticHistogram()
+        if len(own):
+            batch = collator([{**dataset[i], "example_id": i} for i in own])
+            for judged in judge({name: value.to(model.device) for name, value in batch.items()}, own):
+                part.update(judged["critic_logits"], judged["critic_target"])
+                for name, column in columns.items():
+                    column.append(judged[name].cpu().numpy())
+        _count_together(histogram, part, accelerator)
+        if on_step is not None:
+            on_step(done, histogram)
+    return _gather_by_sequence(columns), histogram
 
 
-def count_together(histogram: CriticHistogram, part: CriticHistogram, accelerator: Accelerator) -> None:
+def _count_together(histogram: CriticHistogram, part: CriticHistogram, accelerator: Accelerator) -> None:
     """Adds what every process has counted in a step to the histogram of all."""
     counts = torch.stack([part.counts, part.positives]).to(accelerator.device)
     counts = accelerator.reduce(counts, reduction="sum").cpu()
     histogram.merge(CriticHistogram(counts[0], counts[1]))
 
 
-def gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+def _gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
     """
     Puts together what all processes have judged, in the order of the column `sequence_index`; what one sequence has
     stays in the order in which it was judged. Of every column there is at least one array, if only an empty one.
@@ -78,10 +118,10 @@ def gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np.
     return {name: column[order] for name, column in merged.items()}
 
 
-def _mean_loss(losses: list[tuple[int, float, int]]) -> float:
+def _mean_loss(losses: list[tuple[int, float, int]]) -> float | None:
     """Of all processes; exact sums over the sequences, so that neither batches nor processes change a digit."""
     _, loss, count = zip(*(row for part in gather_object([losses]) for row in part), strict=True)
-    return math.fsum(loss) / max(sum(count), 1)
+    return math.fsum(loss) / sum(count) if sum(count) else None
 
 
 def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int]]:
@@ -122,27 +162,21 @@ def judge_fillings(
     Raises:
         `ValueError`: Fewer sequences than asked for, or a batch of none.
     """
-    check_numbers(num_sequences, len(dataset), batch_size)
-    accelerator = accelerator or Accelerator()
-    collator = collator.for_evaluation()
-    model.eval()
-    columns = {"critic_logits": [np.empty(0, np.float32)], "critic_target": [np.empty(0, np.float32)]}
-    columns["sequence_index"] = [np.empty(0, np.int64)]
-    losses, histogram = [], CriticHistogram()
-    for done, own in shared_batches(num_sequences, batch_size, accelerator):
-        part = CriticHistogram()
-        if len(own):
-            batch = evaluation_batch(collator, dataset, own, model.device)
-            output = model(**batch)
-            if output.critic_valid is not None:
-                valid = output.critic_valid
-                part.update(output.critic_input_logits, output.critic_target, valid)
-                columns["critic_logits"].append(output.critic_input_logits[valid].float().cpu().numpy())
-                columns["critic_target"].append(output.critic_target[valid].cpu().numpy())
-                rows = torch.tensor(list(own))[:, None].expand(valid.shape)
-                columns["sequence_index"].append(rows[valid.cpu()].numpy())
-            losses += _losses(own, batch, output.lm_token_loss)
-        count_together(histogram, part, accelerator)
-        if on_step is not None:
-            on_step(done, histogram)
-    return JudgedFillings(**gather_by_sequence(columns), histogram=histogram, lm_loss=_mean_loss(losses))
+    losses = []
+
+    def judge(batch: dict[str, torch.Tensor], own: range) -> Iterator[dict[str, torch.Tensor]]:
+        output = model(**batch)
+        losses.extend(_losses(own, batch, output.lm_token_loss))
+        if output.critic_valid is not None:
+            valid = output.critic_valid
+            yield {
+                "critic_logits": output.critic_input_logits[valid].float(),
+                "critic_target": output.critic_target[valid],
+                "sequence_index": torch.tensor(list(own))[:, None].expand(valid.shape)[valid.cpu()],
+            }
+
+    dtypes = {"critic_logits": np.float32, "critic_target": np.float32, "sequence_index": np.int64}
+    columns, histogram = judge_together(
+        model, dataset, collator.for_evaluation(), num_sequences, batch_size, accelerator, on_step, dtypes, judge
+    )
+    return JudgedFillings(**columns, histogram=histogram, lm_loss=_mean_loss(losses))

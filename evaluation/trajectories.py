@@ -19,13 +19,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.evaluation.metrics import before_and_after, cross_fitted_probability
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
-from critic_gpt.evaluation.scoring import (
-    check_numbers,
-    count_together,
-    evaluation_batch,
-    gather_by_sequence,
-    shared_batches,
-)
+from critic_gpt.evaluation.scoring import check_numbers, judge_together
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
 
@@ -194,24 +188,19 @@ def judge_trajectories(
     """
     check_numbers(num_sequences, len(dataset), batch_size)
     _check_settings(model, generate_kwargs)
-    collator = _collator_at(collator, mask_rate)
-    accelerator = accelerator or Accelerator()
-    model.eval()
-    columns = {"critic_logits": [np.empty(0, np.float32)], "critic_target": [np.empty(0, np.float32)]}
-    columns |= {name: [np.empty(0, np.int32)] for name in ("sequence_index", "step")}
-    histogram = CriticHistogram()
-    for done, own in shared_batches(num_sequences, batch_size, accelerator):
-        part = CriticHistogram()
-        if len(own):
-            batch = evaluation_batch(collator, dataset, own, model.device)
-            for judged in _judge_batch(model, batch, own, seed, generate_kwargs):
-                part.update(judged["critic_logits"], judged["critic_target"])
-                for name, column in columns.items():
-                    column.append(judged[name].numpy())
-        count_together(histogram, part, accelerator)
-        if on_step is not None:
-            on_step(done, histogram)
-    return JudgedTrajectories(**gather_by_sequence(columns), histogram=histogram)
+    dtypes = {"critic_logits": np.float32, "critic_target": np.float32, "sequence_index": np.int32, "step": np.int32}
+    columns, histogram = judge_together(
+        model,
+        dataset,
+        _collator_at(collator, mask_rate),
+        num_sequences,
+        batch_size,
+        accelerator,
+        on_step,
+        dtypes,
+        judge=lambda batch, own: _judge_batch(model, batch, own, seed, generate_kwargs),
+    )
+    return JudgedTrajectories(**columns, histogram=histogram)
 
 
 def report_by_step(

@@ -2,6 +2,7 @@
 """Does the critic know when a whole sequence is right? As a verdict, and as a choice among candidates."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,31 +69,30 @@ def verify(
         raise ValueError("`model` must have a trained critic to be a verifier, got one without: train a critic first.")
     arguments = {"temperature": 1.0, **arguments}
 
-    def sample(steps: int, seed: int, **more):
-        settings = {**arguments, "num_steps": steps, **more}
-        return sample_texts(model, tokenizer, canvases, batch_size, seed, accelerator, **settings)
-
-    def rates(runs, steps: int) -> dict[str, Any]:
-        success = over_seeds([float(np.mean(task.right(run.texts))) for run in runs])
-        return {"success_rate": success, "num_steps": steps, "passes": max(run.forward_passes for run in runs)}
-
+    sample = partial(sample_texts, model, tokenizer, canvases, batch_size, accelerator=accelerator, **arguments)
     steps = _steps(model, budget, arguments)
-    singles = [sample(steps, seed, measure=_verdicts, return_error_probabilities=True) for seed in seeds]
-    chosen = [sample(steps, seed, num_candidates=num_candidates) for seed in seeds]
+    more = {"num_steps": steps, "measure": _verdicts, "return_error_probabilities": True}
+    singles = [sample(seed, **more) for seed in seeds]
+    chosen = [sample(seed, num_steps=steps, num_candidates=num_candidates) for seed in seeds]
     # As many passes for one sequence as all candidates and the verdicts on them took.
     most = _steps(model, max(run.forward_passes for run in chosen), arguments)
-    longer = [sample(most, seed) for seed in seeds]
+    longer = [sample(seed, num_steps=most) for seed in seeds]
     truth = np.concatenate([task.right(run.texts) for run in singles])
     verdicts = [one for run in singles for one in run.measured]
     return {
         **_figures(verdicts, truth),
-        "single": rates(singles, steps),
-        "best_of_n": rates(chosen, steps),
-        "single_at_equal_passes": rates(longer, most),
+        "single": _rates(task, singles, steps),
+        "best_of_n": _rates(task, chosen, steps),
+        "single_at_equal_passes": _rates(task, longer, most),
         "budget": budget,
         "num_candidates": num_candidates,
         "sequences": len(truth),
     }
+
+
+def _rates(task, runs, steps: int) -> dict[str, Any]:
+    success = over_seeds([float(np.mean(task.right(run.texts))) for run in runs])
+    return {"success_rate": success, "num_steps": steps, "passes": max(run.forward_passes for run in runs)}
 
 
 def _steps(model, budget: int, arguments: Arguments) -> int:

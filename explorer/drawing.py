@@ -11,6 +11,7 @@ from critic_gpt.explorer.views import CorruptedView, CriticView, SampleView, Tex
 
 MASK_SIGN = "\N{LOWER ONE EIGHTH BLOCK}"
 NEWLINE_SIGN = "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
+_HARMLESS = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 # Remarkable tokens named one by one beneath a text.
 MOST_NAMED = 12
 
@@ -34,6 +35,14 @@ def visible(text: str) -> str:
         else:
             signs.append(character)
     return "".join(signs)
+
+
+def visible_text(text: str) -> str:
+    """
+    A text of several lines on which no terminal acts: as `visible`, but newlines, tabs, and the joiners of Indic
+    scripts, Persian and emoji stay. Whatever comes from a model, data or a file passes here on its way to a terminal.
+    """
+    return "".join(character if character in _HARMLESS else visible(character) for character in text)
 
 
 def sign_of(token: TokenView) -> str:

@@ -94,7 +94,7 @@ class Explorer:
         collator = CollatorAtMaskRate(
             self.tokenizer,
             critic_regime=self.critic_regime or self.model.config.critic_regime,
-            critic_fill_exponent=getattr(self.model.config, "critic_fill_exponent", 1.0),
+            critic_fill_exponent=self.model.config.critic_fill_exponent,
             seed=seed,
             evaluation=True,
             mask_rate=mask_rate,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from critic_gpt.explorer import denoising, denoising_views, views
-from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, sign_of, visible
+from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, sign_of, visible_text
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.views import TokenView, view_data
 
@@ -74,8 +74,7 @@ def _draw_text(view: Any, console: Console) -> None:
 
 
 def _say(line: str, console: Console) -> None:
-    line = "\n".join(visible(part) for part in line.split("\n"))
-    console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    console.print(visible_text(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def _one(words: list[str], kind: type, what: str) -> Any:

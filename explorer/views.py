@@ -258,6 +258,22 @@ def corrupted_view(
     return CorruptedView(tokens=tokens, mask_rate=mask_rate, seed=seed, num_masked=num_masked, **place)
 
 
+def _artifacts(explorer: Explorer, batch: dict[str, torch.Tensor]):
+    """What the critic is given, and the truth: the masks of a batch filled by the model."""
+    config = explorer.model.config
+    return build_critic_artifacts_from_logits(
+        batch["input_ids"],
+        explorer.forward(batch["input_ids"]).logits,
+        batch["labels"],
+        config.mask_token_id,
+        pad_token_id=config.pad_token_id,
+        scope=config.critic_target_scope,
+        fill=config.critic_fill,
+        fill_mask=batch["fill_mask"],
+        fill_uniforms=batch["fill_uniforms"],
+    )
+
+
 def critic_view(
     explorer: Explorer,
     index: int,
@@ -282,18 +298,8 @@ def critic_view(
         `ValueError`: A model without a trained critic, an index or a number out of range.
     """
     check_threshold(threshold)
-    config, batch = explorer.model.config, explorer.corrupted(index, split, mask_rate, seed)
-    artifacts = build_critic_artifacts_from_logits(
-        batch["input_ids"],
-        explorer.forward(batch["input_ids"]).logits,
-        batch["labels"],
-        config.mask_token_id,
-        pad_token_id=config.pad_token_id,
-        scope=config.critic_target_scope,
-        fill=config.critic_fill,
-        fill_mask=batch["fill_mask"],
-        fill_uniforms=batch["fill_uniforms"],
-    )
+    batch = explorer.corrupted(index, split, mask_rate, seed)
+    artifacts = _artifacts(explorer, batch)
     logits = explorer.critic_logits(artifacts.critic_input)
     probabilities, valid = explorer.calibration.error_probability(logits), artifacts.critic_valid
     tokens = token_views(
@@ -312,7 +318,7 @@ def critic_view(
         tokens=tokens,
         mask_rate=mask_rate,
         seed=seed,
-        num_masked=int((batch["input_ids"] == config.mask_token_id).sum()),
+        num_masked=int((batch["input_ids"] == explorer.model.config.mask_token_id).sum()),
         threshold=threshold,
         calibrated=not explorer.calibration.is_ramp,
         num_judged=int(valid.sum()),

@@ -19,7 +19,7 @@ from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.markup import error_html, view_html
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.generation.configuration import REMASKING
+from critic_gpt.generation.declarations import remasking_names
 
 
 ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")
@@ -33,7 +33,7 @@ FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "mon
 
 def page_strategies(model: Any) -> list[str]:
     """The strategies that the page offers: those that the model can follow, without an outside model to name."""
-    offered = [name for name in REMASKING if name not in ("auto", "external")]
+    offered = [name for name in remasking_names() if name not in ("auto", "external")]
     return ["auto", *(name for name in offered if left_out(model, {"remasking": name}) is None)]
 
 

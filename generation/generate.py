@@ -3,7 +3,9 @@
 
 The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`,
 `vocab_size`, `max_position_embeddings` and `correction_alpha` in the configuration, for `critic_head` (`None` without
-one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic. Letters: B batch, T positions, V vocabulary.
+one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic.
+
+Letters: B batch, T positions, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepa
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
 from critic_gpt.generation.run import NOT_DRAWN, DenoisingRun, DenoisingStep
-from critic_gpt.generation.settings import GenerationSettingsMixin
+from critic_gpt.generation.settings import GenerationSettingsMixin, check_reads_our_tokens, resolve_settings
 from critic_gpt.generation.stopping import Stopping, check_criteria
 from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.streamers import Stream
@@ -148,8 +150,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         """
         if input_ids is None:
             input_ids = torch.empty((1, 0), dtype=torch.long, device=self.device)
-        config, strategy = self._resolve_settings(
-            generation_config, kwargs, remasking_model, input_ids, protected_mask
+        config, strategy = resolve_settings(
+            self, generation_config, kwargs, remasking_model, input_ids, protected_mask
         )
         criteria = check_criteria(stopping_criteria, config)
         if judge_model is not None and not config.return_dict_in_generate:
@@ -168,7 +170,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             )
         canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, self.config.max_position_embeddings)
         for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
-            self._check_reads_our_tokens(name, judge, canvas.input_ids.shape[1])
+            check_reads_our_tokens(self, name, judge, canvas.input_ids.shape[1])
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
         if config.seed_placement == "random":
             num_new = torch.full_like(seeds, config.max_new_tokens)
@@ -270,7 +272,7 @@ class FinishedSequences(NamedTuple):
 
         Args:
             run ([`DenoisingRun`]): Of all candidates.
-            best (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Which of its rows these are; all by default.
+            best (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Which rows of it these are, if not all.
             reports (`bool`): Whether the critic's numbers are among them.
         """
         drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]

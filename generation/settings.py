@@ -4,20 +4,27 @@
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from critic_gpt.diffusion.selection import resolve_remasking
-from critic_gpt.generation.configuration import EXCLUSIVE, CriticGPTGenerationConfig
-from critic_gpt.generation.strategies.base import SCORE_DEFAULTS, Strategy
-from critic_gpt.generation.strategies.registry import STRATEGIES
+from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.generation.declarations import SETTINGS, STRATEGIES
+from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.hub.folder import location_of
 
 
 logger = logging.get_logger(__name__)
+
+
+class ResolvedSettings(NamedTuple):
+    """What a call comes down to: complete settings, and the strategy they name."""
+
+    config: CriticGPTGenerationConfig
+    strategy: type[Strategy]
 
 
 class GenerationSettingsMixin:
@@ -41,140 +48,7 @@ class GenerationSettingsMixin:
         Returns:
             [`CriticGPTGenerationConfig`].
         """
-        return self._resolve_settings(generation_config, kwargs, remasking_model)[0]
-
-    def _resolve_settings(
-        self,
-        generation_config: CriticGPTGenerationConfig | None,
-        kwargs: dict[str, Any],
-        remasking_model: Callable | None,
-        input_ids: torch.Tensor | None = None,
-        protected_mask: torch.Tensor | None = None,
-    ) -> tuple[CriticGPTGenerationConfig, type[Strategy]]:
-        config, explicit = self._merge_settings(generation_config, kwargs)
-        holes = input_ids is not None and bool((input_ids == config.mask_token_id).any())
-        if holes or protected_mask is not None:
-            # In the model's own configuration these are meant for prefixes.
-            if "max_new_tokens" not in explicit:
-                config.max_new_tokens = None
-            if "seed_placement" in explicit and config.seed_placement != "prefix":
-                raise ValueError(
-                    f"`seed_placement` is for inputs without [MASK], got {config.seed_placement!r} for an input that "
-                    "says itself what stands where: leave it out."
-                )
-            config.seed_placement = "prefix"
-        if remasking_model is not None and config.remasking not in ("auto", "external"):
-            raise ValueError(
-                f'`remasking_model` is for `remasking="external"`, got {config.remasking!r}: drop one of the two.'
-            )
-        external = remasking_model is not None
-        config.remasking = resolve_remasking(config.remasking, external=external, critic=self._has_critic_to_use())
-        strategy = STRATEGIES[config.remasking]
-        has_critic, joint = self.critic_head is not None, self.has_trained_joint_head
-        corrects = bool(self.config.correction_alpha) and has_critic
-        strategy.check(config, explicit, critic=has_critic, external=external, correction=corrects, joint=joint)
-        if config.token_draws is None and joint and strategy.draws_jointly:
-            config.token_draws = "joint"
-        strategy.complete(config)
-        config.validate()  # again: what the call says may contradict a default
-        self._check_candidates(config, strategy)
-        return config, strategy
-
-    def _check_candidates(self, config: CriticGPTGenerationConfig, strategy: type[Strategy]) -> None:
-        """Refuses candidates that nobody can choose among."""
-        if config.num_candidates == 1:
-            return
-        if not self.has_trained_critic:
-            raise ValueError(
-                f"`num_candidates` must be 1 for a model without a trained critic, got {config.num_candidates}: train "
-                "one, which is to say which candidate is best."
-            )
-        chance = strategy.places_by_chance or config.unmasking == "random" or config.remask_selection == "gumbel"
-        if config.temperature == 0 and not (chance or config.randomness_strength or config.corrector_temperature):
-            logger.warning_once(
-                f"`num_candidates={config.num_candidates}` gives so many copies of one candidate, since nothing is "
-                "left to chance at `temperature=0`: raise it."
-            )
-
-    def _merge_settings(self, generation_config, kwargs) -> tuple[CriticGPTGenerationConfig, set[str]]:
-        """Call over passed configuration over the model's own over defaults; and which fields this call set itself."""
-        unknown = {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
-        own = set(inspect.signature(self.generate).parameters) - {"kwargs"}
-        CriticGPTGenerationConfig.refuse_unknown(unknown, also=tuple(sorted(own)))
-        if not isinstance(generation_config, (CriticGPTGenerationConfig, type(None))):
-            raise ValueError(
-                "`generation_config` must be a CriticGPTGenerationConfig, got a "
-                f"{type(generation_config).__name__}: write `CriticGPTGenerationConfig(num_steps=64)`."
-            )
-        explicit = {name for name, value in kwargs.items() if value is not None}
-        if generation_config is not None:
-            explicit |= {
-                n for n in CriticGPTGenerationConfig._FIELDS if getattr(generation_config, n, None) is not None
-            }
-        config = copy.deepcopy(generation_config or self.generation_config)
-        for pair in EXCLUSIVE:
-            for name, other in (pair, pair[::-1]):
-                # What is the case anyway (`SCORE_DEFAULTS`) excludes nothing.
-                says = kwargs.get(name) not in (None, SCORE_DEFAULTS.get(name))
-                if says and other not in explicit:
-                    setattr(config, other, None)
-        config.update(**{k: v for k, v in kwargs.items() if v is not None})
-        defaults = CriticGPTGenerationConfig._get_default_generation_params()
-        tokens = ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
-        defaults.update({name: getattr(self.config, name, None) for name in tokens})
-        for name, value in defaults.items():
-            if getattr(config, name) is None:
-                setattr(config, name, value)
-        config.validate()
-        self._check_token_ids(config)
-        if kwargs.get("eos_token_id") is not None and config.pad_token_id is None:
-            raise ValueError(
-                "`eos_token_id` needs a `pad_token_id`, by which all that follows is replaced, got "
-                f"{config.eos_token_id} without one: give both, or leave it out."
-            )
-        return config, explicit
-
-    def _check_token_ids(self, config: CriticGPTGenerationConfig) -> None:
-        if config.mask_token_id is None:
-            raise ValueError(
-                "`mask_token_id` must be set to generate, got None: set it in the model's configuration, from the "
-                "tokenizer's `mask_token_id`."
-            )
-        for name in ("mask_token_id", "pad_token_id", "eos_token_id"):
-            value = getattr(config, name)
-            ids = value if isinstance(value, (list, tuple)) else [value]
-            if not all(token is None or 0 <= token < self.config.vocab_size for token in ids):
-                raise ValueError(
-                    f"`{name}` must be in [0, vocab_size = {self.config.vocab_size}), got {value}: take it from the "
-                    "tokenizer the model was trained with."
-                )
-
-    def _check_reads_our_tokens(self, name: str, judge: Callable | None, length: int) -> None:
-        """Refuses a model that judges tokens of another vocabulary, or shorter sequences; a function may do as it
-        likes."""
-        if not isinstance(judge, PreTrainedModel):
-            return
-        mine, its = self.config, judge.config
-        mask_id = getattr(its, "mask_token_id", None)
-        if its.vocab_size != mine.vocab_size or mask_id not in (None, mine.mask_token_id):
-            raise ValueError(
-                f"`{name}` must have the vocabulary of the model it judges, {mine.vocab_size} tokens with [MASK] "
-                f"{mine.mask_token_id}, got {its.vocab_size} with [MASK] {mask_id}: train it with the same tokenizer."
-            )
-        longest = getattr(its, "max_position_embeddings", None)
-        if longest is not None and longest < length:
-            raise ValueError(
-                f"`{name}` must take sequences of {length} tokens, got a model for {longest}: generate shorter ones, "
-                "or choose another judge."
-            )
-
-    def _has_critic_to_use(self) -> bool:
-        if self.critic_head is None:
-            return False
-        if not self.has_trained_critic:
-            logger.warning_once("The critic head has not been trained: train it before it can guide generation.")
-            return False
-        return True
+        return resolve_settings(self, generation_config, kwargs, remasking_model).config
 
     def adjust_generation_fn(
         self, generation_config, from_auto_class, from_pipeline, pretrained_model_name_or_path, **kwargs
@@ -192,3 +66,150 @@ class GenerationSettingsMixin:
                 )
             except OSError:
                 logger.info(f"No generation_config.json in {pretrained_model_name_or_path}: the defaults are used.")
+
+
+def resolve_settings(
+    model: GenerationSettingsMixin,
+    generation_config: CriticGPTGenerationConfig | None,
+    kwargs: dict[str, Any],
+    remasking_model: Callable | None,
+    input_ids: torch.Tensor | None = None,
+    protected_mask: torch.Tensor | None = None,
+) -> ResolvedSettings:
+    """What a call of `model.generate` with these arguments comes down to; refuses what contradicts itself."""
+    config, explicit = _merged(model, generation_config, kwargs)
+    holes = input_ids is not None and bool((input_ids == config.mask_token_id).any())
+    if holes or protected_mask is not None:
+        _leave_the_canvas_alone(config, explicit)
+    external = remasking_model is not None
+    if external and config.remasking not in ("auto", "external"):
+        raise ValueError(
+            f'`remasking_model` is for `remasking="external"`, got {config.remasking!r}: drop one of the two.'
+        )
+    config.remasking = resolve_remasking(config.remasking, external=external, critic=_has_critic_to_use(model))
+    strategy = STRATEGIES[config.remasking]
+    critic, joint = model.critic_head is not None, model.has_trained_joint_head
+    correction = bool(model.config.correction_alpha) and critic
+    strategy.check(config, explicit, critic=critic, external=external, correction=correction, joint=joint)
+    if config.token_draws is None and joint and strategy.draws_jointly:
+        config.token_draws = "joint"
+    strategy.complete(config)
+    config.validate()  # again: what the call says may contradict a default
+    _check_candidates(model, config, strategy)
+    return ResolvedSettings(config, strategy)
+
+
+def _leave_the_canvas_alone(config: CriticGPTGenerationConfig, explicit: set[str]) -> None:
+    """Sets aside, in place, what the model's own settings say of prefixes: the input says itself what stands where."""
+    if "max_new_tokens" not in explicit:
+        config.max_new_tokens = None
+    if "seed_placement" in explicit and config.seed_placement != "prefix":
+        raise ValueError(
+            f"`seed_placement` is for inputs without [MASK], got {config.seed_placement!r} for an input that says "
+            "itself what stands where: leave it out."
+        )
+    config.seed_placement = "prefix"
+
+
+def _merged(
+    model: GenerationSettingsMixin, generation_config: CriticGPTGenerationConfig | None, kwargs: dict[str, Any]
+) -> tuple[CriticGPTGenerationConfig, set[str]]:
+    """Call over passed configuration over the model's own over defaults; and which fields this call set itself."""
+    unknown = {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
+    own = set(inspect.signature(model.generate).parameters) - {"kwargs"}
+    CriticGPTGenerationConfig.refuse_unknown(unknown, also=tuple(sorted(own)))
+    if not isinstance(generation_config, (CriticGPTGenerationConfig, type(None))):
+        raise ValueError(
+            "`generation_config` must be a CriticGPTGenerationConfig, got a "
+            f"{type(generation_config).__name__}: write `CriticGPTGenerationConfig(num_steps=64)`."
+        )
+    explicit = {name for name, value in kwargs.items() if value is not None}
+    if generation_config is not None:
+        explicit |= {n for n in CriticGPTGenerationConfig._FIELDS if getattr(generation_config, n, None) is not None}
+    config = copy.deepcopy(generation_config or model.generation_config)
+    for one, setting in SETTINGS.items():
+        if setting.clash is not None and setting.clash.replaces:
+            for name, other in ((one, setting.clash.other), (setting.clash.other, one)):
+                # What is the case anyway excludes nothing.
+                says = kwargs.get(name) not in (None, SETTINGS[name].harmless)
+                if says and other not in explicit:
+                    setattr(config, other, None)
+    config.update(**{k: v for k, v in kwargs.items() if v is not None})
+    defaults = CriticGPTGenerationConfig._get_default_generation_params()
+    tokens = ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
+    defaults.update({name: getattr(model.config, name, None) for name in tokens})
+    for name, value in defaults.items():
+        if getattr(config, name) is None:
+            setattr(config, name, value)
+    config.validate()
+    _check_token_ids(model, config)
+    if kwargs.get("eos_token_id") is not None and config.pad_token_id is None:
+        raise ValueError(
+            "`eos_token_id` needs a `pad_token_id`, by which all that follows is replaced, got "
+            f"{config.eos_token_id} without one: give both, or leave it out."
+        )
+    return config, explicit
+
+
+def _check_token_ids(model: GenerationSettingsMixin, config: CriticGPTGenerationConfig) -> None:
+    if config.mask_token_id is None:
+        raise ValueError(
+            "`mask_token_id` must be set to generate, got None: set it in the model's configuration, from the "
+            "tokenizer's `mask_token_id`."
+        )
+    for name in ("mask_token_id", "pad_token_id", "eos_token_id"):
+        value = getattr(config, name)
+        ids = value if isinstance(value, (list, tuple)) else [value]
+        if not all(token is None or 0 <= token < model.config.vocab_size for token in ids):
+            raise ValueError(
+                f"`{name}` must be in [0, vocab_size = {model.config.vocab_size}), got {value}: take it from the "
+                "tokenizer the model was trained with."
+            )
+
+
+def _check_candidates(
+    model: GenerationSettingsMixin, config: CriticGPTGenerationConfig, strategy: type[Strategy]
+) -> None:
+    """Refuses candidates that nobody can choose among."""
+    if config.num_candidates == 1:
+        return
+    if not model.has_trained_critic:
+        raise ValueError(
+            f"`num_candidates` must be 1 for a model without a trained critic, got {config.num_candidates}: train "
+            "one, which is to say which candidate is best."
+        )
+    chance = strategy.places_by_chance or config.unmasking == "random" or config.remask_selection == "gumbel"
+    if config.temperature == 0 and not (chance or config.randomness_strength or config.corrector_temperature):
+        logger.warning_once(
+            f"`num_candidates={config.num_candidates}` gives so many copies of one candidate, since nothing is "
+            "left to chance at `temperature=0`: raise it."
+        )
+
+
+def _has_critic_to_use(model: GenerationSettingsMixin) -> bool:
+    if model.critic_head is None:
+        return False
+    if not model.has_trained_critic:
+        logger.warning_once("The critic head has not been trained: train it before it can guide generation.")
+        return False
+    return True
+
+
+def check_reads_our_tokens(model: PreTrainedModel, name: str, judge: Callable | None, length: int) -> None:
+    """Refuses a model that judges tokens of another vocabulary, or shorter sequences; a function may do as it
+    likes."""
+    if not isinstance(judge, PreTrainedModel):
+        return
+    mine, its = model.config, judge.config
+    mask_id = getattr(its, "mask_token_id", None)
+    if its.vocab_size != mine.vocab_size or mask_id not in (None, mine.mask_token_id):
+        raise ValueError(
+            f"`{name}` must have the vocabulary of the model it judges, {mine.vocab_size} tokens with [MASK] "
+            f"{mine.mask_token_id}, got {its.vocab_size} with [MASK] {mask_id}: train it with the same tokenizer."
+        )
+    longest = getattr(its, "max_position_embeddings", None)
+    if longest is not None and longest < length:
+        raise ValueError(
+            f"`{name}` must take sequences of {length} tokens, got a model for {longest}: generate shorter ones, "
+            "or choose another judge."
+        )

@@ -59,34 +59,6 @@ def write_json(path: str | os.PathLike, content: Any) -> Path:
     return replace_file(path, json.dumps(content, indent=2) + "\n")
 
 
-def check_target(field: str, path: str | os.PathLike) -> Path:
-    """
-    Refuses, before the work whose result it is to hold, a file that cannot be written.
-
-    Args:
-        field (`str`): The argument that names it.
-        path (`str` or `os.PathLike`): The file; folders above it are made.
-
-    Raises:
-        `ValueError`: A folder is in its place, or it cannot be written there.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"`{field}` must be a file, got the folder {str(path)!r}: add a name to it.")
-    if not _is_stream(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            probe = _temporary(path)
-            probe.touch(exist_ok=False)
-            probe.unlink()
-        except OSError as error:
-            raise ValueError(
-                f"`{field}` must be a file that can be written, got {str(path)!r} ({error.strerror}): choose another "
-                "place."
-            ) from error
-    return path
-
-
 def _is_stream(path: Path) -> bool:
     special = path.exists() and not path.is_file() and not path.is_dir()
     return special or path.parent in (Path("/dev"), Path("/dev/fd"))

@@ -4,6 +4,7 @@
 What they share stands here: how an error reaches somebody at a terminal, and how a model is met with its data.
 """
 
+import io
 import logging
 import os
 import sys
@@ -20,24 +21,28 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line, whatever library wrote it."""
+    """An error as one line, whatever library wrote it and whatever file it quotes."""
     if isinstance(error, StrictDataclassClassValidationError):
         error = error.__cause__ or error  # the sentence of our own that it wraps
-    return " ".join(str(error).split())
+    return visible_text(" ".join(str(error).split()))
 
 
 def run_as_program(main: Callable, name: str) -> None:
     """
     Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1, all else as a traceback.
+    Characters that stdout cannot encode are printed as escapes (`\\u4e2d`) and end nothing.
 
     Args:
         main (callable): Called without arguments.
         name (`str`): The script, at the head of the line.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # stderr does so of itself
     try:
         main()
     except (StrictDataclassError, SafetensorError, ValueError, OSError, ImportError) as error:
@@ -62,6 +67,25 @@ def check_at_least(least: int, **values: int) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(f"`{name}` must be at least {least}, got {value}: give {least} or more.")
+
+
+def check_output_dir(field: str, path: str | os.PathLike) -> None:
+    """Refuses, before the work, a folder that its results could not be written into."""
+    folder = Path(path)
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        reason = "may not be written to" if nearest.is_dir() else "is a file"
+        raise ValueError(
+            f"`{field}` must be a folder to write into, got {str(path)!r}, where {str(nearest)!r} {reason}: choose "
+            "another one."
+        )
+
+
+def check_output_file(field: str, path: str | os.PathLike) -> None:
+    """Refuses, before the work, a file that its results could not be written to."""
+    if Path(path).is_dir():
+        raise ValueError(f"`{field}` must be a file to write, got the folder {str(path)!r}: name a file in it.")
+    check_output_dir(field, Path(path).parent)
 
 
 def check_split(name: str, dataset) -> None:

@@ -30,8 +30,8 @@ import torch
 import transformers
 
 import critic_gpt
-from critic_gpt.hub.files import check_target, write_json
-from critic_gpt.scripts import benchmark_worker, check_at_least, run_as_program
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
 
 
 SHAPE = {
@@ -80,6 +80,8 @@ def check_arguments(args: argparse.Namespace) -> None:
             f"`baseline` must be the root of a checkout of this package, got {args.baseline!r}: make one with "
             "git worktree add."
         )
+    if args.output is not None:
+        check_output_file("output", args.output)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("`device` must be one that torch finds, got cuda without a GPU: use cpu.")
 
@@ -241,14 +243,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = build_parser().parse_args(argv)
     check_arguments(args)
-    if args.output:
-        check_target("output", args.output)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
     settings = {name: getattr(args, name) for name in names}
     folders = {"current": Path(critic_gpt.__file__).resolve().parent}
     if args.baseline is not None:
         folders["baseline"] = Path(args.baseline).resolve()
     document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}
+    if args.output:
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     workers: dict[str, Worker] = {}
     try:
         for name, folder in folders.items():
@@ -257,6 +259,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         for case in args.cases or benchmark_worker.Workloads.CASES:
             entry = figures(case, measure_alternately(workers, case, args), list(folders))
             document["cases"][case] = entry
+            if args.output:
+                write_json(args.output, document)
             print(describe(case, entry), flush=True)
     finally:
         for worker in workers.values():

@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
 from critic_gpt.modeling_critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.scripts import check_at_least, evaluate, run_as_program, train
+from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, run_as_program, train
 from critic_gpt.tasks import load_task
 from critic_gpt.training.checkpoints import MAX_STATE_BYTES
 from critic_gpt.training.settings_files import parse_settings
@@ -129,6 +130,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs all recipes; returns what recipes.json holds."""
     args = build_parser().parse_args(argv)
     check_at_least(1, num_judged=args.num_judged, num_samples=args.num_samples, batch_size=args.batch_size)
+    check_output_dir("output_dir", args.output_dir)
     base, seeds, recipes = read_recipes(args.recipes, args.only)
     figure = next(iter(load_task(args.data_dir).figures))  # the first one says most
     output, path = Path(args.output_dir), Path(args.output_dir, "recipes.json")
@@ -146,7 +148,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             done.setdefault(name, {})[str(seed)] = measure(args, folder, figure)
             write_json(path, {"settings": asked, "results": done})
     results = {name: done[name] for name in recipes}
-    print(f"\n{summary_text(results, figure, args.forward_passes)}\n\nWritten to {path}.")
+    # Recipes have their names from a file.
+    print(visible_text(f"\n{summary_text(results, figure, args.forward_passes)}\n\nWritten to {path}."))
     return {"settings": asked, "results": results}
 
 

@@ -37,7 +37,8 @@ from transformers import AutoTokenizer
 import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTConfig
 from critic_gpt.configuration_critic_gpt import LEGACY_MODES, legacy_mode
-from critic_gpt.scripts import run_as_program
+from critic_gpt.explorer.drawing import visible_text
+from critic_gpt.scripts import check_output_dir, run_as_program
 from critic_gpt.scripts.nanogpt_layout import (
     DECIDED_HERE,
     SIZES,
@@ -88,8 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check_output_dir(folder: str) -> None:
+def check_new_output_dir(folder: str) -> None:
     """Refuses a place that holds something; what an interrupted conversion left there does not count."""
+    check_output_dir("output_dir", folder)
     path = Path(folder)
     if path.exists() and (not path.is_dir() or any(inside.name != STAGING for inside in path.iterdir())):
         raise ValueError(f"`output_dir` must be new or an empty folder, got {folder!r}: choose another name.")
@@ -243,7 +245,7 @@ def warnings_of(config: CriticGPTConfig, conversion: Conversion, mode: str) -> l
 def main(argv: list[str] | None = None):
     """Runs one conversion; returns the model."""
     args = build_parser().parse_args(argv)
-    check_output_dir(args.output_dir)
+    check_new_output_dir(args.output_dir)
     tokenizer = load_tokenizer(args)
     checkpoint = read_checkpoint(args.checkpoint)
     sizes, mode = read_sizes(checkpoint), read_mode(checkpoint, args.trunk_only)
@@ -261,7 +263,8 @@ def main(argv: list[str] | None = None):
     model = build_model(config, mode, conversion, args.seed)
     said = carry_calibration(args.checkpoint, model, conversion)
     save(args.output_dir, model, tokenizer)
-    print(describe(conversion, checkpoint.model_args))
+    # Names of tensors and settings are the file's own.
+    print(visible_text(describe(conversion, checkpoint.model_args)))
     if said is not None:
         print(said)
     for text in warnings_of(config, conversion, mode):

@@ -7,6 +7,8 @@ Measures a model: the language model bound, the critic's calibration on held-out
 
     # every strategy there is, each at its best, with the spread over seeds
     python scripts/evaluate.py ... --strategies all --tune --seeds 1 2 3
+    # a strategy of your own beside the critic's (docs/GENERATION.md)
+    python scripts/evaluate.py ... --strategy_module my_strategies.py --strategies critic mine
     # puzzles instead of grids from nothing, and what the critic knows of whole answers
     python scripts/evaluate.py ... --puzzles --forward_passes 13 26 51 102 --verifier 26
     # text, judged by a model that was trained on the part of the text kept for it
@@ -15,7 +17,7 @@ Measures a model: the language model bound, the critic's calibration on held-out
 Prints tables and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
 is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
 
-    language_model.nats_per_token, .bits_per_token       the diffusion bound
+    language_model.nats_per_token, .bits_per_token       the diffusion bound; null: no token to judge
     calibration.auroc, .ece, .brier                      of P(wrong) by the model's table (the ramp where it has none)
     calibration.before.auroc, .ece, .brier               of plain sigmoid(critic logit)
     calibration.calibrated, .positions, .positive_rate   table or ramp; judged tokens; the share of wrong ones
@@ -44,7 +46,7 @@ from accelerate import Accelerator
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
-from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, select_strategies
+from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
 from critic_gpt.evaluation.held_out import (
     bound_of,
     critic_figures,
@@ -63,12 +65,14 @@ from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
+    check_output_dir,
     check_split,
     load_model,
     progress_bar,
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import load_prepared, load_puzzles
 
 
@@ -90,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of masks, and of samples unless --seeds are given")
     parser.add_argument("--seeds", type=int, nargs="+", help="a set of samples for each")
     parser.add_argument("--strategies", nargs="+", metavar="NAME", help='who competes; "all" for everybody')
+    add_strategy_flag(parser)
     parser.add_argument("--tune", action="store_true", help="choose each strategy's settings at each budget")
     parser.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
     parser.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
@@ -171,9 +176,14 @@ def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
     return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
 
 
+def judge_folder(args: argparse.Namespace) -> Path:
+    """Where the judge of text is, or goes."""
+    return Path(args.judge or Path(args.output_dir) / "judge")
+
+
 def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Accelerator) -> TextJudge | None:
     """The judge of text that was asked for, trained first if need be."""
-    folder = Path(args.judge or Path(args.output_dir) / "judge")
+    folder = judge_folder(args)
     if args.train_judge:
         if "judge" not in dataset:
             raise ValueError(
@@ -214,7 +224,8 @@ def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator)
     strategies, reasons = select_strategies(model, args.strategies, args.tune)
     tuning = None
     if args.tune:
-        score = getattr(subject, "score", None) or (lambda figures: figures[next(iter(subject.figures))])
+        first = next(iter(subject.figures))
+        score = subject.score if isinstance(subject, TextFigures) else (lambda figures: figures[first])
         tuning = Tuning(args.tuning_seed, args.tuning_samples, score)
     total = len(strategies) * len(args.forward_passes)
     with progress_bar(total, "cells", accelerator) as bar:
@@ -236,8 +247,12 @@ def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator)
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs one evaluation; returns what metrics.json holds."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_arguments(args)
+    check_output_dir("output_dir", args.output_dir)
+    if args.train_judge:
+        check_output_dir("judge", judge_folder(args))
     dataset, tokenizer, task = load_prepared(args.data_dir)
     check_split(args.split, dataset[args.split])
     accelerator = start_accelerator()
@@ -276,7 +291,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "forward_passes": args.forward_passes,
         "temperature": 1.0,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "strategies": {name: dict(SHOOT_OUT[name]) for name in table},
+        "strategies": {name: dict(competitors()[name]) for name in table},
         "left_out": reasons,
         "num_parameters": model.num_parameters(),
         "fingerprint": model.fingerprint(),
@@ -288,14 +303,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
-    """Writes metrics.json and the plots of quality, and prints what is in them."""
+    """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed = figures_of(table, "by_seed")
     drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
     names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
     # An earlier report in the same folder may have others, perhaps of another model.
     metrics["pictures"] = sorted(f"{name}.png" for name in [*names, *drawn])
-    write_json(report_dir / "metrics.json", metrics)  # first: figures outlive a picture that fails
+    write_json(report_dir / "metrics.json", metrics)
     for figure, words in drawn.items():
         plot_quality_by_forward_passes(
             report_dir / f"{figure}.png",
@@ -310,6 +325,8 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
         print(f"Left out: {name}, since {reason}.")
     if (text := too_small_text(table)) is not None:
         print(text)
+    if metrics["language_model"]["nats_per_token"] is None:
+        print("No bound of the language model: there was no token to judge.")
     if "calibration" in metrics:
         print(critic_text(metrics["calibration"]))
     if "verifier" in metrics:

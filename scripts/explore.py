@@ -31,7 +31,7 @@ from critic_gpt.explorer import (
     view_data,
 )
 from critic_gpt.explorer.terminal import TerminalSession, draw
-from critic_gpt.generation.configuration import REMASKING
+from critic_gpt.generation.declarations import remasking_names
 from critic_gpt.scripts import load_model, one_line, run_as_program
 from critic_gpt.tasks import load_prepared
 
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--view", choices=VIEWS, help="show this one and end")
     parser.add_argument("--json", action="store_true", help="print the data of the view")
     parser.add_argument("--text", help="for the views text and generate: what to look at; [MASK] is a hole")
-    parser.add_argument("--remasking", choices=REMASKING, help="for the view generate")
+    parser.add_argument("--remasking", choices=remasking_names(), help="for the view generate")
     parser.add_argument("--num_steps", type=int, help="for the view generate")
     parser.add_argument("--web", action="store_true", help="open a page instead of reading commands")
     parser.add_argument("--host", default="127.0.0.1", help="address the page is served at")

@@ -9,6 +9,7 @@ Generates text, and says of every token how likely it is wrong.
     python scripts/generate.py --model runs/model --num_steps 9 --num_candidates 4
     python scripts/generate.py --model runs/model --num_steps 18 --stream
     python scripts/generate.py --model runs/model --remasking none --unmasking entropy_bound --entropy_bound 0.5
+    python scripts/generate.py --model runs/model --strategy_module my_strategies.py --remasking mine
 
 Prompts may hold [MASK] holes or be prefixes; without a prompt, sequences are made from nothing. Every field of the
 generation configuration has a flag; what a flag leaves out is that of the model. Printed are the text, in how many
@@ -20,7 +21,7 @@ terminal while it happens, coloured by error probability; into a file or pipe it
 
     settings
         model, fingerprint      folder or hub name, and a hash of the weights
-        remasking_model, judge_model
+        remasking_model, judge_model, strategy_module
         prompts                 as given; null = from nothing
         num_samples, batch_size, seed
         generation_config       every field as it was used; `remasking` is the strategy that "auto" came down to
@@ -41,6 +42,7 @@ terminal while it happens, coloured by error probability; into a file or pipe it
 """
 
 import argparse
+import os
 import platform
 import secrets
 from typing import Any
@@ -51,87 +53,21 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
-from critic_gpt.diffusion.selection import REMASK_SELECTION
 from critic_gpt.explorer.streaming import TerminalStreamer
-from critic_gpt.generation.configuration import (
-    CORRECTION,
-    REMASK_BY,
-    REMASKING,
-    SCHEDULES,
-    SEED_PLACEMENT,
-    TOKEN_DRAWS,
-    UNMASKING,
-)
-from critic_gpt.hub.files import check_target, write_json
+from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import check_at_least, one_line, run_as_program
+from critic_gpt.scripts.generation_flags import (
+    add_generation_flags,
+    add_strategy_flag,
+    flag_settings,
+    import_strategies,
+)
 
 
-def number(text: str) -> int | float:
-    """Reads a count or, with a decimal point, a share."""
-    return float(text) if "." in text else int(text)
-
-
-def schedule(text: str) -> str | float | list[float]:
-    """The name of a schedule, an exponent of progress, or ratios separated by commas."""
-    if text in SCHEDULES:
-        return text
-    try:
-        return [float(ratio) for ratio in text.split(",")] if "," in text else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be {', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1, got {text!r}"
-        ) from None
-
-
-# Flags handed to `generate` where given: every field of its configuration but for what --history says, and for
-# `return_dict_in_generate`, since there is a verdict to print.
-GENERATION_FLAGS: dict[str, dict[str, Any]] = {
-    "num_steps": {"type": int, "help": "denoising steps"},
-    "max_new_tokens": {"type": int, "help": "length of what is generated, for prompts without [MASK]"},
-    "seed_placement": {"choices": SEED_PLACEMENT, "help": "where a prompt without [MASK] stands in it"},
-    "unmasking": {"choices": UNMASKING, "help": "order of revealing"},
-    "entropy_bound": {"type": float, "help": "nats that a step of --unmasking entropy_bound may take on at once"},
-    "confidence_threshold": {"type": float, "help": "above it --unmasking confidence_threshold reveals"},
-    "token_draws": {"choices": TOKEN_DRAWS, "help": "tokens of one pass each by itself, or agreeing with each other"},
-    "remasking": {"choices": REMASKING, "help": "who decides what is masked again"},
-    "schedule": {"type": schedule, "help": f"{', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1"},
-    "start_ratio": {"type": float, "help": "share masked again at first, where all masks are filled"},
-    "end_ratio": {"type": float, "help": "share masked again at last"},
-    "remask_per_step": {
-        "type": number,
-        "help": "tokens masked again a step, or as in 0.2 a share of the masks",
-    },
-    "remask_by": {"choices": REMASK_BY, "help": "rank by P(wrong), or by how likely another token is right instead"},
-    "remask_floor": {"type": float, "help": "leave tokens alone that are wrong with no higher probability than that"},
-    "error_threshold": {"type": float, "help": "mask again what is wrong with a higher probability"},
-    "correction": {"choices": CORRECTION, "help": "mask wrong tokens again, or draw others in their place at once"},
-    "polish_steps": {"type": int, "help": "further steps at most, as long as anything seems wrong"},
-    "polish_threshold": {"type": float, "help": "P(wrong) above which something does"},
-    "stop_when_expected_errors_below": {"type": float, "help": "end a sequence that is expected to be so good"},
-    "num_candidates": {"type": int, "help": "generate so many, keep the one with the fewest expected errors"},
-    "randomness_strength": {"type": float, "help": "share of chance in the choice, in [0, 1]"},
-    "remask_selection": {"choices": REMASK_SELECTION, "help": "the worst tokens, or a weighted draw among them"},
-    "selection_temperature": {"type": float, "help": "of that draw, above 0"},
-    "remdm_eta": {"type": float, "help": "how much ReMDM masks again, in [0, 1]"},
-    "loop_start": {"type": float, "help": "share of the steps after which remdm_loop begins to mask again"},
-    "loop_end": {"type": float, "help": "share of the steps after which it ends"},
-    "loop_visible": {"type": float, "help": "share of visible tokens that it holds in between"},
-    "corrector_interval": {"type": int, "help": "steps of proseco between its corrections"},
-    "corrector_steps": {"type": int, "help": "passes of each correction"},
-    "corrector_temperature": {"type": float, "help": "of the tokens that they draw; 0 takes the likeliest"},
-    "temperature": {"type": float, "help": "0 takes the likeliest token"},
-    "top_k": {"type": int, "help": "draw among so many likeliest tokens"},
-    "top_p": {"type": float, "help": "draw among the likeliest tokens of this total probability"},
-    "return_error_probabilities": {
-        "action": argparse.BooleanOptionalAction,
-        "help": "judge the finished text by the critic, in one more pass",
-    },
-    **{
-        f"{name}_token_id": {"type": int, "nargs": count, "help": "that of the model's configuration by default"}
-        for name, count in (("mask", None), ("pad", None), ("bos", None), ("eos", "+"))
-    },
-    "remasking_model": {"help": "folder or hub name of a token classifier that decides what is masked again"},
-    "judge_model": {"help": "folder or hub name of a sequence scorer that judges the finished text"},
+# Who else may take part: flags handed to `generate` that are no settings.
+JUDGES = {
+    "remasking_model": "folder or hub name of a token classifier that decides what is masked again",
+    "judge_model": "folder or hub name of a sequence scorer that judges the finished text",
 }
 LEAST_CERTAIN = 5
 
@@ -147,8 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--history", action="store_true", help="print every step as well")
     parser.add_argument("--stream", action="store_true", help="draw every step in the terminal while it happens")
     parser.add_argument("--save", help="write settings, results and every step to this JSON file")
-    for name, options in GENERATION_FLAGS.items():
-        parser.add_argument(f"--{name}", default=None, **options)
+    add_strategy_flag(parser)
+    add_generation_flags(parser)
+    for name, words in JUDGES.items():
+        parser.add_argument(f"--{name}", help=words)
     return parser
 
 
@@ -193,15 +131,17 @@ def describe_step(step: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Generates; returns the pipeline's results."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
-    options = {name: getattr(args, name) for name in GENERATION_FLAGS if getattr(args, name) is not None}
+    names = [*(setting.name for setting in flag_settings()), *JUDGES]
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     prompts = args.prompt or [None]
     seed = secrets.randbits(30) if args.seed is None else args.seed
     if args.save or args.history:
         options["return_history"] = True
     if args.save:
-        check_target("save", args.save)
+        os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
     try:
         generate = pipeline("critic-diffusion", model=args.model)
     except (OSError, SafetensorError) as error:  # missing, or damaged
@@ -212,12 +152,15 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
     stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
     results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
-    if args.save:  # before a word is printed, which a terminal may refuse
+    for result in results:
+        print(describe(result if args.history else {**result, "history": []}))
+    if args.save:
         settings = {
             "model": args.model,
             "fingerprint": generate.model.fingerprint(),
             "remasking_model": args.remasking_model,
             "judge_model": args.judge_model,
+            "strategy_module": args.strategy_module,
             "prompts": prompts,
             "num_samples": args.num_samples,
             "batch_size": args.batch_size,
@@ -231,8 +174,6 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             },
         }
         write_json(args.save, {"settings": settings, "results": results})
-    for result in results:
-        print(describe(result if args.history else {**result, "history": []}))
     return results
 
 

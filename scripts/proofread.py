@@ -26,6 +26,7 @@ What the critic finds are errors such as the model itself makes where it fills m
 
 import argparse
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ from transformers import pipeline
 
 from critic_gpt import __version__
 from critic_gpt.explorer.drawing import error_color, visible
-from critic_gpt.hub.files import check_target, replace_file, write_json
+from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.proofreading import SUGGEST_BY
 from critic_gpt.scripts import check_at_least, one_line, run_as_program
 
@@ -177,9 +178,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     texts = read_texts(args)
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
-    for field in ("output", "save"):
-        if getattr(args, field):
-            check_target(field, getattr(args, field))
+    for path in (args.output, args.save):
+        if path:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     try:
         proofread = pipeline("critic-proofread", model=args.model)
     except (OSError, SafetensorError) as error:  # missing, or damaged
@@ -188,7 +189,15 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
     results = proofread(texts, batch_size=args.batch_size, **options)
-    if args.output:  # before a word is printed, which a terminal may refuse
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
+        system = {"always": "truecolor", "never": None}.get(args.color, "auto")
+        console = Console(color_system=system, force_terminal=args.color == "always" or None)
+        for result in results:
+            draw(result, console)
+    if args.output:
         ending = "\n" if args.lines else ""
         content = "".join(result["corrected_text"] + ending for result in results)
         replace_file(args.output, content)
@@ -205,14 +214,6 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             "versions": versions,
         }
         write_json(args.save, {"settings": settings, "results": results})
-    if args.json:
-        print(json.dumps(results, indent=2))
-    else:
-        # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
-        system = {"always": "truecolor", "never": None}.get(args.color, "auto")
-        console = Console(color_system=system, force_terminal=args.color == "always" or None)
-        for result in results:
-            draw(result, console)
     return results
 
 

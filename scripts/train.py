@@ -37,7 +37,10 @@ from critic_gpt.scripts import run_as_program
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
 from critic_gpt.scripts.training_setup import (
     Labels,
+    StopWhereDiverged,
     build_model,
+    check_bound,
+    check_weights,
     precision_flags,
     read_labels,
     warn_of_idle_cores,
@@ -67,9 +70,11 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         warn_of_idle_cores(args)
 
     trainer.train(resume_from_checkpoint=checkpoint_to_resume(args))
+    check_weights(trainer)
     trainer.save_model()
     trainer.save_state()
     metrics = trainer.evaluate() if trainer.eval_dataset is not None else {}
+    check_bound(metrics, args.output_dir)
     if trainer.is_world_process_zero():
         metrics["num_parameters"] = model.num_parameters()
         write_json(Path(args.output_dir, "training_metrics.json"), metrics)
@@ -96,7 +101,8 @@ def build_trainer(
     model, run: RunArguments, args: CriticTrainingArguments, dataset, tokenizer, labels: Labels | None
 ) -> ExactTrainer:
     """The trainer of the task."""
-    callbacks: list[TrainerCallback] = []
+    stop = StopWhereDiverged()
+    callbacks: list[TrainerCallback] = [stop]
     if run.unfreeze_step is not None:
         multiplier = 1.0 if run.unfreeze_lr_multiplier is None else run.unfreeze_lr_multiplier
         callbacks.append(UnfreezeCallback(run.unfreeze_step, multiplier))
@@ -126,11 +132,12 @@ def build_trainer(
             )
         common["loss_modifiers"] = LossModifiers.from_file(run.loss_modifiers, task=run.task)
     if labels is None:
-        return CriticTrainer(**common)
-    collator = DataCollatorForHeads(tokenizer, labels.column)
-    if labels.num_labels == 1:
-        return ScoringTrainer(data_collator=collator, **common)
-    return ClassificationTrainer(data_collator=collator, **common)
+        trainer = CriticTrainer(**common)
+    else:
+        kind = ScoringTrainer if labels.num_labels == 1 else ClassificationTrainer
+        trainer = kind(data_collator=DataCollatorForHeads(tokenizer, labels.column), **common)
+    stop.trainer = trainer
+    return trainer
 
 
 def checkpoint_to_resume(args: CriticTrainingArguments) -> str | None:

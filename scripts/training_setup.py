@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """How the flags of `scripts/train.py` become precision, labels and a model."""
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pyarrow
 import pyarrow.compute
 import torch
+from torch.distributed.tensor import DTensor
+from transformers import Trainer, TrainerCallback
 
 from critic_gpt import (
     CriticGPTConfig,
@@ -79,6 +82,47 @@ def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
             f"Training on {threads} of {cores} CPU cores: give accelerate launch "
             f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
         )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Divergence
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def check_weights(trainer) -> None:
+    """Refuses weights that are NaN or infinite on any process, before anything of them is saved."""
+    parameters = (parameter.detach() for parameter in trainer.model.parameters())
+    local = (tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in parameters)
+    broken = torch.tensor(sum(not bool(tensor.isfinite().all()) for tensor in local), device=trainer.args.device)
+    if int(trainer.accelerator.reduce(broken, reduction="sum")):
+        raise ValueError(
+            f"`learning_rate` must keep training stable, got {trainer.args.learning_rate:g}, with which it diverged: "
+            f"weights are not finite after step {trainer.state.global_step}, and these are not saved. Lower it, or "
+            "raise --warmup_steps."
+        )
+
+
+class StopWhereDiverged(TrainerCallback):
+    """Ends a training that has diverged before it writes a checkpoint; the checkpoints before that one are sound."""
+
+    trainer: Trainer  # given once it is built, since it is built with its callbacks
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if control.should_save:
+            check_weights(self.trainer)
+
+
+def check_bound(metrics: dict[str, float], folder: str) -> None:
+    """Refuses finite weights with a loss that is not, and takes them out of the folder, where they looked sound."""
+    loss = metrics.get("eval_loss", 0.0)
+    if math.isfinite(loss):
+        return
+    for path in Path(folder).glob("model*.safetensors"):
+        path.unlink(missing_ok=True)
+    raise ValueError(
+        f"`learning_rate` must keep training stable, got a loss of {loss} on validation data: it diverged, and its "
+        f"weights were removed from {folder}. Lower it, or raise --warmup_steps."
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import functools
 import itertools
 import math
 import operator
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import regex
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from critic_gpt.tasks.base import Prepared, Task, register_task
-from critic_gpt.tasks.corpus import Corpus, CorpusSurvey, corpus_pieces, first_line, read_corpus, survey_corpus
-from critic_gpt.tasks.prepared import existing_file
-from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN, build_character_tokenizer
-from critic_gpt.tasks.windows import encode_lines, encode_pieces, iterate_fixed_windows, iterate_packed_lines
+from critic_gpt.tasks.corpus import CorpusReader, Piece, cause_of
+from critic_gpt.tasks.encoding import Tokens, encode_documents
+from critic_gpt.tasks.prepared import SPLITS, existing_file
+from critic_gpt.tasks.tokenizers import build_character_tokenizer, make_ready
+from critic_gpt.tasks.windows import iterate_fixed_windows, iterate_packed_lines
 
 
 logger = logging.get_logger(__name__)
@@ -38,12 +39,12 @@ class TextFlags:
     source: str | None = field(
         default=None,
         metadata={
-            "help": "A UTF-8 file, a dataset folder or a dataset name; left out: Python's reference.",
+            "help": "File, folder, pattern of files, or name of a dataset; left out: Python's reference.",
         },
     )
-    text_column: str = field(default="text", metadata={"help": "Column of a dataset."})
+    text_column: str = field(default="text", metadata={"help": "Column or key that holds the text."})
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset."})
-    dataset_split: str = field(default="train", metadata={"help": "Split of a dataset to read."})
+    dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
     tokenizer: str = field(default=CHARACTER, metadata={"help": "'character', or name or folder of a tokenizer."})
     sequence_length: int = field(default=256, metadata={"help": "Most tokens in a window."})
     window: Literal["fixed", "lines"] = field(
@@ -53,6 +54,10 @@ class TextFlags:
     validation_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
     test_share: float = field(default=0.05, metadata={"help": "Share of the characters."})
     judge_share: float = field(default=0.0, metadata={"help": "Share kept from the model, to train a judge on."})
+    end_documents: bool | None = field(
+        default=None,
+        metadata={"help": "Teach where a document ends, one a window; by default where the tokenizer has an EOS."},
+    )
 
 
 @register_task
@@ -63,20 +68,25 @@ class TextTask(Task):
 
     Args:
         source (`str`, *optional*):
-            A UTF-8 file, a folder of a dataset, or the name of a dataset. By default the language reference that every
-            CPython carries (`pydoc_data.topics`), about half a million characters, different in each Python.
+            A file, a folder, a pattern (`"data/*.jsonl"`), or the name of a dataset. A file is text in UTF-8, or in
+            UTF-16 or 32 with their mark, or rows of JSON, JSON Lines, CSV, TSV or Parquet; each may be compressed by
+            gzip, bzip2 or xz. Of a folder all files count, or only tables where there are any. By default the language
+            reference that every CPython carries (`pydoc_data.topics`), about half a million characters, different in
+            each Python.
         text_column (`str`, *optional*, defaults to `"text"`):
-            Column of a dataset that holds the text.
+            Column, or key of JSON objects, that holds the text.
         dataset_config (`str`, *optional*):
             Configuration of a dataset that has several.
         dataset_split (`str`, *optional*, defaults to `"train"`):
-            The one split of a dataset that is read; it is split anew by position.
+            The split to train on. Beside one called train, splits for validation and test stay what they are; what is
+            not given is cut from it by position.
         tokenizer_name (`str`, *optional*, defaults to `"character"`):
             `"character"` for one token per character of the corpus, or the name or folder of any tokenizer.
         sequence_length (`int`, *optional*, defaults to 256):
             Most tokens in a window, at least 2.
         window (`str`, *optional*, defaults to `"fixed"`):
-            `"fixed"`: consecutive windows of exactly `sequence_length` tokens; the rest of each split is dropped.
+            `"fixed"`: consecutive windows of `sequence_length` tokens, or of one or two less where a window would end
+            within a character; the rest of each split is dropped.
             `"lines"`: windows of whole lines, as many as fit; only a line longer than a window is cut.
         validation_share (`float`, *optional*, defaults to 0.05):
             Share of the characters that becomes the validation split, between 0 and 1.
@@ -85,6 +95,10 @@ class TextTask(Task):
         judge_share (`float`, *optional*, defaults to 0.0):
             The same for a split "judge", at the end of the text, on which a judge of generated text can be trained
             that shares no text with the model; 0: there is no such split. All shares together stay below 1.
+        end_documents (`bool`, *optional*):
+            Whether documents (files, rows, what a literal EOS divides) end with the tokenizer's EOS and lengths are
+            learnt: a window holds tokens of one document, and behind its EOS stand masks, which the model sees, as it
+            does in generation, and is not taught to fill. By default where the tokenizer has an EOS.
         train_words (`frozenset[str]`, *optional*):
             Words of the training split as [`words_of`] gives them; what [`~TextTask.judge`] compares with.
 
@@ -102,6 +116,7 @@ class TextTask(Task):
     validation_share: float = 0.05
     test_share: float = 0.05
     judge_share: float = 0.0
+    end_documents: bool | None = None
     train_words: frozenset[str] = field(default=frozenset(), repr=False)
 
     name: ClassVar[str] = "text"
@@ -137,16 +152,25 @@ class TextTask(Task):
         """Surveys the corpus; it is read, encoded and cut piece by piece while it is written."""
         settings = asdict(flags)
         task = cls(tokenizer_name=settings.pop("tokenizer"), **settings)
-        survey = task.survey()
-        bounds = task.bounds(survey.num_characters)
-        tokenizer = task.tokenizer(survey.alphabet)
+        tokenizer = None if task.tokenizer_name == CHARACTER else task.tokenizer()
+        reader = task.reader(tokenizer)
+        survey = reader.survey()
+        tokenizer = task.tokenizer(survey.alphabet) if tokenizer is None else tokenizer
+        bounds = task.bounds(survey.num_characters["train"], reader.documents(), reader.splits)
+        given = {split: (0, survey.num_characters[split]) for split in reader.splits[1:]}
+        bounds = {split: (bounds | given)[split] for split in (*SPLITS, *bounds) if split in bounds | given}
         words: set[str] = set()
+
+        def part(split: str) -> Iterator[Piece]:
+            return _part(reader.documents(split if split in given else "train"), bounds[split])
 
         def windows_of(split: str) -> Iterator[np.ndarray]:
             if split == "train":
-                for some in iterate_words(task.pieces(bounds[split])):
+                for some in iterate_words(text for text, _ in part(split)):
                     words.update(some)
-            yield from task.iterate_windows(task.pieces(bounds[split]), tokenizer, split)
+            # A judge reads on from window to window.
+            ends = reader.end_of_document is not None and split != "judge"
+            yield from task.iterate_windows(part(split), tokenizer, split, end_documents=ends)
 
         metadata = {
             "task": task.name,
@@ -155,6 +179,8 @@ class TextTask(Task):
             "validation_share": task.validation_share,
             "test_share": task.test_share,
             **({"judge_share": task.judge_share} if task.judge_share else {}),
+            **({"end_documents": True} if reader.end_of_document is not None else {}),
+            **({"given_splits": list(given)} if given else {}),
             "seed": seed,
             "source": survey.title,
             "source_sha256": survey.sha256,
@@ -178,23 +204,22 @@ class TextTask(Task):
         """The words of the training split."""
         return _words_file(self.train_words)
 
-    def read(self) -> Corpus:
-        """Reads the whole source into memory; errors are those of [`read_corpus`]."""
-        return read_corpus(*self._origin)
+    def reader(self, tokenizer: PreTrainedTokenizerBase | None = None) -> CorpusReader:
+        """What reads the source; documents end in it as `end_documents` and the tokenizer say."""
+        ends = self.end_documents
+        eos = None if tokenizer is None else tokenizer.eos_token
+        if ends and eos is None:
+            raise ValueError(
+                f"`end_documents` needs a tokenizer with an EOS, got {self.tokenizer_name!r}, which has none; take "
+                "another one, or leave it out."
+            )
+        origin = (self.source, self.text_column, self.dataset_config, self.dataset_split)
+        return CorpusReader(*origin, end_of_document=None if ends is False else eos)
 
-    def survey(self) -> CorpusSurvey:
-        """Reads the source once, piece by piece: its length, alphabet and hash; errors are those of `read`."""
-        return survey_corpus(*self._origin)
-
-    @property
-    def _origin(self) -> tuple[str | None, str, str | None, str]:
-        return self.source, self.text_column, self.dataset_config, self.dataset_split
-
-    def tokenizer(self, text: str) -> PreTrainedTokenizerBase:
+    def tokenizer(self, text: str = "") -> PreTrainedTokenizerBase:
         """
-        Builds the character tokenizer over the alphabet of `text`, or loads the named one.
-
-        A loaded tokenizer without a mask or padding token gets `[MASK]` or `[PAD]` added, and a warning says so.
+        Builds the character tokenizer over the alphabet of `text`, or loads the named one, ready for this training:
+        see [`make_ready`].
 
         Raises:
             `ValueError`: If the named tokenizer cannot be loaded.
@@ -206,13 +231,10 @@ class TextTask(Task):
         except Exception as error:  # whatever the loader, the network or the files raise
             raise ValueError(
                 f"`tokenizer` must be 'character' or the name or folder of a tokenizer, got {self.tokenizer_name!r}, "
-                f"which did not load ({first_line(error)}); check the name or pass 'character'."
+                f"which did not load ({cause_of(error)}); check the name or pass 'character'."
             ) from error
-        for kind, token in (("mask_token", MASK_TOKEN), ("pad_token", PAD_TOKEN)):
-            if getattr(tokenizer, kind) is None:
-                tokenizer.add_special_tokens({kind: token})
-                token_id = tokenizer.convert_tokens_to_ids(token)
-                logger.warning(f"{self.tokenizer_name} has no {kind}: added {token!r} with id {token_id}.")
+        for change in make_ready(tokenizer):
+            logger.warning(f"{self.tokenizer_name} {change}.")
         return tokenizer
 
     def split(self, text: str) -> dict[str, str]:
@@ -223,27 +245,31 @@ class TextTask(Task):
         Raises:
             `ValueError`: If a split would be empty.
         """
-        return {split: text[first:end] for split, (first, end) in self.bounds(len(text), [text]).items()}
+        bounds = self.bounds(len(text), [Piece(text, True)])
+        return {split: text[first:end] for split, (first, end) in bounds.items()}
 
-    def bounds(self, num_characters: int, pieces: Iterable[str] | None = None) -> dict[str, tuple[int, int]]:
+    def bounds(
+        self, num_characters: int, pieces: Iterable[Piece], given: Collection[str] = ()
+    ) -> dict[str, tuple[int, int]]:
         """
         Where the splits begin and end, in characters.
 
         Args:
             num_characters (`int`):
                 Length of the text.
-            pieces (`Iterable[str]`, *optional*):
-                The text; by default the source, which is read once more up to the last cut.
+            pieces (`Iterable[Piece]`):
+                The text, read up to the last cut.
+            given (`Collection[str]`, *optional*):
+                Splits that need not be cut from it.
 
         Raises:
             `ValueError`: If a split would be empty.
         """
         shares = {"validation": self.validation_share, "test": self.test_share, "judge": self.judge_share}
-        shares = {split: share for split, share in shares.items() if share}
+        shares = {split: share for split, share in shares.items() if share and split not in given}
         behind = [list(shares.values())[i:] for i in range(len(shares))]
         cuts = [round(num_characters * functools.reduce(operator.sub, parts, 1)) for parts in behind]
-        pieces = corpus_pieces(*self._origin) if pieces is None else pieces
-        cuts = [0, *_line_beginnings(pieces, list(itertools.pairwise([*cuts, num_characters]))), num_characters]
+        cuts = [0, *_beginnings(pieces, list(itertools.pairwise([*cuts, num_characters]))), num_characters]
         bounds = dict(zip(("train", *shares), itertools.pairwise(cuts), strict=True))
         for split, (begin, end) in bounds.items():
             if begin >= end:
@@ -253,34 +279,29 @@ class TextTask(Task):
                 )
         return bounds
 
-    def pieces(self, bounds: tuple[int, int]) -> Iterator[str]:
-        """Reads the part of the source between two positions, piece by piece."""
-        position, (begin, end) = 0, bounds
-        for piece in corpus_pieces(*self._origin):
-            part = piece[max(begin - position, 0) : max(end - position, 0)]
-            if part:
-                yield part
-            position += len(piece)
-            if position >= end:
-                return
-
     def windows(self, text: str, tokenizer: PreTrainedTokenizerBase, split: str = "text") -> list[np.ndarray]:
         """As [`~TextTask.iterate_windows`], of a text in memory and all at once."""
-        return list(self.iterate_windows([text], tokenizer, split))
+        return list(self.iterate_windows([Piece(text, True)], tokenizer, split))
 
     def iterate_windows(
-        self, pieces: Iterable[str], tokenizer: PreTrainedTokenizerBase, split: str = "text"
+        self,
+        pieces: Iterable[Piece],
+        tokenizer: PreTrainedTokenizerBase,
+        split: str = "text",
+        end_documents: bool = False,
     ) -> Iterator[np.ndarray]:
         """
         Encodes one split and cuts it into windows, with no more than some pieces, lines or windows in memory.
 
         Args:
-            pieces (`Iterable[str]`):
+            pieces (`Iterable[Piece]`):
                 The text of the split, in pieces; a literal `[MASK]` in it stays text.
             tokenizer (`PreTrainedTokenizerBase`):
                 The tokenizer.
             split (`str`, *optional*, defaults to `"text"`):
                 Name of the split, for messages.
+            end_documents (`bool`, *optional*, defaults to `False`):
+                See [`TextTask`].
 
         Returns:
             `Iterator[np.ndarray]`: Token ids (`int32`), at most `sequence_length` in each window, in order of the
@@ -291,19 +312,26 @@ class TextTask(Task):
         """
         num_tokens = num_windows = 0
 
-        def counted(parts: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        def counted(parts: Iterable[Tokens]) -> Iterator[Tokens]:
             nonlocal num_tokens
             for part in parts:
-                num_tokens += len(part)
+                num_tokens += len(part.ids)
                 yield part
 
-        if self.window == "lines":
-            windows = iterate_packed_lines(counted(encode_lines(tokenizer, pieces, split)), self.sequence_length)
-        else:
-            windows = iterate_fixed_windows(counted(encode_pieces(tokenizer, pieces, split)), self.sequence_length)
-        for window in windows:
-            num_windows += 1
-            yield window
+        if not end_documents:  # all documents are one text
+            pieces = itertools.chain((Piece(text, False) for text, _ in pieces), [Piece("", True)])
+        parts = encode_documents(tokenizer, pieces, split)
+        parts = _with_ends(parts, tokenizer.eos_token_id) if end_documents else parts
+        for document in _documents(parts):
+            if self.window == "lines":
+                windows = iterate_packed_lines(counted(document), self.sequence_length)
+            else:
+                windows = iterate_fixed_windows(counted(document), self.sequence_length, keep_rest=end_documents)
+            for window in windows:
+                num_windows += 1
+                if end_documents and window[-1] == tokenizer.eos_token_id:
+                    window = _filled_up(window, self.sequence_length, tokenizer.mask_token_id)
+                yield window
         if not num_windows:
             raise ValueError(
                 f"`sequence_length` must be at most the {num_tokens} tokens of the {split} split, got "
@@ -357,9 +385,24 @@ def _words_file(words: Collection[str]) -> dict[str, Callable[[], str]]:
     return {WORDS_FILE: lambda: "\n".join(sorted(words))}
 
 
+# `\w` of `re` knows no marks and cuts Hindi at every vowel sign. Joiners stand within Indic and Persian words.
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Line_Break=Complex_Context}ー"
+_WORD_CHARACTER = regex.compile(r"[\w\p{N}\p{M}\p{Join_Control}]")
+_WORD = regex.compile(
+    rf"(?P<unspaced>[{_UNSPACED}][{_UNSPACED}\p{{M}}\p{{Join_Control}}]*)"
+    rf"|(?P<word>[[\w\p{{N}}]--[{_UNSPACED}\p{{M}}]][[\w\p{{N}}\p{{M}}\p{{Join_Control}}]--[{_UNSPACED}]]*)",
+    regex.V1,
+)
+_GRAPHEME = regex.compile(r"\X")
+
+
 def words_of(text: str, whole_only: bool = False) -> list[str]:
     """
-    Lists the words of a text: runs of letters, digits and underscores, with letter case folded.
+    Lists the words of a text, with letter case folded.
+
+    A word is a run of letters with their marks, digits and underscores. Where a script puts no spaces between words
+    (Chinese, Japanese, Thai, Lao, Khmer, Burmese), every pair of neighbouring characters stands for one, as in the
+    indices of search engines: real text has pairs that are known, shuffled text has not.
 
     Args:
         text (`str`):
@@ -367,7 +410,20 @@ def words_of(text: str, whole_only: bool = False) -> list[str]:
         whole_only (`bool`, *optional*, defaults to `False`):
             Leave out words that touch the beginning or the end of the text.
     """
-    return re.findall(r"(?<=\W)\w+(?=\W)" if whole_only else r"\w+", text.casefold())
+    text = text.casefold()
+    words = []
+    for match in _WORD.finditer(text):
+        found = [match[0]] if match["unspaced"] is None else _pairs(match[0])
+        if whole_only:
+            found = found[match.start() == 0 : len(found) - (match.end() == len(text))]
+        words += found
+    return words
+
+
+def _pairs(run: str) -> list[str]:
+    """Neighbouring characters two by two, each with its marks; one character alone is a word."""
+    characters = _GRAPHEME.findall(run)
+    return ["".join(pair) for pair in itertools.pairwise(characters)] or characters
 
 
 def iterate_words(pieces: Iterable[str]) -> Iterator[list[str]]:
@@ -386,22 +442,80 @@ def iterate_words(pieces: Iterable[str]) -> Iterator[list[str]]:
     yield words_of("".join(tail))
 
 
-_WORD_CHARACTER = re.compile(r"\w")
-
-
-def _line_beginnings(pieces: Iterable[str], ranges: Sequence[tuple[int, int]]) -> list[int]:
-    """For each range: the first beginning of a line at or after its begin and before its end, else its begin."""
-    found: list[int | None] = [0 if begin == 0 else None for begin, _ in ranges]
-    position = 0
-    for piece in pieces:
-        for i, (begin, end) in enumerate(ranges):
-            if found[i] is None:
-                newline = piece.find("\n", max(begin - 1 - position, 0), max(end - 1 - position, 0))
-                found[i] = None if newline < 0 else position + newline + 1
-        position += len(piece)
-        if None not in found:
+def _part(pieces: Iterable[Piece], bounds: tuple[int, int]) -> Iterator[Piece]:
+    """The part of a text between two positions; what is cut off behind it ends no document."""
+    position, (begin, end) = 0, bounds
+    for text, ends_document in pieces:
+        part = text[max(begin - position, 0) : max(end - position, 0)]
+        position += len(text)
+        if part or (ends_document and begin < position <= end):
+            yield Piece(part, ends_document and position <= end)
+        if position > end or (position == end and ends_document):
             break
-    return [begin if place is None else place for place, (begin, _) in zip(found, ranges, strict=True)]
+
+
+def _documents(parts: Iterable[tuple[Tokens, bool]]) -> Iterator[Iterator[Tokens]]:
+    """Groups parts by the documents that they end; each is to be read before the next."""
+    parts = iter(parts)
+
+    def document(part: Tokens, ends: bool) -> Iterator[Tokens]:
+        yield part
+        while not ends:
+            found = next(parts, None)
+            if found is None:
+                return
+            part, ends = found
+            yield part
+
+    for part, ends in parts:
+        current = document(part, ends)
+        yield current
+        for _ in current:  # what was not read
+            pass
+
+
+def _with_ends(parts: Iterable[tuple[Tokens, bool]], eos_token_id: int) -> Iterator[tuple[Tokens, bool]]:
+    """Documents with a token behind them, which belongs to their last line; empty ones get none."""
+    is_empty = True
+    for part, ends in parts:
+        is_empty = is_empty and len(part.ids) == 0
+        if ends and not is_empty:
+            place = part.ends[-1:] if len(part.ends) else np.zeros(1, dtype=np.int64)
+            end = Tokens(np.array([eos_token_id], dtype=np.int32), place, place, np.array([True]), np.array([False]))
+            part = Tokens(*map(np.concatenate, zip(part, end, strict=True)))
+        yield part, ends
+        is_empty = is_empty or ends
+
+
+def _filled_up(window: np.ndarray, length: int, mask_token_id: int) -> np.ndarray:
+    """Masks behind the end of a document, as they stand there in generation; they are no truth to learn."""
+    return np.concatenate([window, np.full(length - len(window), mask_token_id, dtype=window.dtype)])
+
+
+def _beginnings(pieces: Iterable[Piece], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """
+    For each range: the first beginning of a document at or after its begin and before its end, else of a line, else
+    its begin.
+    """
+    lines: list[int | None] = [None] * len(ranges)
+    documents: list[int | None] = [None] * len(ranges)
+    position = 0
+    for text, ends_document in pieces:
+        following = position + len(text)
+        for i, (begin, end) in enumerate(ranges):
+            if lines[i] is None:
+                newline = text.find("\n", max(begin - 1 - position, 0), max(end - 1 - position, 0))
+                lines[i] = None if newline < 0 else position + newline + 1
+            if ends_document and documents[i] is None and begin <= following < end:
+                documents[i] = following
+        position = following
+        if position >= ranges[-1][1] or None not in documents:
+            break
+    first = [0 if begin == 0 else None for begin, _ in ranges]
+    return [
+        next(place for place in places if place is not None)
+        for places in zip(first, documents, lines, [begin for begin, _ in ranges], strict=True)
+    ]
 
 
 def _entropy_bits(counts: Mapping[str, int]) -> float:

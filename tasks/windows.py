@@ -1,19 +1,19 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""From text to windows of tokens, piece by piece: nothing here holds more than some lines or windows."""
+"""From tokens to windows, in order: nothing here holds more than some windows or lines.
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+A window never begins or ends within a character, of which byte-level tokens may be parts: decoded by itself it reads
+as the text does. A character of more tokens than a window is left out.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from critic_gpt.tasks.tokenizers import character_encoder, is_character_tokenizer
+from critic_gpt.tasks.encoding import Tokens
 
 
 logger = logging.get_logger(__name__)
-
-LINES_PER_BATCH = 2048
 
 
 def fixed_windows(ids: np.ndarray, sequence_length: int) -> np.ndarray:
@@ -22,18 +22,56 @@ def fixed_windows(ids: np.ndarray, sequence_length: int) -> np.ndarray:
     return ids[: num_windows * sequence_length].reshape(num_windows, sequence_length)
 
 
-def iterate_fixed_windows(parts: Iterable[np.ndarray], sequence_length: int) -> Iterator[np.ndarray]:
-    """The rows of [`fixed_windows`] of ids that come in parts."""
-    rest: list[np.ndarray] = []
-    num_rest = 0
+def iterate_fixed_windows(
+    parts: Iterable[Tokens], sequence_length: int, keep_rest: bool = False
+) -> Iterator[np.ndarray]:
+    """
+    The rows of [`fixed_windows`] of tokens that come in parts; a window is shorter where it would end within a
+    character.
+
+    Args:
+        parts (`Iterable[Tokens]`):
+            Consecutive tokens.
+        sequence_length (`int`):
+            Most tokens in a window.
+        keep_rest (`bool`, *optional*, defaults to `False`):
+            Whether the last window may be shorter. By default that rest is dropped.
+    """
+    ids, whole = np.empty(0, dtype=np.int32), np.empty(0, dtype=bool)
     for part in parts:
-        rest.append(part)
-        num_rest += len(part)
-        if num_rest >= sequence_length:
-            ids = np.concatenate(rest)
-            yield from fixed_windows(ids, sequence_length)
-            num_rest = len(ids) % sequence_length
-            rest = [ids[len(ids) - num_rest :]]
+        ids, whole = np.concatenate([ids, part.ids]), np.concatenate([whole, part.whole])
+        done = yield from _cut(ids, whole, sequence_length)
+        ids, whole = ids[done:], whole[done:]
+    if len(ids) == sequence_length or (keep_rest and 0 < len(ids) <= sequence_length):
+        yield ids
+
+
+def _cut(ids: np.ndarray, whole: np.ndarray, sequence_length: int) -> Generator[np.ndarray, None, int]:
+    """
+    Windows as long as there is a token behind them, which says whether they may end there; returns where the rest
+    begins.
+    """
+    begin, num_tokens = 0, len(ids)
+    if whole.all():
+        num_windows = max(num_tokens - 1, 0) // sequence_length
+        yield from fixed_windows(ids[: num_windows * sequence_length], sequence_length)
+        return num_windows * sequence_length
+    while num_tokens - begin > sequence_length:
+        end = begin + sequence_length
+        while end > begin and not whole[end]:
+            end -= 1
+        if end == begin:
+            following = np.flatnonzero(whole[begin + 1 :])
+            if len(following) == 0:
+                break
+            logger.warning_once(
+                f"Characters of more than {sequence_length} tokens are left out: no window can hold one."
+            )
+            begin += 1 + int(following[0])
+        else:
+            yield ids[begin:end]
+            begin = end
+    return begin
 
 
 def pack_lines(lines: Sequence[np.ndarray], sequence_length: int) -> list[np.ndarray]:
@@ -51,69 +89,42 @@ def pack_lines(lines: Sequence[np.ndarray], sequence_length: int) -> list[np.nda
     Returns:
         `list[np.ndarray]`: Windows of 1 to `sequence_length` tokens; joined they are the joined lines.
     """
-    return list(iterate_packed_lines(lines, sequence_length))
+    return list(_packed(((line, np.ones(len(line), dtype=bool)) for line in lines), sequence_length))
 
 
-def iterate_packed_lines(lines: Iterable[np.ndarray], sequence_length: int) -> Iterator[np.ndarray]:
-    """The windows of [`pack_lines`], one by one."""
+def iterate_packed_lines(parts: Iterable[Tokens], sequence_length: int) -> Iterator[np.ndarray]:
+    """The windows of [`pack_lines`], one by one, of tokens that come in parts."""
+    return _packed(_lines(parts), sequence_length)
+
+
+def _lines(parts: Iterable[Tokens]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The tokens of each line; lines that share a token are one."""
+    begun: list[Tokens] = []
+    for part in parts:
+        begin = 0
+        for end in np.flatnonzero(part.lines).tolist():
+            begun.append(part.part(begin, end))
+            begin = end
+            if sum(len(each.ids) for each in begun):
+                yield np.concatenate([each.ids for each in begun]), np.concatenate([each.whole for each in begun])
+            begun = []
+        begun.append(part.part(begin))
+    if begun:
+        yield np.concatenate([each.ids for each in begun]), np.concatenate([each.whole for each in begun])
+
+
+def _packed(lines: Iterable[tuple[np.ndarray, np.ndarray]], sequence_length: int) -> Iterator[np.ndarray]:
     parts: list[np.ndarray] = []
     room = sequence_length
-    for line in lines:
+    for line, whole in lines:
         if len(line) > room and parts:
             yield np.concatenate(parts)
             parts, room = [], sequence_length
-        while len(line) > sequence_length:
-            yield line[:sequence_length]
-            line = line[sequence_length:]
-        if len(line):
+        if len(line) > sequence_length:
+            done = yield from _cut(line, whole, sequence_length)
+            line = line[done:]
+        if 0 < len(line) <= sequence_length:
             parts.append(line)
             room -= len(line)
     if parts:
         yield np.concatenate(parts)
-
-
-def encode_pieces(tokenizer: PreTrainedTokenizerBase, pieces: Iterable[str], split: str) -> Iterator[np.ndarray]:
-    """
-    Yields the token ids of a text in parts of any length, where lines do not matter: a text in one line of any length
-    takes no more memory with a character tokenizer. Other tokenizers get whole lines.
-    """
-    if is_character_tokenizer(tokenizer):
-        return map(character_encoder(tokenizer), pieces)
-    return encode_lines(tokenizer, pieces, split)
-
-
-def encode_lines(tokenizer: PreTrainedTokenizerBase, pieces: Iterable[str], split: str) -> Iterator[np.ndarray]:
-    """Yields the token ids of each line, its newline included; unknown characters are an error or a warning."""
-    encode = character_encoder(tokenizer) if is_character_tokenizer(tokenizer) else None
-    unknown = total = 0
-    for batch in _batches_of_lines(pieces):
-        if encode is not None:
-            yield from np.split(encode("".join(batch)), np.cumsum([len(line) for line in batch])[:-1])
-            continue
-        encoding = tokenizer(batch, add_special_tokens=False, split_special_tokens=True, verbose=False)
-        for ids in encoding["input_ids"]:
-            unknown += ids.count(tokenizer.unk_token_id)
-            total += len(ids)
-            yield np.array(ids, dtype=np.int32)
-    if unknown:
-        logger.warning(
-            f"{unknown} of {total} tokens in {split} are {tokenizer.unk_token}: the tokenizer does not cover the text."
-        )
-
-
-def _batches_of_lines(pieces: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    begun: list[str] = []  # parts of a line whose end has not come yet
-    for piece in pieces:
-        for line in re.findall(r"[^\n]*\n|[^\n]+", piece):  # splitlines would also split at form feeds
-            begun.append(line)
-            if line.endswith("\n"):
-                batch.append("".join(begun))
-                begun = []
-            if len(batch) == LINES_PER_BATCH:
-                yield batch
-                batch = []
-    if begun:
-        batch.append("".join(begun))
-    if batch:
-        yield batch

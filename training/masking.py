@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from critic_gpt.training.masking_strategies import (
-    STRATEGIES,
+    MASKING_STRATEGIES,
     STREAM_STRATEGY,
     DiffusionMasking,
     RowDraws,
@@ -114,8 +114,8 @@ def load_masking(value: str) -> Masking:
     """
     path = Path(value).expanduser()
     if path.suffix.lower() not in SETTINGS_SUFFIXES:
-        strategy = _known("masking", value, STRATEGIES, "or a file ending in .yaml, .yml or .json")
-        return Masking((Stage(((STRATEGIES[strategy](), 1.0),)),))
+        strategy = _known("masking", value, MASKING_STRATEGIES, "or a file ending in .yaml, .yml or .json")
+        return Masking((Stage(((MASKING_STRATEGIES[strategy](), 1.0),)),))
     if not path.is_file():
         raise FileNotFoundError(f"`masking` must be a file that exists, got {value!r}: check the path.")
     try:
@@ -134,7 +134,7 @@ def _stage(entry: Any) -> Stage:
 
 def _mixed(entry: Any) -> tuple[Strategy, float]:
     if isinstance(entry, Mapping) and "strategy" in entry:
-        cls = STRATEGIES[_known("strategy", entry["strategy"], STRATEGIES)]
+        cls = MASKING_STRATEGIES[_known("strategy", entry["strategy"], MASKING_STRATEGIES)]
         own = {field.name for field in fields(cls)}
     else:
         cls, own = DiffusionMasking, set()

@@ -260,7 +260,7 @@ class StickyMasking(_RatioMasking):
 
 
 Strategy = DiffusionMasking | RandomMasking | BertMasking | SpanMasking | StickyMasking
-STRATEGIES: dict[str, type] = {
+MASKING_STRATEGIES: dict[str, type] = {
     cls.name: cls for cls in (DiffusionMasking, RandomMasking, BertMasking, SpanMasking, StickyMasking)
 }
 

@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from critic_gpt.diffusion.selection import select_worst, settle
 from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.run import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
-from critic_gpt.generation.strategies.base import ADAPTIVE_UNMASKING
+from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.critic import likeliest_other
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
 
@@ -24,6 +25,7 @@ logger = logging.get_logger(__name__)
 AT_FIRST, NOT_YET = 0, -1
 
 
+@register_strategy
 class Backtrack(PlainUnmasking):
     """
     Reveals what is sure, and where the complete sequence is not, goes back to the token whose best alternative had the
@@ -43,12 +45,12 @@ class Backtrack(PlainUnmasking):
     """
 
     name, needs_critic = "backtrack", True
-    accepts = ("unmasking", "entropy_bound", "confidence_threshold", "token_draws", "stop_when_expected_errors_below")
     # Chosen by measurement (docs/EXPERIMENTS.md).
-    defaults: ClassVar = {
-        **{name: value for name, value in PlainUnmasking.defaults.items() if name != "schedule"},
+    takes: ClassVar = {
         "unmasking": "confidence_threshold",
+        "entropy_bound": 0.1,
         "confidence_threshold": 0.97,
+        "token_draws": "independent",
         "stop_when_expected_errors_below": 0.1,
     }
 
@@ -73,9 +75,9 @@ class Backtrack(PlainUnmasking):
             )
 
     @classmethod
-    def _value(cls, config: GenerationConfig, name: str) -> Any:
-        value = super()._value(config, name)
-        return cls.defaults[name] if name == "unmasking" and value not in ADAPTIVE_UNMASKING else value
+    def value_of(cls, config: GenerationConfig, name: str) -> Any:
+        value = super().value_of(config, name)
+        return cls.takes[name] if name == "unmasking" and value not in ADAPTIVE_UNMASKING else value
 
     @classmethod
     def complete(cls, config: GenerationConfig) -> None:

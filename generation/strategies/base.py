@@ -1,117 +1,56 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""What a strategy of generation is: what it accepts, its defaults, what it needs, what it costs, its step.
+"""What a strategy of generation is: the settings it takes, what it needs, what it costs, its step. And the registry.
 
 Letters: B batch, T positions.
 """
 
-from typing import Any, ClassVar, NamedTuple
+import inspect
+from typing import Any, ClassVar
 
 import torch
 from transformers.generation import GenerationConfig
 
+from critic_gpt.generation.declarations import SETTINGS, STRATEGIES, strategy_settings
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.values import Setting
 
 
-SCORE_ARGUMENTS = ("error_threshold", "randomness_strength", "remask_selection", "selection_temperature")
-UNMASKING_ARGUMENTS = ("unmasking", "schedule", "entropy_bound", "confidence_threshold", "token_draws")
-# Fields of the generation configuration that mean something to some strategies only.
-STRATEGY_ARGUMENTS = (
-    *UNMASKING_ARGUMENTS,
-    "remask_per_step",
-    "remask_by",
-    "remask_floor",
-    "start_ratio",
-    "end_ratio",
-    *SCORE_ARGUMENTS,
-    "correction",
-    "polish_steps",
-    "polish_threshold",
-    "stop_when_expected_errors_below",
-    "remdm_eta",
-    "loop_start",
-    "loop_end",
-    "loop_visible",
-    "corrector_interval",
-    "corrector_steps",
-    "corrector_temperature",
-)
-SCORE_DEFAULTS = {"randomness_strength": 0.0, "remask_selection": "worst", "selection_temperature": 1.0}
-# What says of a field without meaning what is the case anyway.
-HARMLESS = {**SCORE_DEFAULTS, "token_draws": "independent", "remask_floor": 0.0, "polish_steps": 0}
-# Orders of unmasking that themselves decide how many tokens a step reveals.
-ADAPTIVE_UNMASKING = ("entropy_bound", "confidence_threshold")
-
-
-class Condition(NamedTuple):
-    """A field means something only where another one has a value; `otherwise` says what is the case without it."""
-
-    field: str
-    holds: Any  # a function of the other field's value
-    otherwise: str
-    way_out: str
-
-
-CONDITIONS = {
-    "selection_temperature": Condition(
-        "remask_selection",
-        lambda value: value == "gumbel",
-        "where the worst tokens are taken",
-        'set `remask_selection="gumbel"`',
-    ),
-    "entropy_bound": Condition(
-        "unmasking",
-        lambda value: value == "entropy_bound",
-        "for another order of unmasking",
-        'set `unmasking="entropy_bound"`',
-    ),
-    "confidence_threshold": Condition(
-        "unmasking",
-        lambda value: value == "confidence_threshold",
-        "for another order of unmasking",
-        'set `unmasking="confidence_threshold"`',
-    ),
-    "schedule": Condition(
-        "unmasking",
-        lambda value: value not in ADAPTIVE_UNMASKING,
-        "beside an `unmasking` that itself decides how many tokens a step reveals",
-        "choose another order of unmasking",
-    ),
-    "remask_floor": Condition(
-        "correction",
-        lambda value: value != "replace",
-        "where wrong tokens are replaced at once, which takes better odds than even",
-        'set `correction="auto"`',
-    ),
-    "polish_threshold": Condition(
-        "polish_steps", lambda value: bool(value), "without steps of polishing", "set `polish_steps`"
-    ),
+# What a strategy takes that chooses by scores which tokens are re-masked.
+CHOICE_BY_SCORE: dict[str, Any] = {
+    "error_threshold": None,
+    "randomness_strength": 0.0,
+    "remask_selection": "worst",
+    "selection_temperature": 1.0,
 }
 
 
 class Strategy:
     """
     One way of denoising. A class declares, an instance serves one call of `generate` and makes its steps. Every
-    attribute of an instance that is a tensor has one row a sequence, since finished sequences leave the batch.
+    attribute of an instance that is a tensor has one row per sequence, since finished sequences leave the batch.
 
     Class attributes:
         name (`str`): Its value of `remasking`.
         family (`str`): Its kind in words, for errors.
-        accepts (`tuple[str]`): Those of `STRATEGY_ARGUMENTS` that mean something to it.
-        defaults (`dict`): Values of accepted fields that nobody set.
-        harmless (`dict`): Values that say of a field without meaning what is the case anyway.
-        unused_beside_threshold (`tuple[str]`): Accepted fields that mean nothing once `error_threshold` is set.
+        takes (`dict`): The settings that mean something to it, of those that some strategies have only, each with its
+            default; `None` where it may stay unset.
+        settings (`tuple[Setting]`): Settings of its own, which nobody declared before.
+        harmless (`dict`): Values that say of a setting without meaning what is the case anyway, where they are others
+            than the declared ones.
+        unused_beside_threshold (`tuple[str]`): Of those it takes the ones that mean nothing once `error_threshold` is
+            set.
         needs_critic, needs_external, needs_correction (`bool`): Whether it works with a critic head, a
             `remasking_model`, a model trained to correct its own fillings (`correction_alpha`) only.
         draws_jointly (`bool`): Whether a trained joint head draws its tokens unless told otherwise.
-        places_by_chance (`bool`): Whether it masks again, or reveals, where chance says.
-        passes_per_step (`int`): Forward passes of the trunk a step, the last one excepted, which needs a single one.
+        places_by_chance (`bool`): Whether it re-masks, or reveals, where chance says.
+        passes_per_step (`int`): Forward passes of the trunk per step, but for the last one, which needs a single one.
     """
 
     name: ClassVar[str]
-    family: ClassVar[str]
-    accepts: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[dict[str, Any]] = {}
-    harmless: ClassVar[dict[str, Any]] = HARMLESS
+    family: ClassVar[str] = "user-defined"
+    takes: ClassVar[dict[str, Any]] = {}
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    harmless: ClassVar[dict[str, Any]] = {}
     unused_beside_threshold: ClassVar[tuple[str, ...]] = ()
     needs_critic: ClassVar[bool] = False
     needs_external: ClassVar[bool] = False
@@ -162,21 +101,23 @@ class Strategy:
         return steps or None
 
     @classmethod
-    def _value(cls, config: GenerationConfig, name: str) -> Any:
-        """What a field will come down to."""
+    def value_of(cls, config: GenerationConfig, name: str) -> Any:
+        """What a setting that it takes will come down to."""
         value = getattr(config, name)
-        return cls.defaults.get(name) if value is None and name in cls.accepts else value
+        return cls.takes.get(name) if value is None else value
 
     @classmethod
-    def _means_something(cls, config: GenerationConfig, name: str) -> bool:
-        condition = CONDITIONS.get(name)
-        if condition is None or condition.field not in cls.accepts:
+    def stands_for(cls, name: str) -> Any:
+        """The value of a setting without meaning that says what is the case anyway."""
+        return cls.harmless.get(name, SETTINGS[name].harmless)
+
+    @classmethod
+    def means_something(cls, config: GenerationConfig, name: str) -> bool:
+        """Whether a setting that it takes has a meaning beside the others."""
+        condition = SETTINGS[name].condition
+        if condition is None or condition.setting not in cls.takes:
             return True
-        return condition.holds(cls._value(config, condition.field))
-
-    @classmethod
-    def _matters(cls, name: str, value: Any) -> bool:
-        return value != cls.harmless.get(name)
+        return condition.holds(cls.value_of(config, condition.setting))
 
     @classmethod
     def check(
@@ -212,20 +153,20 @@ class Strategy:
             raise ValueError(
                 f'`remasking_model` must be given for `remasking="{cls.name}"`, got None: pass a callable.'
             )
-        for name in STRATEGY_ARGUMENTS:
-            if name in explicit and cls._matters(name, getattr(config, name)):
-                cls._check_field(config, name)
-        if config.token_draws == "joint" and "token_draws" in cls.accepts and not joint:
+        for name in strategy_settings():
+            if name in explicit and getattr(config, name) != cls.stands_for(name):
+                cls._check_setting(config, name)
+        if config.token_draws == "joint" and "token_draws" in cls.takes and not joint:
             raise ValueError(
                 "`token_draws` must be independent for a model without a trained joint head, got 'joint': train one "
                 "with `add_joint_head=True`, or leave it out."
             )
 
     @classmethod
-    def _check_field(cls, config: GenerationConfig, name: str) -> None:
-        """Refuses a field that the call set though it means nothing here."""
-        value, condition = getattr(config, name), CONDITIONS.get(name)
-        if name not in cls.accepts:
+    def _check_setting(cls, config: GenerationConfig, name: str) -> None:
+        """Refuses a setting of the call that means nothing here."""
+        value, condition = getattr(config, name), SETTINGS[name].condition
+        if name not in cls.takes:
             raise ValueError(
                 f"`{name}` has no meaning for `remasking={cls.name!r}`, a {cls.family} strategy, got {value!r}: "
                 "leave it out, or name another strategy in `remasking`."
@@ -235,7 +176,7 @@ class Strategy:
                 f"`{name}` has no meaning beside `error_threshold={config.error_threshold}` where all masks are "
                 f"filled, got {value!r}: give one of the two."
             )
-        if not cls._means_something(config, name):
+        if not cls.means_something(config, name):
             raise ValueError(
                 f"`{name}` has no meaning {condition.otherwise}, got {value!r}: {condition.way_out}, or leave it out."
             )
@@ -243,10 +184,70 @@ class Strategy:
     @classmethod
     def complete(cls, config: GenerationConfig) -> None:
         """Sets its defaults in `config`, in place, and takes out what means nothing to it."""
-        threshold = config.error_threshold if "error_threshold" in cls.accepts else None
+        threshold = config.error_threshold if "error_threshold" in cls.takes else None
         unused = () if threshold is None else cls.unused_beside_threshold
-        for name in STRATEGY_ARGUMENTS:
-            if name not in cls.accepts or name in unused or not cls._means_something(config, name):
-                setattr(config, name, cls.harmless.get(name))
+        for name in strategy_settings():
+            if name not in cls.takes or name in unused or not cls.means_something(config, name):
+                setattr(config, name, cls.stands_for(name))
             elif getattr(config, name) is None:
-                setattr(config, name, cls.defaults.get(name))
+                setattr(config, name, cls.takes[name])
+
+
+def register_strategy(strategy: type[Strategy]) -> type[Strategy]:
+    """
+    Makes a strategy known by its `name`: to `generate(remasking=name)`, to the generation configuration, to pipelines
+    and, with `--strategy_module`, to the scripts. Serves as a decorator.
+
+    A model that was loaded with `trust_remote_code=True` runs the code of its own folder, and knows the strategies
+    that were registered there.
+
+    Args:
+        strategy (`type[Strategy]`): A subclass of [`Strategy`] with a `name` of its own, and the settings it `takes`.
+            A class defined anew, as by running a cell of a notebook twice, takes the place of the old one.
+
+    Returns:
+        `type[Strategy]`: The same class.
+
+    Raises:
+        `ValueError`: It is no strategy, has no name, or one that another class has; or it takes settings that nobody
+            declared, or declares one that is there.
+    """
+    if not (inspect.isclass(strategy) and issubclass(strategy, Strategy)):
+        raise ValueError(
+            f"`strategy` must be a subclass of Strategy, got {strategy!r}: derive one from Strategy, or from a "
+            "strategy that comes near."
+        )
+    name = getattr(strategy, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            f"`name` of {strategy.__name__} must be the text that `remasking` names it by, got {name!r}: give it one."
+        )
+    known = STRATEGIES.get(name)
+    if name == "auto" or (known is not None and not _same_class(known, strategy)):
+        owner = "the choice among all" if known is None else f"{known.__module__}.{known.__qualname__}"
+        raise ValueError(
+            f"`name` of {strategy.__name__} must be one that no other strategy has, got {name!r}, which is {owner}: "
+            "give it another."
+        )
+    own = {setting.name: setting for setting in strategy.settings}
+    earlier = set() if known is None else {setting.name for setting in known.settings}
+    for setting in own:
+        if setting in SETTINGS and setting not in earlier:
+            raise ValueError(
+                f"`settings` of {strategy.__name__} must be new ones, got {setting!r}, which is declared already: put "
+                "it into `takes`, or give it another name."
+            )
+    for setting in {*strategy.takes, *strategy.harmless, *strategy.unused_beside_threshold}:
+        if setting not in own and not (setting in SETTINGS and SETTINGS[setting].of_strategies):
+            raise ValueError(
+                f"`takes` of {strategy.__name__} must name settings of strategies, got {setting!r}: declare it in "
+                f"`settings`, or take some of {', '.join(strategy_settings())}."
+            )
+    SETTINGS.update(own)
+    STRATEGIES[name] = strategy
+    return strategy
+
+
+def _same_class(one: type, other: type) -> bool:
+    """Whether a class is the other one, or its definition run again."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

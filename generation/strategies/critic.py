@@ -14,7 +14,7 @@ from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.generation.canvas import Prediction
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
-from critic_gpt.generation.strategies.base import HARMLESS, SCORE_ARGUMENTS, SCORE_DEFAULTS
+from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 
 
@@ -61,7 +61,7 @@ def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -
     return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
 
 
-def remask_floor(calibration: CriticCalibration) -> float:
+def default_floor(calibration: CriticCalibration) -> float:
     """
     The P(wrong) up to which tokens are left alone: 0.1 or, with a table of trajectories, twice the share of tokens
     that were wrong there, where that is more; 0.5 at most.
@@ -71,6 +71,7 @@ def remask_floor(calibration: CriticCalibration) -> float:
     return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
 
 
+@register_strategy
 class Critic(PlainUnmasking):
     """
     Masks again, or redraws, what the critic holds to be wrong, in the very pass that found it.
@@ -82,28 +83,20 @@ class Critic(PlainUnmasking):
     """
 
     name, needs_critic, draws_jointly = "critic", True, True
-    accepts = (
-        *PlainUnmasking.accepts,
-        "remask_per_step",
-        "remask_by",
-        "remask_floor",
-        *SCORE_ARGUMENTS,
-        "correction",
-        "polish_steps",
-        "polish_threshold",
-        "stop_when_expected_errors_below",
-    )
     # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
-    defaults: ClassVar = {
-        **PlainUnmasking.defaults,
-        **SCORE_DEFAULTS,
+    takes: ClassVar = {
+        **PlainUnmasking.takes,
+        **CHOICE_BY_SCORE,
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
+        "remask_floor": None,
         "correction": "auto",
         "polish_steps": 0,
+        "polish_threshold": None,
+        "stop_when_expected_errors_below": None,
     }
-    harmless: ClassVar = HARMLESS
+    harmless: ClassVar = {}
     unused_beside_threshold = ("remask_per_step", "remask_floor")
 
     def __init__(self, run: DenoisingRun):
@@ -113,7 +106,7 @@ class Critic(PlainUnmasking):
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
         self.stops_early = config.stop_when_expected_errors_below is not None
-        self.floor = remask_floor(run.calibration) if config.remask_floor is None else config.remask_floor
+        self.floor = default_floor(run.calibration) if config.remask_floor is None else config.remask_floor
 
     @classmethod
     def forward_passes(cls, num_steps: int, config: GenerationConfig) -> int:
@@ -241,6 +234,7 @@ class Critic(PlainUnmasking):
         return outcome._replace(finished=ended)
 
 
+@register_strategy
 class Prism(Critic):
     """
     Reveals masks in random order and masks the `remask_per_step` tokens again that the critic scores worst (Kim et
@@ -248,6 +242,5 @@ class Prism(Critic):
     """
 
     name, draws_jointly = "prism", False
-    accepts = (*PlainUnmasking.accepts, "remask_per_step")
-    defaults: ClassVar = {**PlainUnmasking.defaults, "unmasking": "random", "remask_per_step": 4}
-    harmless: ClassVar = {**HARMLESS, "correction": "remask", "remask_by": "error"}
+    takes: ClassVar = {**PlainUnmasking.takes, "unmasking": "random", "remask_per_step": 4}
+    harmless: ClassVar = {"correction": "remask", "remask_by": "error"}

@@ -13,7 +13,11 @@ from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_o
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.generation.canvas import external_scores
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
-from critic_gpt.generation.strategies.base import HARMLESS, SCORE_ARGUMENTS, SCORE_DEFAULTS, Strategy
+from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, Strategy, register_strategy
+
+
+# As `CHOICE_BY_SCORE`, by a number and never by a threshold.
+BY_SCORE_ALONE = {name: default for name, default in CHOICE_BY_SCORE.items() if name != "error_threshold"}
 
 
 def shares_left_masked(config: GenerationConfig) -> list[float]:
@@ -26,8 +30,7 @@ class FillAll(Strategy):
     Image Generation with Token-Critic", 2022); with a threshold until nothing lies above it."""
 
     family = "fill-all"
-    accepts = ("start_ratio", "end_ratio", "schedule", *SCORE_ARGUMENTS)
-    defaults: ClassVar = {**SCORE_DEFAULTS, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
+    takes: ClassVar = {**CHOICE_BY_SCORE, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
     # All that lies above is masked, so that no order among the tokens decides.
     unused_beside_threshold = (
         "schedule",
@@ -69,6 +72,7 @@ class FillAll(Strategy):
         raise NotImplementedError
 
 
+@register_strategy
 class External(FillAll):
     """Judged by a model or function of the user's."""
 
@@ -79,6 +83,7 @@ class External(FillAll):
         return {"external_scores": external_scores(judged)}, None
 
 
+@register_strategy
 class CriticFull(FillAll):
     """Judged by the critic, in a pass of its own over the complete sequence."""
 
@@ -90,6 +95,7 @@ class CriticFull(FillAll):
         return {"critic_scores": probabilities, "tie_break": settle(logits)}, probabilities
 
 
+@register_strategy
 class TokenCritic(CriticFull):
     """
     As the paper has it: the share of masks falls from one to zero along a quarter cosine wave, and the critic's best
@@ -98,14 +104,14 @@ class TokenCritic(CriticFull):
     """
 
     name = "token_critic"
-    accepts = ("schedule", "randomness_strength", "remask_selection", "selection_temperature")
-    defaults: ClassVar = {**SCORE_DEFAULTS, "schedule": "cosine"}
+    takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "cosine"}
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
         return shares_left_masked(config)
 
 
+@register_strategy
 class Confidence(FillAll):
     """Judged by the probability with which each token was drawn (MaskGIT: Chang et al., "MaskGIT: Masked Generative
     Image Transformer", 2022)."""
@@ -125,6 +131,7 @@ class Confidence(FillAll):
         return {"confidence": settle(self.confidence)}, None
 
 
+@register_strategy
 class P2(FillAll):
     """
     Keeps the most confident tokens, those that were clean before included: a visible token counts by the probability
@@ -133,8 +140,7 @@ class P2(FillAll):
     """
 
     name, source = "p2", "confidence"
-    accepts = ("schedule", "randomness_strength", "remask_selection", "selection_temperature")
-    defaults: ClassVar = {**SCORE_DEFAULTS, "schedule": "linear"}
+    takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "linear"}
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
@@ -144,12 +150,13 @@ class P2(FillAll):
         return {"confidence": settle(prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1))}, None
 
 
+@register_strategy
 class Chance(FillAll):
     """Masks a random share again."""
 
     name, source, places_by_chance = "random", "random", True
     # A threshold means nothing to chance.
-    accepts = tuple(name for name in FillAll.accepts if name != "error_threshold")
+    takes: ClassVar = {**BY_SCORE_ALONE, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
 
     def scores(self, filled, masked, prediction):
         return {}, None
@@ -160,6 +167,7 @@ class Chance(FillAll):
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@register_strategy
 class Multinomial(Strategy):
     """
     Draws every position that may change anew at each step, masked or not, from the model's prediction for the
@@ -171,7 +179,7 @@ class Multinomial(Strategy):
     """
 
     name, family = "multinomial", "redraw-all"
-    harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
+    harmless: ClassVar = {"remask_per_step": 0}
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         prediction = self.run.predict(input_ids, self.run.forward(input_ids).logits, step)

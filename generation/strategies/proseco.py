@@ -12,9 +12,11 @@ from transformers.generation import GenerationConfig
 from critic_gpt.diffusion.randomness import STREAM_CORRECT
 from critic_gpt.generation.canvas import Prediction
 from critic_gpt.generation.run import StepOutcome
+from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 
 
+@register_strategy
 class ProSeCo(PlainUnmasking):
     """
     After every `corrector_interval` steps of unmasking, `corrector_steps` passes of a corrector: the sequence, its
@@ -24,9 +26,8 @@ class ProSeCo(PlainUnmasking):
     """
 
     name, family, needs_correction = "proseco", "corrector", True
-    accepts = (*PlainUnmasking.accepts, "corrector_interval", "corrector_steps", "corrector_temperature")
-    defaults: ClassVar = {
-        **PlainUnmasking.defaults,
+    takes: ClassVar = {
+        **PlainUnmasking.takes,
         "unmasking": "random",
         "corrector_interval": 4,
         "corrector_steps": 1,

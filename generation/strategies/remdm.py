@@ -12,7 +12,7 @@ from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_REMASK, STREAM_REVEAL
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
-from critic_gpt.generation.strategies.base import Strategy
+from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
 
 def largest_sigma(alpha_t: float, alpha_s: float) -> float:
@@ -39,7 +39,7 @@ class ReMDM(Strategy):
     """
 
     family, places_by_chance = "ReMDM", True
-    accepts = ("remdm_eta",)
+    takes: ClassVar = {"remdm_eta": 0.04}
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
@@ -80,26 +80,27 @@ class ReMDM(Strategy):
         return largest_sigma(self.alphas[step], self.alphas[step + 1])
 
 
+@register_strategy
 class ReMDMCap(ReMDM):
     """`sigma = min(eta, sigma_max)`."""
 
     name = "remdm_cap"
-    defaults: ClassVar = {"remdm_eta": 0.04}
 
     def sigma(self, step, visible):
         return min(self.run.config.remdm_eta, self._largest_sigma(step))
 
 
+@register_strategy
 class ReMDMRescale(ReMDM):
     """`sigma = eta * sigma_max`."""
 
     name = "remdm_rescale"
-    defaults: ClassVar = {"remdm_eta": 0.04}
 
     def sigma(self, step, visible):
         return self.run.config.remdm_eta * self._largest_sigma(step)
 
 
+@register_strategy
 class ReMDMConf(ReMDM):
     """
     `sigma = sigma_max * softmax(-confidence)` over the visible tokens of a sequence, where the confidence of a token
@@ -107,13 +108,14 @@ class ReMDMConf(ReMDM):
     """
 
     name = "remdm_conf"
-    accepts = ()
+    takes: ClassVar = {}
 
     def sigma(self, step, visible):
         weights = (-self.confidence).masked_fill(~visible, float("-inf")).softmax(dim=-1)
         return self._largest_sigma(step) * torch.where(visible, weights, 0.0)
 
 
+@register_strategy
 class ReMDMLoop(ReMDM):
     """
     Three phases: plain unmasking until the share `loop_visible` is visible, at the progress `loop_start`; then that
@@ -121,9 +123,8 @@ class ReMDMLoop(ReMDM):
     """
 
     name = "remdm_loop"
-    accepts = ("remdm_eta", "loop_start", "loop_end", "loop_visible")
     # The paper's: t_on = 0.55, t_off = 0.05, alpha_on = 0.9.
-    defaults: ClassVar = {"remdm_eta": 0.04, "loop_start": 0.45, "loop_end": 0.95, "loop_visible": 0.9}
+    takes: ClassVar = {"remdm_eta": 0.04, "loop_start": 0.45, "loop_end": 0.95, "loop_visible": 0.9}
 
     @classmethod
     def visible_shares(cls, config: GenerationConfig) -> list[float]:

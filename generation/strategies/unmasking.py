@@ -17,8 +17,9 @@ from critic_gpt.generation.canvas import (
     entropy_bound_reveal,
     scheduled_reveal,
 )
+from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
-from critic_gpt.generation.strategies.base import ADAPTIVE_UNMASKING, HARMLESS, UNMASKING_ARGUMENTS, Strategy
+from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
 
 logger = logging.get_logger(__name__)
@@ -35,19 +36,19 @@ class Verdict(NamedTuple):
     error_probabilities: torch.Tensor | None = None
 
 
+@register_strategy
 class PlainUnmasking(Strategy):
-    """Reveals masks and masks nothing again."""
+    """Reveals masks and re-masks nothing."""
 
     name, family = "none", "one-pass"
-    accepts: ClassVar = UNMASKING_ARGUMENTS
-    defaults: ClassVar = {
+    takes: ClassVar = {
         "unmasking": "confidence",
         "schedule": "linear",
         "entropy_bound": 0.1,
         "confidence_threshold": 0.9,
         "token_draws": "independent",
     }
-    harmless: ClassVar = {**HARMLESS, "remask_per_step": 0}
+    harmless: ClassVar = {"remask_per_step": 0}
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)

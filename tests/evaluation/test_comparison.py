@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from critic_gpt.evaluation import (
+    DEFAULT_COMPETITORS,
     GRIDS,
     SHOOT_OUT,
-    STRATEGIES,
     Tuning,
     compare_strategies,
     figures_of,
     select_strategies,
 )
 from critic_gpt.evaluation.comparison import over_seeds
-from critic_gpt.generation.strategies.registry import STRATEGIES as STRATEGY_CLASSES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 class FakeTask:
@@ -53,7 +53,7 @@ def compare(model, tokenizer, *args, task=None, **kwargs):
 
 def test_every_strategy_gets_the_most_steps_that_the_budget_allows(tiny_model, tokenizer):
     strategies = {
-        **STRATEGIES,
+        **DEFAULT_COMPETITORS,
         "both": {"remasking": "critic_full"},
         "more": {"remasking": "proseco", "corrector_interval": 2, "corrector_steps": 1},
         "four": {"remasking": "critic", "num_candidates": 4},
@@ -63,7 +63,7 @@ def test_every_strategy_gets_the_most_steps_that_the_budget_allows(tiny_model, t
     def taken(name):
         return {b: cell and (cell["num_steps"], cell["forward_passes"]) for b, cell in table[name].items()}
 
-    for name in STRATEGIES:
+    for name in DEFAULT_COMPETITORS:
         assert taken(name) == {"1": (1, 1), "4": (4, 4), "9": (9, 9)}
     assert taken("both") == {"1": (1, 1), "4": (2, 3), "9": (5, 9)}
     assert taken("more") == {"1": (1, 1), "4": (3, 4), "9": (6, 9)}
@@ -82,15 +82,13 @@ def test_every_strategy_that_there_is_keeps_to_every_budget(tiny_model, tokenize
             assert 1 <= cell["mean_forward_passes"] <= cell["forward_passes"] <= most, name
             arguments = {**cell["arguments"], "num_steps": cell["num_steps"]}
             config = model.resolve_generation_config(**arguments)
-            strategy = STRATEGY_CLASSES[config.remasking]
+            strategy = STRATEGIES[config.remasking]
             assert strategy.forward_passes(cell["num_steps"], config) <= most
             assert strategy.forward_passes(cell["num_steps"] + 1, config) > most, name
 
 
 def test_more_passes_than_the_budget_are_an_error(tiny_model, tokenizer, monkeypatch):
-    monkeypatch.setattr(
-        STRATEGY_CLASSES["critic"], "steps_within", classmethod(lambda cls, budget, config: budget + 1)
-    )
+    monkeypatch.setattr(STRATEGIES["critic"], "steps_within", classmethod(lambda cls, budget, config: budget + 1))
     with pytest.raises(RuntimeError, match="took 4 forward passes of a budget of 3"):
         compare(tiny_model(), tokenizer, [3], CRITIC)
 
@@ -122,7 +120,7 @@ def test_the_same_seed_gives_the_same_cell_whatever_else_is_compared(tiny_model,
     model = tiny_model(position_embedding_type="absolute").double()
     task, other = FakeTask(), FakeTask()
     compare(model, tokenizer, [3], CRITIC, task=task, seeds=[2], batch_size=2)
-    compare(model, tokenizer, [2, 3], {**STRATEGIES}, task=other, seeds=[1, 2])
+    compare(model, tokenizer, [2, 3], {**DEFAULT_COMPETITORS}, task=other, seeds=[1, 2])
     assert task.judged[0] == other.judged[-1]
 
 
@@ -209,13 +207,13 @@ def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
 
 
 def test_every_strategy_but_the_users_own_judge_competes():
-    assert {one["remasking"] for one in SHOOT_OUT.values()} == set(STRATEGY_CLASSES) - {"external"}
-    assert set(STRATEGIES) < set(SHOOT_OUT) and list(SHOOT_OUT)[-1] == "critic"
+    assert {one["remasking"] for one in SHOOT_OUT.values()} == set(STRATEGIES) - {"external"}
+    assert set(DEFAULT_COMPETITORS) < set(SHOOT_OUT) and list(SHOOT_OUT)[-1] == "critic"
 
 
 def test_strategies_are_chosen_by_name(tiny_model):
     model = tiny_model()
-    assert select_strategies(model) == (STRATEGIES, {})
+    assert select_strategies(model) == (DEFAULT_COMPETITORS, {})
     assert select_strategies(model, ["prism", "random"]) == ({n: SHOOT_OUT[n] for n in ("prism", "random")}, {})
     tuned, _ = select_strategies(model, ["prism", "multinomial", "critic"], tune=True)
     assert tuned == {"prism": GRIDS["prism"], "multinomial": SHOOT_OUT["multinomial"], "critic": GRIDS["critic"]}

@@ -8,6 +8,7 @@ import torch
 
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.evaluation import CollatorForCorruptedRows, SpecialTokens, judge_fillings, uniform_rows
+from critic_gpt.evaluation.held_out import bound_of
 from critic_gpt.training.collator import logger as collator_logger
 
 
@@ -146,6 +147,11 @@ def test_judging_is_forward_on_the_rows_as_they_are(tiny_model, collate):
     np.testing.assert_array_equal(judged.critic_logits, output.critic_input_logits[output.critic_valid].numpy())
     np.testing.assert_array_equal(judged.critic_target, output.critic_target[output.critic_valid].numpy())
     assert judged.lm_loss == pytest.approx(output.lm_loss.item(), rel=1e-6)
+
+
+def test_where_no_token_has_a_truth_there_is_no_bound_rather_than_one_of_nothing(tiny_model, collate):
+    judged = judge_fillings(tiny_model(), examples(TOKENS, [[IGNORED] * len(row) for row in TOKENS]), collate(), 3)
+    assert judged.lm_loss is None and bound_of(judged) == {"nats_per_token": None, "bits_per_token": None}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critic_gpt.explorer import TokenView
-from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, visible
+from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, visible, visible_text
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
@@ -24,6 +24,15 @@ def test_no_control_character_survives(text):
     shown = visible(text)
     assert len(shown) == len(text)
     assert not set(shown) & {chr(code) for code in (*range(32), 127, *range(128, 160), 0x202E, 0x2028)}
+
+
+@given(st.text())
+def test_a_text_of_several_lines_keeps_them_and_no_other_control_character_survives(text):
+    shown = visible_text(text)
+    assert len(shown) == len(text)
+    assert not set(shown) & {chr(code) for code in (*range(9), 11, 12, *range(13, 32), *range(127, 160), 0x202E)}
+    kept = [(a, b) for a, b in zip(text, shown, strict=True) if a in "\n\t\u200c\u200d" or a.isalnum()]
+    assert all(a == b for a, b in kept)
 
 
 def test_newlines_are_seen_and_break_the_line():

@@ -1,14 +1,17 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import io
 import json
+import re
 
 import pytest
+import torch
 from rich.console import Console
 
 from critic_gpt.explorer import Explorer, critic_view, fill, remask, score, start_from_sample, view_data
 from critic_gpt.explorer.drawing import error_color
+from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.explorer.terminal import HELP, TerminalSession
-from critic_gpt.tasks import SudokuTask
+from critic_gpt.tasks import SudokuTask, build_character_tokenizer
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
@@ -120,6 +123,33 @@ def test_without_colour_there_are_marks_and_with_it_colours(explorer):
     token = next(token for token in session.view.tokens if token.wrong and token.error_probability is not None)
     red, green, blue = (int(error_color(token.error_probability)[i : i + 2], 16) for i in (1, 3, 5))
     assert f"48;2;{red};{green};{blue}" in colored and "\x1b[4;" in colored, "underlined"
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_no_control_character_of_a_token_reaches_the_terminal(unsure_model, color):
+    hostile = build_character_tokenizer("ab\x1b\x9b\x9d\x07\x08\r\x7f\u202e[2J\n", model_max_length=48)
+    rows = [{"input_ids": hostile("\x1b[2Ja\x9b2J\x9d\x07b\r\x08\x7f\u202e\n")["input_ids"]}]
+    explorer = Explorer(unsure_model, hostile, {"validation": rows})
+    commands = (
+        "m 0.5",
+        "c",
+        "t 0",
+        "f",
+        "s",
+        "gen critic_full 3",
+        "x \x1b[2Ja\x9b",
+        "d \x1b[MASK]",
+        "json",
+        "\x1b]0;x\x07",
+    )
+    _, out = play(explorer, *commands, color=color)
+    console = Console(file=io.StringIO(), force_terminal=color, color_system="truecolor" if color else None)
+    canvas = torch.tensor([[*rows[0]["input_ids"], hostile.mask_token_id]])
+    unsure_model.generate(canvas, num_steps=2, seed=0, streamer=TerminalStreamer(hostile, console))
+    # What is left without the colours of our own and the cursor of the live drawing.
+    shown = re.sub(r"\x1b\[[\d;]*m", "", out) + re.sub(r"\x1b\[(\?25[hl]|[\d;]*[mKA])|\r", "", console.file.getvalue())
+    assert "␛[2J" in shown and "␇" in shown
+    assert not set(shown) & {chr(code) for code in (*range(10), *range(11, 32), *range(127, 160), 0x202E)}
 
 
 def test_a_grid_is_drawn_in_rows_and_data_cannot_move_the_cursor(explorer, tiny_model):

@@ -11,7 +11,7 @@ from critic_gpt.explorer.markup import view_html
 pytest.importorskip("gradio", reason="the page needs gradio: pip install critic_gpt[web]")
 
 from critic_gpt.explorer.web import ACTS, Page, build_page, page_strategies, serve
-from critic_gpt.generation.configuration import REMASKING
+from critic_gpt.generation.declarations import remasking_names
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
@@ -55,7 +55,7 @@ def test_every_button_does_something_or_says_why_not(page):
     assert "`positions` must be whole numbers" in page.act("unmask", states, 1, "a", 0.5)[1]
 
 
-@pytest.mark.parametrize("how", [name for name in REMASKING if name != "external"])
+@pytest.mark.parametrize("how", [name for name in remasking_names() if name != "external"])
 def test_a_generation_can_be_stepped_through(page, how):
     assert how in page_strategies(page.explorer.model)
     view, end, first = page.generate(*PLACE, "", 0.5, how, 3)
@@ -73,7 +73,7 @@ def test_no_strategy_is_offered_that_the_model_cannot_follow(tiny_model, tokeniz
         if component["props"].get("label") == "strategy"
     ]
     assert [choice[0] for choice in menu] == offered and offered[0] == "auto"
-    for how in REMASKING:
+    for how in remasking_names():
         view, end, _ = page.generate(*PLACE, "", 0.5, how, 2)
         assert (view is not None) == (how in offered), end
 

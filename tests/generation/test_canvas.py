@@ -20,8 +20,8 @@ from critic_gpt.generation.canvas import (
     scheduled_reveal,
     shift_seed_text,
 )
-from critic_gpt.generation.configuration import UNMASKING, CriticGPTGenerationConfig
-from critic_gpt.generation.strategies.base import ADAPTIVE_UNMASKING
+from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING, UNMASKING
 
 
 few = settings(max_examples=60, deadline=None)

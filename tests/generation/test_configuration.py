@@ -7,8 +7,7 @@ import math
 import pytest
 
 from critic_gpt import CriticGPTGenerationConfig
-from critic_gpt.generation.configuration import REMASKING
-from critic_gpt.generation.strategies.base import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt.generation.declarations import SETTINGS, remasking_names, strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -31,17 +30,30 @@ def test_the_fields_are_frozen():
 
 
 def test_every_strategy_has_its_name_and_declares_known_fields():
-    assert list(REMASKING) == ["auto", *STRATEGIES]
+    assert list(remasking_names()) == ["auto", *STRATEGIES]
     for name, strategy in STRATEGIES.items():
         assert strategy.name == name and strategy.family
-        declared = {*strategy.accepts, *strategy.defaults, *strategy.harmless, *strategy.unused_beside_threshold}
-        assert declared <= set(STRATEGY_ARGUMENTS) <= set(CriticGPTGenerationConfig._FIELDS)
-        assert set(strategy.defaults) | OPTIONAL >= set(strategy.accepts), "an accepted field has a default"
-        assert set(strategy.defaults) <= set(strategy.accepts)
+        assert {*strategy.harmless, *strategy.unused_beside_threshold, *strategy.takes} <= set(strategy_settings())
+        assert {setting for setting, default in strategy.takes.items() if default is None} <= OPTIONAL
+    taken = {setting for strategy in STRATEGIES.values() for setting in strategy.takes}
+    assert taken == set(strategy_settings()), "no setting is declared that no strategy takes"
 
 
-def test_a_condition_ties_two_fields_of_strategies_to_each_other():
-    assert set(CONDITIONS) | {condition.field for condition in CONDITIONS.values()} <= set(STRATEGY_ARGUMENTS)
+def test_a_condition_or_clash_ties_two_settings_of_strategies_to_each_other():
+    for name, setting in SETTINGS.items():
+        ties = [setting.condition and setting.condition.setting, setting.clash and setting.clash.other]
+        others = {other for other in ties if other is not None}
+        assert not others or {name, *others} <= set(strategy_settings())
+
+
+def test_every_default_is_a_value_of_its_setting_and_stands_in_the_docstring():
+    for name, setting in SETTINGS.items():
+        defaults = [setting.default, setting.harmless, *(cls.takes.get(name) for cls in STRATEGIES.values())]
+        for default in defaults:
+            setting.check(default)
+        assert f"\n        {name} ({setting.values.types}, *optional*" in CriticGPTGenerationConfig.__doc__
+    assert 'defaults to 0.9, 0.97 under `"backtrack"`' in CriticGPTGenerationConfig.__doc__
+    assert max(map(len, CriticGPTGenerationConfig.__doc__.splitlines())) <= 119
 
 
 def test_settings_survive_saving_and_loading(tmp_path):

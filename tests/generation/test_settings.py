@@ -8,7 +8,7 @@ import torch
 
 from critic_gpt import CriticGPTForSequenceClassification, CriticGPTForTokenClassification, CriticGPTGenerationConfig
 from critic_gpt.generation import settings as generation_settings
-from critic_gpt.generation.strategies.base import CONDITIONS, STRATEGY_ARGUMENTS
+from critic_gpt.generation.declarations import SETTINGS, strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -60,13 +60,13 @@ def test_resolved_settings_are_complete_and_give_the_same_result_again(tiny_mode
     resolved = model.resolve_generation_config(**given)
     assert resolved.remasking == strategy and resolved.num_steps == 4 and resolved.mask_token_id == MASK
     cls = STRATEGIES[strategy]
-    for name in STRATEGY_ARGUMENTS:
-        condition = CONDITIONS.get(name)
-        idle = condition is not None and condition.field in cls.accepts
-        idle = idle and not condition.holds(getattr(resolved, condition.field))
-        if name not in cls.accepts or idle:
-            assert getattr(resolved, name) == cls.harmless.get(name)
-        elif resolved.error_threshold is None and name in {*cls.defaults, *fields}:
+    for name in strategy_settings():
+        condition = SETTINGS[name].condition
+        idle = condition is not None and condition.setting in cls.takes
+        idle = idle and not condition.holds(getattr(resolved, condition.setting))
+        if name not in cls.takes or idle:
+            assert getattr(resolved, name) == cls.harmless.get(name, SETTINGS[name].harmless)
+        elif resolved.error_threshold is None and (cls.takes[name] is not None or name in fields):
             assert getattr(resolved, name) is not None, name
     first = model.generate(canvas, seed=3, **given).sequences
     model.generation_config = CriticGPTGenerationConfig()

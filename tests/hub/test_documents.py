@@ -3,6 +3,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_depth_is_bounded_to_the_level(begin, end):
 
     assert parse_json(nested(MAX_DEPTH))
     for levels in (MAX_DEPTH + 2, 1000, 200_000):
-        with pytest.raises(ValueError, match=f"must nest at most {MAX_DEPTH} levels"):
+        with pytest.raises(ValueError, match=f"must nest at most {MAX_DEPTH}"):
             parse_json(nested(levels))
     with pytest.raises(ValueError, match="must nest at most"):
         parse_json(begin * 200_000)
@@ -57,9 +58,9 @@ def test_size_is_bounded_before_anything_is_parsed(tmp_path):
         file.truncate(2**34)  # 16 GiB of nothing
     with pytest.raises(ValueError, match="at most 8,388,608 bytes"):
         read_json(path)
-    with pytest.raises(ValueError, match=r"`a.json` must be a readable file.*at most .* bytes.*remove it"):
+    with pytest.raises(ValueError, match=r"`a\.json` must be a readable file.*at most .* bytes.*remove it"):
         read_object(path)
-    with pytest.raises(ValueError, match="must be JSON, got it must have at most"):
+    with pytest.raises(ValueError, match="must be JSON, got it must have"):
         read_document(path)
 
 
@@ -68,7 +69,7 @@ LEVELS = "abcdefghijkl"
 
 def bomb(opening: str, closing: str, first: str, begin: str = "") -> str:
     lines = [f"a: &a {first}"]
-    for below, name in zip(LEVELS, LEVELS[1:], strict=False):
+    for below, name in pairwise(LEVELS):
         lines.append(f"{name}: &{name} {opening}{begin}{', '.join([f'*{below}'] * 9)}{closing}")
     return "\n".join(lines)
 
@@ -121,14 +122,14 @@ def test_what_is_no_plain_yaml_is_a_reason_in_one_line(text):
 def test_files_of_settings_are_bounded(tmp_path, suffix):
     path = tmp_path / f"settings{suffix}"
     path.write_text("[" * 10**5)
-    with pytest.raises(ValueError, match="must (nest|have) at most"):
+    with pytest.raises(ValueError, match=r"must (nest|have) at most"):
         parse_settings(path)
 
 
 @pytest.mark.parametrize("content", ["[]", "1", '{"training": 5}', '{"evaluation": [1]}', "[" * 10**5])
 def test_measurements_of_other_types_are_one_sentence(tmp_path, content):
     (tmp_path / "measurements.json").write_text(content)
-    with pytest.raises(ValueError, match=r"`measurements.json` must (be a readable file|hold objects)"):
+    with pytest.raises(ValueError, match=r"`measurements\.json` must (be a readable file|hold objects)"):
         read_measurements(tmp_path)
 
 

@@ -9,7 +9,7 @@ from test_trainer import make_model, make_rows, make_trainer
 from critic_gpt import CriticGPTModel
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.sampling import ForwardCounter
-from critic_gpt.generation.configuration import STRATEGIES
+from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.scripts import calibrate
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about `scripts/evaluate.py`."""
 
+import io
 import json
 import math
 import os
@@ -338,7 +339,31 @@ def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_report_all_the_s
     assert "AUROC none" in capsys.readouterr().out
 
 
+def test_nothing_to_judge_is_said_and_recorded_as_no_number(model_dir, sudoku_dir, tmp_path, capsys, monkeypatch):
+    inner = evaluate.judge_fillings
+    monkeypatch.setattr(evaluate, "judge_fillings", lambda *a, **k: inner(*a, **k)._replace(lm_loss=None))
+    assert set(run(model_dir, sudoku_dir, tmp_path)["language_model"].values()) == {None}
+    assert "No bound of the language model: there was no token to judge." in capsys.readouterr().out
+
+
+def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr(evaluate, "comparison_text", lambda *_: "±")
+    with pytest.raises(UnicodeEncodeError):
+        run(model_dir, sudoku_dir, tmp_path)
+    assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
+
+
 # ---- what it refuses ----
+
+
+def test_a_model_whose_training_diverged_is_refused(sudoku_dir, tmp_path):
+    folder = save_model(tmp_path / "model", sudoku_dir, critic=False)
+    model = CriticGPTForMaskedLM.from_pretrained(folder)
+    torch.nn.init.constant_(model.model.norm.weight, math.nan)
+    model.save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"`model` must give finite losses, got a bound of nan: .*\.$"):
+        run(folder, sudoku_dir, tmp_path / "report")
 
 
 @pytest.mark.parametrize(

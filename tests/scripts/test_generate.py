@@ -17,6 +17,7 @@ from critic_gpt import (
     CriticGPTGenerationConfig,
 )
 from critic_gpt.scripts import generate, run_as_program
+from critic_gpt.scripts.generation_flags import flag_settings
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_every_field_of_the_configuration_can_be_set(model_dir, tmp_path):
         document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
         assert fields.items() <= document["settings"]["generation_config"].items()
     said = {name for fields in EVERY_FIELD for name in fields}
-    assert said == set(generate.GENERATION_FLAGS) - {"remasking_model", "judge_model"}
+    assert said == {setting.name for setting in flag_settings()}
 
 
 def test_it_says_in_how_many_passes_a_text_took_part_and_how_good_its_candidates_were(model_dir, capsys):
@@ -189,10 +190,12 @@ def test_judges_are_loaded_from_folders_and_their_verdict_is_printed(model_dir, 
         run(model_dir, *case, "--remasking_model", model_dir)
 
 
-def test_the_generation_flags_are_fields_of_the_configuration_and_the_judges():
+def test_the_generation_flags_are_fields_of_the_configuration():
     # The first is said by --history; the second must be the case, since a verdict is printed.
     fields = set(CriticGPTGenerationConfig._FIELDS) - {"return_history", "return_dict_in_generate"}
-    assert set(generate.GENERATION_FLAGS) == fields | {"remasking_model", "judge_model"}
+    flags = {name.removeprefix("--") for name in generate.build_parser().format_help().split() if name[:2] == "--"}
+    assert fields == {setting.name for setting in flag_settings()}
+    assert all(any(flag.startswith(name) for flag in flags) for name in fields)
 
 
 RESULT = {
@@ -201,7 +204,17 @@ RESULT = {
     *("judge_passes", "row_passes", "candidate_expected_errors", "history"),
 }
 SETTINGS = {
-    *("model", "fingerprint", "remasking_model", "judge_model", "prompts", "num_samples", "batch_size", "seed"),
+    *(
+        "model",
+        "fingerprint",
+        "remasking_model",
+        "judge_model",
+        "strategy_module",
+        "prompts",
+        "num_samples",
+        "batch_size",
+        "seed",
+    ),
     *("generation_config", "versions"),
 }
 

@@ -19,7 +19,7 @@ from critic_gpt.scripts.prepare_data import PrepareDataArguments, main
 from critic_gpt.tasks import (
     SudokuTask,
     TextTask,
-    corpus,
+    files,
     load_prepared,
     load_puzzles,
     load_task,
@@ -27,6 +27,7 @@ from critic_gpt.tasks import (
     stream_prepared,
     words_of,
 )
+from critic_gpt.tasks.corpus import read_corpus
 from critic_gpt.tasks.sudoku import DEFAULT_BLANKS
 
 
@@ -69,7 +70,7 @@ def test_flags_are_frozen():
         "sudoku": {"size", "num_train", "num_validation", "num_test", "grids_per_base", "num_puzzles", "blanks"},
         "text": {
             *("source", "text_column", "dataset_config", "dataset_split", "tokenizer", "sequence_length", "window"),
-            *("validation_share", "test_share", "judge_share"),
+            *("validation_share", "test_share", "judge_share", "end_documents"),
         },
         "fillings": {"model", "data_dir", "num_sequences", "batch_size"},
     }
@@ -406,21 +407,21 @@ def test_text_read_in_pieces_is_prepared_as_in_one(tmp_path, monkeypatch, window
     path = tmp_path / "corpus.txt"
     path.write_bytes(text.encode())
     task = TextTask(source=str(path), sequence_length=32, window=window)
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", block)
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
     monkeypatch.setattr(rows, "ROWS_PER_CHUNK", 3)
     splits, tokenizer, loaded = load_prepared(prepare_text(tmp_path / "data", path, window=window))
-    assert task.survey().num_characters == len(text)
+    assert task.reader().survey().num_characters == {"train": len(text)}
     for split, part in task.split(text).items():
         assert splits[split]["input_ids"][:] == [ids.tolist() for ids in task.windows(part, tokenizer, split)]
     assert loaded.train_words == set(words_of(task.split(text)["train"]))
 
 
 def test_a_broken_byte_is_named_by_its_place_in_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 2)
+    monkeypatch.setattr(files, "BLOCK_BYTES", 2)
     for content, place in ((b"abcd\xff", 4), ("aä".encode() + b"b\xc3", 4), (b"abc\xc3d", 3)):
         (tmp_path / "bad.txt").write_bytes(content)
         with pytest.raises(ValueError, match=f"whose byte {place} is none"):
-            corpus.read_corpus(str(tmp_path / "bad.txt"))
+            read_corpus(str(tmp_path / "bad.txt"))
 
 
 # ---- streams ----

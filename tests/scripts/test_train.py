@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
@@ -139,6 +140,33 @@ def test_auto_takes_bf16_on_processors_with_tiles_from_some_width_on(monkeypatch
     assert training_setup.precision_flags([], training_flags.ModelArguments(hidden_size=width), "auto") == (
         ["--bf16", "True", "--use_cpu", "True"] if fast else []
     )
+
+
+# ---- divergence ----
+
+
+@pytest.mark.parametrize("save_steps", ["1", "100"], ids=["checkpoints", "none"])
+def test_a_training_that_diverges_is_refused_and_leaves_nothing_that_looks_sound(data_dir, tmp_path, save_steps):
+    more = ("--learning_rate", "1e30", "--lr_scheduler_type", "constant", "--save_steps", save_steps)
+    with pytest.raises(ValueError) as error:
+        train.main(flags(data_dir, tmp_path, *more))
+    one_sentence(
+        str(error.value).replace(". Lower", "; lower"), "`learning_rate`", "1e+30", "diverged", "--warmup_steps"
+    )
+    assert not list(tmp_path.glob("*.safetensors"))
+    for path in tmp_path.rglob("*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in safetensors.torch.load_file(path).values()), path
+
+
+def test_sound_weights_with_an_infinite_loss_are_taken_out_again(tmp_path):
+    for name in ("model.safetensors", "model-00001-of-00002.safetensors", "config.json"):
+        (tmp_path / name).write_bytes(b"")
+    training_setup.check_bound({"eval_loss": 1.5}, tmp_path)
+    training_setup.check_bound({}, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(ValueError, match=r"`learning_rate` must .* got a loss of nan"):
+        training_setup.check_bound({"eval_loss": float("nan")}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 # ---- errors ----

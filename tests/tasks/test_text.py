@@ -157,7 +157,7 @@ def test_a_dataset_folder_gives_its_rows_as_lines(tmp_path):
         read_corpus(str(tmp_path / "plain"))
     with pytest.raises(ValueError, match=r"`text_column` must hold text in every row, got int"):
         read_corpus(str(tmp_path / "plain"), text_column="number")
-    with pytest.raises(ValueError, match=r"with the split 'dev'"):
+    with pytest.raises(ValueError, match=r"`dataset_split` must be a split of .*got 'dev'; choose one of train"):
         read_corpus(str(tmp_path / "splits"), dataset_split="dev")
 
 

@@ -10,7 +10,7 @@ from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt import CriticCalibration
 from critic_gpt.generation.strategies import critic as one_pass
-from critic_gpt.generation.strategies.critic import better_alternative, likeliest_other, remask_floor
+from critic_gpt.generation.strategies.critic import better_alternative, default_floor, likeliest_other
 
 
 PAD, MASK, VOCAB = 0, 1, 32
@@ -261,10 +261,10 @@ def test_the_floor_follows_from_the_table_of_trajectories():
     def table(**metadata):
         return CriticCalibration(RAMP, metadata)
 
-    assert remask_floor(TABLE) == remask_floor(table(source="one_shot", positive_rate=0.4)) == 0.1
+    assert default_floor(TABLE) == default_floor(table(source="one_shot", positive_rate=0.4)) == 0.1
     rates = {0.01: 0.1, 0.07: 0.14, 0.3: 0.5}
     for rate, floor in rates.items():
-        assert remask_floor(table(source="trajectory", positive_rate=rate)) == pytest.approx(floor)
+        assert default_floor(table(source="trajectory", positive_rate=rate)) == pytest.approx(floor)
 
 
 def test_the_floor_of_a_table_of_trajectories_is_the_default(model):

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticGPTGenerationConfig
-from critic_gpt.generation.strategies.base import STRATEGY_ARGUMENTS
+from critic_gpt.generation.declarations import strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
 PAD, MASK, VOCAB = 0, 1, 12
 # Those that mask a share between two ratios again, and those that choose by scores.
-BY_RATIO = [name for name, strategy in STRATEGIES.items() if "start_ratio" in strategy.accepts]
-SCORED = [name for name, strategy in STRATEGIES.items() if "remask_selection" in strategy.accepts]
+BY_RATIO = [name for name, strategy in STRATEGIES.items() if "start_ratio" in strategy.takes]
+SCORED = [name for name, strategy in STRATEGIES.items() if "remask_selection" in strategy.takes]
 
 
 @pytest.fixture(scope="module")
@@ -227,19 +227,19 @@ OWN_VALUES = {("backtrack", "unmasking"): "entropy_bound"}
 
 
 @every_strategy
-@pytest.mark.parametrize("name", STRATEGY_ARGUMENTS)
+@pytest.mark.parametrize("name", strategy_settings())
 def test_an_argument_is_accepted_exactly_where_it_means_something(model, strategy, name):
     if name == "token_draws":
         model = with_joint_head(model)
     value = OWN_VALUES.get((strategy, name), VALUES[name])
     given_arguments = {name: value, **arguments(strategy)}
-    if name in STRATEGIES[strategy].accepts:
+    if name in STRATEGIES[strategy].takes:
         given_arguments |= BESIDE.get(name, {})
 
     def generate(**more):
         return model.generate(canvas, num_steps=6, seed=5, return_error_probabilities=False, **more).sequences
 
-    if name in STRATEGIES[strategy].accepts:
+    if name in STRATEGIES[strategy].takes:
         assert not (generate(**given_arguments) == MASK).any()
     else:
         family = STRATEGIES[strategy].family
