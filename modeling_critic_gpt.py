@@ -42,6 +42,7 @@ from critic_gpt.heads.critic import (
 )
 from critic_gpt.heads.joint import JointHead, draw_given_mask, given_and_asked, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
+from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading import ProofreadingMixin
 
 
@@ -193,7 +194,7 @@ class CriticGPTLayer(GradientCheckpointingLayer):
 
 
 @auto_docstring
-class CriticGPTPreTrainedModel(NamedInEveryFolder, PreTrainedModel):
+class CriticGPTPreTrainedModel(NamedInEveryFolder, WholeWeightsMixin, PreTrainedModel):
     config_class = CriticGPTConfig
     config: CriticGPTConfig
     base_model_prefix = "model"

@@ -148,6 +148,7 @@ def load_model(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    model.check_whole(field, path)
     if tokenizer is not None:
         check_fits(field, model, tokenizer, sequence_length)
     return model

@@ -22,8 +22,7 @@ from typing import Any
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
-from critic_gpt.modeling_critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, run_as_program, train
+from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, load_model, run_as_program, train
 from critic_gpt.tasks import load_task
 from critic_gpt.training.checkpoints import MAX_STATE_BYTES
 from critic_gpt.training.settings_files import parse_settings
@@ -95,7 +94,7 @@ def measure(args: argparse.Namespace, folder: Path, figure: str) -> dict[str, An
     words = [word for name, value in {**paths, **numbers}.items() for word in (f"--{name}", str(value))]
     if args.dtype is not None:
         words += ["--dtype", args.dtype]
-    strategy = "critic" if CriticGPTForMaskedLM.from_pretrained(folder).has_trained_critic else "confidence"
+    strategy = "critic" if load_model("output_dir", str(folder)).has_trained_critic else "confidence"
     report = evaluate.main([*words, "--strategies", strategy, "--forward_passes", *map(str, args.forward_passes)])
     state = read_object(folder / "trainer_state.json", MAX_STATE_BYTES)
     runtime = next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
