@@ -71,7 +71,7 @@ def test_the_printed_table_and_the_saved_one_agree_at_every_bucket(tmp_path, cap
     folder = test_calibrate.save_model(tmp_path / "model")
     tokens, truth = test_calibrate.corrupted_rows()
     test_calibrate.datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
-    calibrate.main([str(tmp_path / "rows"), str(folder), "40", "--verbose"])
+    calibrate.main([str(tmp_path / "rows"), str(folder), "40", "--verbose", "--method", "nearest"])
     saved, metadata = test_calibrate.entry(folder)
     pattern = r"bucket +(\d+) +count +(\d+) +target1 +(\d+) +probability (\S+) +saved (\S+)"
     rows = re.findall(pattern, capsys.readouterr().out)[-100:]

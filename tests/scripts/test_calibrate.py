@@ -72,7 +72,9 @@ def model_dir(tmp_path):
 
 
 def run(data_dir, model_dir, num, *more):
-    return calibrate.main([str(data_dir), str(model_dir), str(num), *map(str, more)])
+    """By one method and whatever table is there: tests/scripts/test_calibrate_choice.py has the choices."""
+    fixed = ["--method", "nearest", "--overwrite"]
+    return calibrate.main([str(data_dir), str(model_dir), str(num), *fixed, *map(str, more)])
 
 
 def entry(model_dir):
