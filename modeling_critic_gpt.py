@@ -155,6 +155,10 @@ class CriticGPTMLP(nn.Module):
 
     def __init__(self, config: CriticGPTConfig):
         super().__init__()
+        if config.hidden_act not in ACT2FN:  # known to a library that the configuration does without
+            raise ValueError(
+                f"`hidden_act` must be an activation of Transformers, got {config.hidden_act!r:.60}: gelu is usual."
+            )
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.use_bias)
         self.act_fn = ACT2FN[config.hidden_act]
         self.down_proj = ResidualProjection(config.intermediate_size, config.hidden_size, bias=config.use_bias)
