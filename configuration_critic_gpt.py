@@ -92,7 +92,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         add_critic_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a critic
             head: one logit per token, higher = more likely wrong. `False` leaves the model exactly as without it.
         critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0; `make demo`
-            has 0.1 (docs/EXPERIMENTS.md).
+            has 0.1 (docs/experiments/training.md).
         critic_target_scope (`str`, *optional*, defaults to `"masked_only"`): Which positions the critic is judged on:
             `"masked_only"` (filled by the model), `"masked_and_ignore"` (and visible unsupervised ones, which are
             right), `"all"` (every position that is not padding, substituted visible tokens included).

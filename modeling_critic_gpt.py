@@ -12,7 +12,12 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    ModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS, dynamic_rope_update
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
@@ -23,24 +28,20 @@ from transformers.utils.output_capturing import capture_outputs
 
 from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion.losses import (
-    critic_second_pass,
-    draw_fill_mask,
-    second_pass_rows,
-    token_classification_loss,
-    token_cross_entropy,
-)
+from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, corrects, term_losses, weighted_sum
+from critic_gpt.diffusion.losses import token_classification_loss, token_cross_entropy
+from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask, given_and_asked
+from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.heads.critic import (
-    CriticGPTMaskedLMOutput,
     SequenceScoreHead,
     UnnoticedLinear,
     ZeroLinear,
     build_critic_head,
     unnoticed_generator,
 )
-from critic_gpt.heads.joint import JointHead, draw_given_mask, given_and_asked, joint_token_loss
+from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading import ProofreadingMixin
@@ -396,7 +397,7 @@ class CriticGPTForMaskedLM(
             The truth at the positions to predict, -100 elsewhere. Not shifted.
         loss_weights (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Factor on each token's cross-entropy, such as 1/t of the diffusion loss. With it `lm_loss` is divided by
-            the number of real tokens (the diffusion bound, in nats a token), without it by the number of labels.
+            the number of real tokens (the diffusion bound, in nats per token), without it by the number of labels.
         fill_mask (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*):
             Which masks are filled for the critic. Without it: all in evaluation, by `critic_regime` in training.
         fill_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*):
@@ -455,7 +456,7 @@ class CriticGPTForMaskedLM(
         token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
         if loss_weights is not None:
             token_loss = token_loss * loss_weights
-        return {"lm_token_loss": token_loss, "lm_loss": token_loss.sum() / num_tokens.sum().clamp(min=1)}
+        return term_losses("lm", token_loss, num_tokens)
 
     def _critic_losses(
         self, batch: dict[str, torch.Tensor | None], share: float, kwargs: dict
@@ -521,7 +522,7 @@ class CriticGPTForMaskedLM(
         values = self.joint_values(labels.clamp(min=0))
         read = self.joint_shift
         token_loss = joint_token_loss(joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id)
-        return {"joint_token_loss": token_loss, "joint_loss": token_loss.sum() / asked.sum().clamp(min=1)}
+        return term_losses("joint", token_loss, asked)
 
     def joint_values(self, tokens: torch.LongTensor) -> torch.FloatTensor:
         """The joint head's values (..., joint_num_heads, joint_head_dim) of drawn tokens (...)."""
@@ -535,7 +536,7 @@ class CriticGPTForMaskedLM(
             queries (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, num_positions, joint_head_dim)`): Of
                 the positions to predict.
             memory (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, joint_head_dim, joint_head_dim)`): Of
-                the drawn tokens (`joint_head_critic_gpt.remember`).
+                the drawn tokens (`heads.joint.remember`).
 
         Returns:
             `torch.FloatTensor` of shape `(batch_size, num_positions, vocab_size)`: to be added to the logits.
@@ -544,18 +545,10 @@ class CriticGPTForMaskedLM(
 
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         """One number, for people without our Trainer."""
-        loss = losses["lm_loss"]
-        if "critic_loss" in losses:
-            loss = loss + self.config.critic_alpha * losses["critic_loss"]
-        elif self.critic_head is not None:
+        loss = weighted_sum(losses, self.config)
+        if self.critic_head is not None and "critic_loss" not in losses:
             # The head still takes part, so that no process of a distributed run waits for its gradient.
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.critic_head.parameters())
-        if "correction_loss" in losses:
-            loss = loss + self.config.correction_alpha * losses["correction_loss"]
-        if "remaining_loss" in losses:
-            loss = loss + self.config.remaining_alpha * losses["remaining_loss"]
-        if "joint_loss" in losses:
-            loss = loss + self.config.joint_alpha * losses["joint_loss"]
         return loss
 
     @torch.no_grad()
@@ -590,7 +583,7 @@ class CriticGPTForMaskedLM(
         Whether there are LM terms in the second pass that reach a trainable weight. With a frozen trunk and a tied LM
         head they do not, and are left out in training; evaluation reports them.
         """
-        if self.config.correction_alpha + self.config.remaining_alpha == 0:
+        if not corrects(self.config):
             return False
         return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
 
@@ -615,13 +608,47 @@ def _rows_of(values: torch.Tensor | None, rows: torch.Tensor, batch_size: int) -
 # --------------------------------------------------------------------------------------------------------------------
 
 
-@auto_docstring
-class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
+class CriticGPTClassifier(CriticGPTPreTrainedModel):
+    """A trunk with a classifying or scoring head on it: what both classes below share."""
+
+    output_class: type[ModelOutput]
+
     def __init__(self, config: CriticGPTConfig):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.model = CriticGPTModel(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def judge(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """The head's logits for the states (B, T, D) of the trunk."""
+        raise NotImplementedError
+
+    def labelled_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of these logits."""
+        raise NotImplementedError
+
+    def classify(
+        self,
+        input_ids: torch.LongTensor | None,
+        attention_mask: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ModelOutput:
+        """The forward pass of every subclass, whose own `forward` carries its signature and its documentation."""
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        logits = self.judge(outputs.last_hidden_state, attention_mask)
+        loss = None if labels is None else self.labelled_loss(logits, labels)
+        return self.output_class(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+@auto_docstring
+class CriticGPTForTokenClassification(CriticGPTClassifier):
+    output_class = TokenClassifierOutput
+
+    def __init__(self, config: CriticGPTConfig):
+        super().__init__(config)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -641,21 +668,16 @@ class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
             Classes `(batch_size, sequence_length)` with -100 (or, in old data, -1) where ignored, or probabilities
             `(batch_size, sequence_length, num_labels)` with all zeros where ignored.
         """
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **kwargs,
-        )
-        logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None
-        if labels is not None:
-            loss = token_classification_loss(logits, labels, self.config.balanced_class_weights)
-        return TokenClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        kwargs |= {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        return self.classify(input_ids, attention_mask, labels, **kwargs)
+
+    def judge(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """Logits `(batch_size, sequence_length, num_labels)` of every token."""
+        return self.classifier(self.dropout(states))
+
+    def labelled_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The cross-entropy over the tokens that have a label."""
+        return token_classification_loss(logits, labels, self.config.balanced_class_weights)
 
 
 @auto_docstring(
@@ -665,12 +687,11 @@ class CriticGPTForTokenClassification(CriticGPTPreTrainedModel):
     classifier.
     """
 )
-class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
+class CriticGPTForSequenceClassification(CriticGPTClassifier):
+    output_class = SequenceClassifierOutput
+
     def __init__(self, config: CriticGPTConfig):
         super().__init__(config)
-        self.num_labels = config.num_labels
-        self.model = CriticGPTModel(config)
-        self.dropout = nn.Dropout(config.hidden_dropout)
         if config.num_labels == 1:
             self.score = SequenceScoreHead(config.hidden_size)
         else:
@@ -693,29 +714,22 @@ class CriticGPTForSequenceClassification(CriticGPTPreTrainedModel):
             Scores in [0, 1] of shape `(batch_size,)` with `num_labels=1`; classes `(batch_size,)`, or a 0/1 matrix
             `(batch_size, num_labels)`, otherwise.
         """
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **kwargs,
-        )
-        states = outputs.last_hidden_state
+        kwargs |= {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        return self.classify(input_ids, attention_mask, labels, **kwargs)
+
+    def judge(self, states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """Scores or logits `(batch_size, num_labels)` of every sequence."""
         first = 0 if attention_mask is None else first_real_position(attention_mask)
         # Not `len(states)`, which would make the batch size a constant of an exported program.
-        logits = self.score(self.dropout(states[torch.arange(states.shape[0], device=states.device), first]))
-        loss = None
-        if labels is not None:
-            if self.num_labels == 1:
-                loss = nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype).view(-1))
-            elif labels.shape == logits.shape:
-                loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
-            else:
-                loss = nn.functional.cross_entropy(logits, labels.view(-1))
-        return SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
+        return self.score(self.dropout(states[torch.arange(states.shape[0], device=states.device), first]))
+
+    def labelled_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The squared error of scores; of classes the cross-entropy, of a 0/1 matrix the binary one."""
+        if self.num_labels == 1:
+            return nn.functional.mse_loss(logits.squeeze(-1), labels.to(logits.dtype).view(-1))
+        if labels.shape == logits.shape:
+            return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return nn.functional.cross_entropy(logits, labels.view(-1))
 
 
 __all__ = [

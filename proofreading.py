@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Proofreads token sequences of any length: P(wrong) of every token, what else might stand there, corrections.
+"""Proofreads token sequences of any length: P(wrong) per token, alternatives, corrections.
 
 A mixin that knows no model class: it asks a forward pass for `logits` and `critic_logits`, and the model for
 `calibration` and `has_trained_critic`. Letters: W windows of a batch, T positions, V vocabulary, K candidates.
@@ -51,7 +51,7 @@ def owned_ranges(starts: Sequence[int], length: int, window: int) -> list[tuple[
 @dataclass
 class Proof:
     """
-    What [`ProofreadingMixin.proofread`] says of one sequence, on the CPU.
+    What [`ProofreadingMixin.proofread`] says about one sequence, on the CPU.
 
     Args:
         error_probabilities (`torch.FloatTensor` of shape `(sequence_length,)`): Calibrated P(wrong) of each judged
@@ -86,7 +86,7 @@ class Proof:
 
 @dataclass(eq=False)
 class _Text:
-    """A sequence on its way, all on the CPU: its present tokens and what is known of them."""
+    """A sequence in progress, all on the CPU: its present tokens and what is known about them."""
 
     ids: torch.Tensor  # (T,)
     judged: torch.Tensor  # (T,) whether the critic is asked
@@ -116,7 +116,7 @@ class _Text:
 
 
 class _State(NamedTuple):
-    """What correction made of a sequence: tokens (T,), how many seem wrong, whether none is left to replace."""
+    """A state that correction reached: tokens (T,), how many seem wrong, whether none is left to replace."""
 
     ids: torch.Tensor
     expected_errors: float
@@ -124,7 +124,7 @@ class _State(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """A window on its way: whose, what it shows, where it begins, and for which tokens it speaks."""
+    """A window in progress: whose it is, what it shows, where it begins, and which tokens it speaks for."""
 
     text: _Text
     ids: torch.Tensor
@@ -302,7 +302,7 @@ class ProofreadingMixin:
         max_rounds: int | None = None,
     ) -> list[Proof]:
         """
-        Judges every token of complete sequences, says what else might stand there, and corrects them if asked to.
+        Judges every token of complete sequences, suggests alternatives, and corrects the sequences if asked to.
 
         Args:
             sequences (list of `torch.LongTensor` of shape `(sequence_length,)`): Of any length, also 0; not padded.

@@ -18,7 +18,7 @@ from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 
 
 FINGERPRINT_SAMPLE = 4096  # elements looked at per tensor
-# What PEFT calls the weights of an adapter in its folder.
+# PEFT's name for the weights of an adapter.
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
 
 
@@ -139,8 +139,8 @@ def _tensors(files: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _adapter_classes() -> tuple[type, ...]:
-    """What PEFT puts in the place of modules: layers with an adapter, and modules that are trained as a whole."""
-    # Before somebody has imported it there can be no adapters. An import here would make it a requirement.
+    """What PEFT puts in place of modules: layers with an adapter, and modules that are trained whole."""
+    # Unless somebody has imported it there are no adapters. An import here would make it a requirement.
     if "peft" not in sys.modules:
         return ()
     peft = sys.modules["peft"]
@@ -148,7 +148,7 @@ def _adapter_classes() -> tuple[type, ...]:
 
 
 def has_adapters(model: nn.Module) -> bool:
-    """Whether PEFT has put adapters into a model, active or not, which are not merged and unloaded again."""
+    """Whether PEFT has put adapters into a model, active or not, and not merged and unloaded since."""
     classes = _adapter_classes()
     return bool(classes) and any(isinstance(module, classes) for module in model.modules())
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Makes a model carry its calibration tables: loaded, saved and pushed with the weights, chosen for each generation.
+"""Lets a model carry its calibration tables: loaded, saved and pushed with the weights, chosen per generation.
 
 A model may have two. `calibration` was measured on masks filled in one shot, as in training; `trajectory_calibration`
 along the steps of one sampler, which show the critic other tokens and other errors. Both lie in `calibration.json`.
@@ -101,7 +101,7 @@ class CalibratedModelMixin:
 
     A table belongs to the weights that were there when it was set. Where adapters are exchanged, disabled or merged,
     the attributes follow: they give the table of the weights that the model then computes with, which after merging
-    an adapter is the adapter's, and `None` for weights that nothing was measured on.
+    an adapter is the adapter's, and `None` for weights without a measurement.
     """
 
     # ---- the tables of the present weights ----
@@ -138,7 +138,7 @@ class CalibratedModelMixin:
         self._set_table("trajectory", table)
 
     def drop_calibration(self) -> None:
-        """Takes all tables off the model: of weights that change they say nothing."""
+        """Takes all tables off the model: they say nothing about weights that have changed."""
         self.__dict__.pop("_calibration_tables", None)
 
     @contextmanager
@@ -213,7 +213,7 @@ class CalibratedModelMixin:
     def save_calibration(self, folder: str | os.PathLike, variant: str | None = None) -> None:
         """
         Writes the tables of the present weights into `folder/calibration.json`, beside others there. For a model with
-        adapters that is the adapter's folder.
+        adapters, `folder` is the adapter's.
         """
         adapted = has_adapters(self)
         for source in CALIBRATION_SOURCES:

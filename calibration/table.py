@@ -31,7 +31,7 @@ from critic_gpt.calibration.fingerprint import fingerprints_agree
 
 
 DEFAULT_WEIGHTS_NAME = "model.safetensors"  # what `save_pretrained` calls the weights
-# Log-odds know no P of 0 or 1, which a table may hold of a bucket with few tokens.
+# Log-odds are infinite at P = 0 and 1, which a table may hold for a bucket with few tokens.
 LOWEST_RATE = 1e-4
 
 

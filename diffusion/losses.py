@@ -1,52 +1,16 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Losses of the heads, and the second training pass of a masked diffusion model with a critic.
-
-Nothing here knows a model class: the trunk and the heads come in as functions. Letters: B batch, T positions,
-V vocabulary, D width.
-"""
-
-import math
-from collections.abc import Callable
+"""Cross-entropies per token of the heads' predictions. Letters: B batch, T positions, V vocabulary, C classes."""
 
 import torch
 from torch import nn
 
-from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion.corruption import fill_positions, suppress_tokens
-from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
-
-
-def masked_positions(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
-    """Where [MASK] stands (B, T); without such a token, where something is to be predicted."""
-    return labels != -100 if mask_token_id is None else input_ids == mask_token_id
-
-
-def draw_fill_mask(input_ids: torch.Tensor, labels: torch.Tensor, config: CriticGPTConfig) -> torch.Tensor:
-    """The positions (B, T) to be filled for the critic, by `critic_regime`, drawn from torch's global generator."""
-    masked = masked_positions(input_ids, labels, config.mask_token_id)
-    share = torch.rand((len(masked), 2), device=masked.device)
-    order = torch.rand(masked.shape, device=masked.device)
-    return fill_positions(masked, config.critic_regime, share, order, config.critic_fill_exponent)
-
-
-def second_pass_rows(batch_size: int, share: float) -> list[int]:
-    """
-    The rows of a batch that the second pass is made of: `ceil(share * batch_size)`, spread evenly, so that they keep
-    the spread of the diffusion times over the batch. Known from the size alone, so shapes are static.
-
-    Raises:
-        `ValueError`: `share` is outside of (0, 1].
-    """
-    if not 0.0 < share <= 1.0:
-        raise ValueError(f"`critic_batch_share` must be in (0, 1], got {share}: 1 judges every row.")
-    num_rows = math.ceil(share * batch_size - 1e-9)  # 0.07 * 100 is a little more than 7
-    return [row * batch_size // num_rows for row in range(num_rows)]
+from critic_gpt.diffusion.corruption import suppress_tokens
 
 
 def token_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None, ignore_index: int = -100
 ) -> torch.Tensor:
-    """Cross-entropy a token in nats (B, T), 0 at `ignore_index`; [MASK] itself is never a prediction."""
+    """Cross-entropy per token in nats (B, T), 0 at `ignore_index`; [MASK] itself is never a prediction."""
     logits = suppress_tokens(logits, [] if mask_token_id is None else [mask_token_id])
     flat = nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
@@ -55,71 +19,6 @@ def token_cross_entropy(
         reduction="none",
     )
     return flat.view(labels.shape)
-
-
-def critic_second_pass(
-    encode: Callable[[torch.Tensor], torch.Tensor],
-    lm_head: Callable[[torch.Tensor], torch.Tensor],
-    critic_head: Callable[[torch.Tensor], torch.Tensor],
-    input_ids: torch.Tensor,
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    fill_mask: torch.Tensor | None,
-    fill_uniforms: torch.Tensor | None,
-    config: CriticGPTConfig,
-    correct: bool = True,
-    num_tokens: torch.Tensor | None = None,
-) -> dict[str, torch.Tensor]:
-    """
-    Fills masks with the model's own predictions, encodes the result and judges it: the critic's loss and, with
-    `correct`, the LM head's losses towards the truth: if `correction_alpha > 0` at the filled positions, if
-    `remaining_alpha > 0` at the masks that are left. Knows no model class: `encode` maps ids (B, T) to states
-    (B, T, D). `num_tokens` (B,), needed for the last of them, is what each row counts in the language model's loss.
-    """
-    artifacts = build_critic_artifacts_from_logits(
-        input_ids,
-        logits,
-        labels,
-        config.mask_token_id,
-        pad_token_id=config.pad_token_id,
-        scope=config.critic_target_scope,
-        fill=config.critic_fill if fill_uniforms is not None else "argmax",
-        fill_mask=fill_mask,
-        fill_uniforms=fill_uniforms,
-    )
-    # Statements, not one expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
-    lm_terms = False
-    if correct and (config.correction_alpha > 0 or config.remaining_alpha > 0):
-        lm_terms = True
-    # A detached critic alone asks nothing of the trunk's gradients.
-    with torch.set_grad_enabled(torch.is_grad_enabled() and (lm_terms or not config.critic_detach)):
-        hidden_states = encode(artifacts.critic_input)
-    critic_logits = critic_head(hidden_states.detach() if config.critic_detach else hidden_states)
-    critic_logits = critic_logits.to(torch.promote_types(critic_logits.dtype, torch.float32))
-    target = artifacts.critic_target.to(critic_logits.dtype)
-    token_loss = nn.functional.binary_cross_entropy_with_logits(critic_logits, target, reduction="none")
-    token_loss = token_loss.masked_fill(~artifacts.critic_valid, 0.0)
-    output = {
-        "critic_loss": token_loss.sum() / artifacts.critic_valid.sum().clamp(min=1),
-        "critic_token_loss": token_loss,
-        "critic_input_ids": artifacts.critic_input,
-        "critic_input_logits": critic_logits,
-        "critic_target": artifacts.critic_target,
-        "critic_valid": artifacts.critic_valid,
-    }
-    if lm_terms:
-        second_logits = lm_head(hidden_states)
-        if config.correction_alpha > 0:
-            correction_labels = labels.masked_fill(~artifacts.filled, -100)
-            correction = token_cross_entropy(second_logits, correction_labels, config.mask_token_id)
-            output["correction_token_loss"] = correction
-            output["correction_loss"] = correction.sum() / (correction_labels != -100).sum().clamp(min=1)
-        if config.remaining_alpha > 0:
-            left = masked_positions(input_ids, labels, config.mask_token_id) & ~artifacts.filled
-            remaining = remaining_token_loss(second_logits, labels, left, num_tokens, config.mask_token_id)
-            output["remaining_token_loss"] = remaining
-            output["remaining_loss"] = remaining.sum() / num_tokens.sum().clamp(min=1)
-    return output
 
 
 def remaining_token_loss(
@@ -162,7 +61,7 @@ def class_counts(classes: torch.Tensor, num_labels: int) -> torch.Tensor:
 
 
 def token_classification_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy a token (B, T) of logits (B, T, C) against labels as in [`token_classification_loss`]."""
+    """Cross-entropy per token (B, T) of logits (B, T, C) against labels as in [`token_classification_loss`]."""
     log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
     classes = token_classes(labels)
     if labels.dim() == logits.dim():

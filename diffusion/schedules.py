@@ -12,7 +12,7 @@ import torch
 
 
 SCHEDULES = ("linear", "quadratic", "root", "cosine")
-# Of the schedule "root": the visible share grows as progress to this power (docs/EXPERIMENTS.md).
+# Of the schedule "root": the visible share grows as progress to this power (docs/experiments/sampling-settings.md).
 ROOT_EXPONENT = 0.6
 Schedule = str | float | list[float] | Callable[[float], float]
 

@@ -33,7 +33,7 @@ class Tuning(NamedTuple):
 
 def steps_within(model, budget: int, arguments: Arguments) -> int | None:
     """
-    The most denoising steps that `budget` forward passes a sequence allow; `None` where not even one fits. Where the
+    The most denoising steps that `budget` forward passes per sequence allow; `None` where not even one fits. Where the
     critic chooses among candidates, its verdict on each is part of the price.
     """
     config = model.resolve_generation_config(**arguments)
@@ -154,7 +154,7 @@ def compare_strategies(
     Args:
         model, tokenizer: What generates.
         task: With `judge(texts) -> dict`, and `sequence_length` where no canvases are given.
-        budgets (`list[int]`): Numbers of forward passes of the trunk a sequence, at least 1.
+        budgets (`list[int]`): Forward passes of the trunk per sequence, at least 1.
         strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise. With
             `tuning` also `{name: [arguments, arguments, ...]}`, of which the best at each budget competes.
         num_samples, batch_size (`int`, *optional*): How many sequences, and how many at a time, over all processes.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from critic_gpt.tasks import TASK_FILE, load_prepared
+from critic_gpt.tasks.prepared import repair_prepared
 from critic_gpt.training.settings_files import SETTINGS_SUFFIXES, parse_settings
 
 
@@ -92,6 +93,7 @@ def _find(name: str, roots: Sequence[Path], origin: str) -> DataSource:
 
 
 def _holds_data(folder: Path) -> bool:
+    repair_prepared(folder)
     if not folder.is_dir():
         return False
     if any((folder / name).is_file() for name in (TASK_FILE, *_SAVED_FILES)):

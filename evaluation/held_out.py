@@ -89,7 +89,7 @@ def errors_of_answers(
     Args:
         model ([`CriticGPTForMaskedLM`]): With a trained critic, which guides.
         puzzles ([`SudokuPuzzles`]): What is filled.
-        budget (`int`): Forward passes of the trunk a sequence.
+        budget (`int`): Forward passes of the trunk per sequence.
         tokenizer, batch_size, seed, accelerator: As for `judge_trajectories`.
 
     Raises:

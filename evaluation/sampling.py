@@ -132,11 +132,11 @@ def sample_texts(
     Returns:
         [`Samples`].
     """
-    padding = {tokenizer.pad_token_id, model.config.pad_token_id}
+    padding = {tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id}
     found, most, total = [], 0, 0
     generate_kwargs = {"return_error_probabilities": False, **generate_kwargs}
     for rows, output, counter in fill_batches(model, canvases, batch_size, seed, accelerator, **generate_kwargs):
-        # What was cut after a generated EOS is padding, and no part of a text.
+        # A generated EOS is no part of a text, nor is what was cut after it, which is padding.
         decoded = (tokenizer.decode([i for i in ids if i not in padding]) for ids in output.sequences.tolist())
         found += zip(rows, decoded, [None] * len(rows) if measure is None else measure(output), strict=True)
         # Several candidates of a sequence may share a pass, and each counts.

@@ -2,7 +2,7 @@
 """A judge of generated text that shares no text with the model: a small causal model of the GPT-2 architecture.
 
 Repetition wins every count of known words. What it says of a text is compared with what it says of real text: fewer
-bits a character than those are no better text but a more monotonous one.
+bits per character than those are no better text but a more monotonous one.
 """
 
 import math
@@ -24,14 +24,14 @@ from transformers import (
 from critic_gpt.tasks import encode_strict
 
 
-# Small enough for minutes on one core, large enough to tell words from letters (docs/EXPERIMENTS.md).
+# Small enough for minutes on one core, large enough to tell words from letters (docs/experiments/text.md).
 WIDTH, LAYERS, HEADS, INITIALIZER_RANGE = 128, 4, 4, 0.06
 LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 4e-3, 50, 0.1
 
 
 class TextJudge:
     """
-    Says how many bits a character of a text costs.
+    Says how many bits per character a text costs.
 
     Args:
         model ([`~transformers.GPT2LMHeadModel`]): Reads the padding token, then the text from its beginning.

@@ -2,7 +2,7 @@
 """Lets a model denoise held-out sequences and its critic judge every step against the truth.
 
 The tokens that stand there in the middle of a generation are not those of masks filled in one shot: they were chosen
-by an order of unmasking, some were masked again, and those that are left are the ones the critic believed. A table is
+by an order of unmasking, some were re-masked, and those that are left are the ones the critic believed. A table is
 right where it is used only if it was measured there. Letters: B batch, T positions.
 """
 

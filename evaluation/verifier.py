@@ -46,7 +46,7 @@ def verify(
     Args:
         model, tokenizer: What generates; with a trained critic.
         task: With `right(texts)`, one truth for each canvas.
-        canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`): What is filled, each once a seed.
+        canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`): What is filled, once per seed.
         budget (`int`): Forward passes of a single candidate.
         seeds (`list[int]`, *optional*), batch_size, accelerator (*optional*): As for `compare_strategies`.
         num_candidates (`int`, *optional*, defaults to 4): Among how many the critic chooses.

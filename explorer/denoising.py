@@ -7,7 +7,7 @@
     denoising_view(explorer, fill(explorer, state))
 
 A state never changes: every act gives a new one, so that going back is keeping the old one. Filling, scoring and
-masking again with the counts of `generate(remasking="critic_full", seed=...)` gives its very tokens.
+re-masking with the counts of `generate(remasking="critic_full", seed=...)` gives its very tokens.
 """
 
 from collections.abc import Iterable, Mapping

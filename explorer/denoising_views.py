@@ -36,7 +36,7 @@ class DenoisingView:
 @dataclass(frozen=True)
 class StepView:
     """
-    One step of `generate`: what stood there once masks were filled, which tokens are new, which masked again. New are
+    One step of `generate`: what stood there once masks were filled, which tokens are new, which re-masked. New are
     those that filled masks (`num_filled`) and those drawn in place of another token (`num_replaced`).
     """
 

@@ -65,7 +65,7 @@ def lines_of(tokens: tuple[TokenView, ...], row_width: int | None) -> list[list[
 def mark_of(token: TokenView) -> str:
     """
     One letter for what is remarkable where there is no colour: `+` wrong and flagged, `x` wrong and not flagged,
-    `!` right and flagged, or flagged without a truth, `~` masked again, else a space.
+    `!` right and flagged, or flagged without a truth, `~` re-masked, else a space.
     """
     if token.remasked:
         return "~"

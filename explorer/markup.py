@@ -9,7 +9,7 @@ from critic_gpt.explorer.views import TokenView
 
 
 def token_html(token: TokenView) -> str:
-    """One token: its colour says P(wrong), underlined is wrong, framed is flagged, struck out is masked again."""
+    """One token: its colour says P(wrong), underlined is wrong, framed is flagged, struck out is re-masked."""
     style, about = [], [f"{token.position}: {sign_of(token)}"]
     if token.error_probability is not None:
         style += [f"background:{error_color(token.error_probability)}", "color:#000"]

@@ -24,7 +24,7 @@ from critic_gpt.generation.streamers import CriticStreamer, StreamedStep
 class TerminalStreamer(CriticStreamer):
     """
     Draws all rows of a batch over each other step by step. The background of a token is its P(wrong), green to red;
-    [MASK] is dim, what was just drawn and not yet judged is bold, what was just masked again is struck out. Into a
+    [MASK] is dim, what was just drawn and not yet judged is bold, what was just re-masked is struck out. Into a
     file or pipe only the finished rows are written, as plain lines.
 
     Args:
@@ -99,7 +99,7 @@ class TerminalStreamer(CriticStreamer):
         return f"{self._num_before + row + 1}: {'; '.join(parts)}"
 
     def _tokens(self, step: StreamedStep, row: int) -> tuple[TokenView, ...]:
-        """The real tokens of a row, those just masked again as they were before."""
+        """The real tokens of a row, those just re-masked as they were before."""
         places = step.attention_mask[row].nonzero().flatten()
         ids = step.filled[row][places].tolist()
         remasked, editable = step.remasked[row][places].tolist(), step.editable[row][places].tolist()

@@ -32,7 +32,7 @@ class TokenView:
     Args:
         position, id (`int`), text (`str`): Place in the sequence, id, and what it looks like.
         truth (`str`, *optional*), truth_id (`int`, *optional*): What stands there in the data.
-        masked, filled, remasked (`bool`): Whether it is [MASK]; came from the model; was masked again.
+        masked, filled, remasked (`bool`): Whether it is [MASK]; came from the model; was re-masked.
         judged (`bool`): Whether the critic's verdict on it counts.
         wrong (`bool`, *optional*): Whether it differs from the truth; `None` at masks and without a truth.
         error_probability (`float`, *optional*): Calibrated P(wrong) in [0, 1].

@@ -66,7 +66,7 @@ _DECLARED = (
     _of_strategies(
         "unmasking",
         one_of(UNMASKING),
-        "order of revealing",
+        "order in which masks are revealed",
         'Which masks are revealed first: `"confidence"`, `"margin"`, `"entropy"`, `"random"` or `"left_to_right"`, as '
         'many as the `schedule` says; or an order that itself decides how many: `"entropy_bound"` or '
         '`"confidence_threshold"` (`"backtrack"` takes no other than these two). Such an order ends before '
@@ -76,7 +76,7 @@ _DECLARED = (
     Setting(
         "remasking",
         one_of(remasking_names),
-        "who decides what is masked again",
+        "strategy: who decides what is re-masked",
         'Who decides which tokens are re-masked. `"critic"` (one pass per step: the verdict on the visible tokens '
         'comes with the predictions for the masks), `"none"`, or the strategies that fill every mask and then re-mask '
         'a share: `"critic_full"` (two passes per step), `"external"` (a `remasking_model`), `"confidence"`, '
@@ -92,7 +92,7 @@ _DECLARED = (
     _of_strategies(
         "schedule",
         SCHEDULE,
-        f"{', '.join(SCHEDULES)}, a number or one ratio a step, as in 0.9,0.5,0.1",
+        f"masks over the steps: {', '.join(SCHEDULES)}, a number or one ratio per step, as in 0.9,0.5,0.1",
         'Share of the canvas that is masked over the steps: `"linear"`, `"quadratic"` (reveals early), `"root"` '
         '(reveals early, and leaves some masks for the last steps), `"cosine"`, a number a above 0 '
         '(`1 - progress ** a`: 1 is linear, 0.6 is `"root"`), a list with one ratio per step or a function of '
@@ -107,7 +107,7 @@ _DECLARED = (
     _of_strategies(
         "entropy_bound",
         number("[0, inf)"),
-        "nats that a step of --unmasking entropy_bound may take on at once",
+        "nats of entropy that unmasking=entropy_bound takes on per step",
         "Nats: a step reveals masks in ascending order of entropy as long as the sum of all their entropies but the "
         "largest stays within.",
         condition=Condition(
@@ -120,7 +120,7 @@ _DECLARED = (
     _of_strategies(
         "confidence_threshold",
         number("[0, 1]"),
-        "above it --unmasking confidence_threshold reveals",
+        "probability above which unmasking=confidence_threshold reveals a token",
         "A step reveals every mask whose token, as drawn, has a probability above it, and one mask at least.",
         condition=Condition(
             "unmasking",
@@ -132,7 +132,7 @@ _DECLARED = (
     _of_strategies(
         "token_draws",
         one_of(("independent", "joint")),
-        "tokens of one pass each by itself, or agreeing with each other",
+        "draw the tokens of one pass each by itself, or in the light of each other",
         'How the tokens of one pass are drawn: `"independent"`, each by itself, or `"joint"`, one after the other, '
         'each in the light of those before, by a joint head. The latter is the default of `"critic"` where the model '
         "has a trained joint head.",
@@ -141,14 +141,14 @@ _DECLARED = (
     _of_strategies(
         "remask_per_step",
         COUNT_OR_SHARE,
-        "tokens masked again a step, or as in 0.2 a share of the masks",
+        "tokens re-masked per step, or as in 0.2 a share of the masks",
         "How many tokens a one-pass step re-masks; a float in (0, 1) is a share of the masks that are there (of a "
         "draft without any, of its tokens), rounded, one token at least.",
     ),
     _of_strategies(
         "remask_by",
         one_of(("alternative", "error")),
-        "rank by P(wrong), or by how likely another token is right instead",
+        "rank tokens by P(wrong), or by how likely another one is right instead",
         'What the critic\'s strategy ranks tokens by: `"error"`, P(wrong); or `"alternative"`, the odds '
         "`P q / (1 - P)` that the language model's best other token is right rather than the present one: P is "
         "P(wrong), q the other one's probability given that the present one is wrong. Where nothing better is known, "
@@ -157,7 +157,7 @@ _DECLARED = (
     _of_strategies(
         "remask_floor",
         number("[0, 1)"),
-        "leave tokens alone that are wrong with no higher probability than that",
+        "never re-mask a token whose P(wrong) is not above it",
         "Of the tokens that `remask_per_step` asks for, those whose P(wrong) is not above it are left alone, so that "
         "nothing is re-masked where nothing seems wrong. 0 re-masks the full number.",
         default_words="0.1 or, with a table of trajectories, twice the share of wrong tokens there, if that is more "
@@ -170,12 +170,12 @@ _DECLARED = (
             'set `correction="auto"`',
         ),
     ),
-    _of_strategies("start_ratio", number("[0, 1]"), "share masked again at first, where all masks are filled"),
-    _of_strategies("end_ratio", number("[0, 1]"), "share masked again at last, where all masks are filled"),
+    _of_strategies("start_ratio", number("[0, 1]"), "share re-masked at first, where a strategy fills all masks"),
+    _of_strategies("end_ratio", number("[0, 1]"), "share re-masked at last, where a strategy fills all masks"),
     _of_strategies(
         "error_threshold",
         number("[0, 1]"),
-        "mask again what is wrong with a higher probability",
+        "re-mask every token with P(wrong) above it",
         "Instead of a number: re-masks every token with P(wrong) above it, in a one-pass step as many of them as the "
         "schedule leaves masked. A strategy that fills all masks stops a sequence early once nothing lies above.",
         clash=Clash(
@@ -187,7 +187,7 @@ _DECLARED = (
     _of_strategies(
         "randomness_strength",
         number("[0, 1]"),
-        "share of chance in the choice, in [0, 1]",
+        "share of chance in the choice of what is re-masked",
         "r: tokens are ranked for re-masking by `(1 - r) * score + r * noise`, the score being P(wrong) or that of "
         "`remask_by`.",
         harmless=0.0,
@@ -209,7 +209,7 @@ _DECLARED = (
     _of_strategies(
         "selection_temperature",
         number("(0, inf)"),
-        "of that draw, above 0",
+        "temperature of that weighted draw",
         "Of the draw of `remask_selection`.",
         harmless=1.0,
         condition=Condition(
@@ -222,7 +222,7 @@ _DECLARED = (
     _of_strategies(
         "correction",
         one_of(("auto", "remask", "replace")),
-        "mask wrong tokens again, or draw others in their place at once",
+        "re-mask wrong tokens, or draw others in their place at once",
         'What the critic does with a token that it holds to be wrong: `"remask"`; `"replace"`, the language model '
         "draws another one in the same pass, if the odds by `remask_by` are better than even or P(wrong) is above "
         '`error_threshold`; `"auto"`: re-masks, and replaces in the last step, where a mask could no longer be '
@@ -231,7 +231,7 @@ _DECLARED = (
     _of_strategies(
         "polish_steps",
         whole(0),
-        "further steps at most, as long as anything seems wrong",
+        "up to so many further steps, as long as anything seems wrong",
         "Up to so many further steps of the critic once the schedule has revealed all, each one pass, as long as "
         "anything lies above `polish_threshold`.",
         harmless=0,
@@ -239,7 +239,7 @@ _DECLARED = (
     _of_strategies(
         "polish_threshold",
         number("[0, 1]"),
-        "P(wrong) above which something does",
+        "P(wrong) above which polishing corrects a token",
         "P(wrong) above which a token is corrected in those steps.",
         default_words="`error_threshold` where given, else 0.5",
         condition=Condition("polish_steps", bool, "without steps of polishing", "set `polish_steps`"),
@@ -247,15 +247,15 @@ _DECLARED = (
     _of_strategies(
         "stop_when_expected_errors_below",
         number("(0, inf)"),
-        "end a sequence that is expected to be so good",
+        "end a sequence once fewer wrong tokens than that are expected in it",
         "Ends a sequence as soon as fewer wrong tokens than that are expected in it, its masks filled; it leaves the "
         'batch, and costs nothing more. `"backtrack"` counts only what the critic saw complete.',
     ),
-    _of_strategies("remdm_eta", number("[0, 1]"), "how much ReMDM masks again, in [0, 1]", "Eta of ReMDM."),
+    _of_strategies("remdm_eta", number("[0, 1]"), "how much ReMDM re-masks", "Eta of ReMDM."),
     _of_strategies(
         "loop_start",
         number("(0, 1)"),
-        "share of the steps after which remdm_loop begins to mask again",
+        "share of the steps after which remdm_loop starts to re-mask",
         clash=Clash(
             "loop_end",
             lambda mine, other: mine >= other,
@@ -263,19 +263,19 @@ _DECLARED = (
             replaces=False,
         ),
     ),
-    _of_strategies("loop_end", number("(0, 1)"), "share of the steps after which it ends"),
-    _of_strategies("loop_visible", number("(0, 1)"), "share of visible tokens that it holds in between"),
-    _of_strategies("corrector_interval", whole(1), "steps of proseco between its corrections"),
-    _of_strategies("corrector_steps", whole(1), "passes of each correction"),
+    _of_strategies("loop_end", number("(0, 1)"), "share of the steps after which remdm_loop stops re-masking"),
+    _of_strategies("loop_visible", number("(0, 1)"), "share of visible tokens that remdm_loop holds in between"),
+    _of_strategies("corrector_interval", whole(1), "steps between the corrections of proseco"),
+    _of_strategies("corrector_steps", whole(1), "passes per correction of proseco"),
     _of_strategies(
         "corrector_temperature",
         number("[0, inf)"),
-        "of the tokens of proseco's corrector; 0 takes the likeliest",
+        "temperature of the corrector of proseco; 0 takes the likeliest token",
     ),
     Setting(
         "num_candidates",
         whole(1),
-        "generate so many, keep the one with the fewest expected errors",
+        "generate so many per row, keep the one with the fewest expected errors",
         "Generates so many candidates for each row and returns the one with the fewest expected errors. Needs a "
         "trained critic.",
         default=1,
@@ -283,11 +283,11 @@ _DECLARED = (
     Setting(
         "temperature",
         number("[0, inf)"),
-        "of the tokens; 0 takes the likeliest",
+        "temperature of the draw; 0 takes the likeliest token",
         "Divides the logits; 0 takes the likeliest token.",
         default=1.0,
     ),
-    Setting("top_k", whole(1), "draw among so many likeliest tokens"),
+    Setting("top_k", whole(1), "draw among so many likeliest tokens only"),
     Setting("top_p", number("(0, 1]"), "draw among the likeliest tokens of this total probability"),
     Setting(
         "return_error_probabilities",

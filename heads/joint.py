@@ -15,8 +15,7 @@ from torch import nn
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion.corruption import given_positions
-from critic_gpt.diffusion.losses import masked_positions, token_cross_entropy
+from critic_gpt.diffusion.losses import token_cross_entropy
 from critic_gpt.heads.critic import UnnoticedLinear, ZeroLinear
 
 
@@ -129,22 +128,3 @@ def joint_token_loss(
     return token_cross_entropy(
         logits.detach() + read(queries, memory), labels.masked_fill(~asked, -100), mask_token_id
     )
-
-
-def draw_given_mask(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
-    """The masks (B, T) of which a joint head is told the truth, drawn from torch's global generator."""
-    masked = _supervised_masks(input_ids, labels, mask_token_id)
-    share = torch.rand(len(masked), device=masked.device)
-    return given_positions(masked, share, torch.rand(masked.shape, device=masked.device))
-
-
-def given_and_asked(
-    input_ids: torch.Tensor, labels: torch.Tensor, given_mask: torch.Tensor, mask_token_id: int | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The masks (B, T) with a label of which the joint head is told the truth, and those it is asked for."""
-    masked = _supervised_masks(input_ids, labels, mask_token_id)
-    return masked & given_mask.bool(), masked & ~given_mask.bool()
-
-
-def _supervised_masks(input_ids: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
-    return masked_positions(input_ids, labels, mask_token_id) & (labels != -100)

@@ -12,18 +12,19 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
+from critic_gpt.hub.text import uncovered
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
 # How many tokens are generated where neither the call nor the model's generation configuration says.
 DEFAULT_NEW_TOKENS = 256
-# Numbers of `generate`'s output that say how good a row is.
+# Fields of `generate`'s output that say how good a row is.
 QUALITY = ("error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability", "judge_wrongness")
 
 
 class CriticDiffusionPipeline(CriticPipeline):
     """
-    Generates text by masked diffusion and says of every token how likely it is wrong.
+    Generates text by masked diffusion and says how likely each token is wrong.
 
     Example:
 
@@ -51,27 +52,27 @@ class CriticDiffusionPipeline(CriticPipeline):
       each generated token when it was last drawn; `None` where nothing was generated.
     - `judge_wrongness` (`float` or `None`): What `judge_model` says, in [0, 1]; `None` without one.
     - `forward_passes`, `scoring_passes`, `judge_passes` (`int`): What the batch cost.
-    - `row_passes` (`int`): In how many of the forward passes this text took part, its candidates added up; one that
-      is finished early leaves the batch.
+    - `row_passes` (`int`): How many of the forward passes this text took part in, over all its candidates; a
+      text that is finished early leaves the batch.
     - `candidate_expected_errors` (`list[float]` or `None`): With `num_candidates` above 1: the expected errors of each
-      candidate, of which the best is shown.
-    - `history` (`list[dict]`, with `return_history=True` only): Every step of the batch: what went in and what stood
-      there once masks were filled, as text (`input`, `filled`) and as ids (`input_ids`, `filled_ids`), and the
-      positions that were masked again (`remasked`, `list[int]`).
+      candidate; the best one is shown.
+    - `history` (`list[dict]`, with `return_history=True` only): Every step of the batch: its input and the same with
+      all masks filled, as text (`input`, `filled`) and as ids (`input_ids`, `filled_ids`), and the
+      positions that were re-masked (`remasked`, `list[int]`).
 
     Args of a call:
         seed (`int`, *optional*): The same results for the same inputs, whatever the batch size.
-        batch_size (`int`, *optional*, defaults to 1): Prompts a batch.
+        batch_size (`int`, *optional*, defaults to 1): Prompts per batch.
         max_new_tokens (`int`, *optional*): Length of what is generated, for prompts without `[MASK]`. By default that
             of the model's generation configuration, else 256 or as many as fit.
         seed_placement (`str`, *optional*): `"prefix"`, or `"random"`: a prompt without `[MASK]` stands as one block
             at a random offset of what is generated. By default that of the generation configuration.
-        remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are masked again,
-            before the critic; a folder or hub name is loaded once. Higher output = better token.
+        remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are re-masked,
+            ahead of the critic; a folder or hub name is loaded once. Higher output = better token.
         judge_model (`str`, callable or sequence scorer, *optional*): Judges the finished sequences.
         logits_processor, stopping_criteria (`list`, *optional*): As for the model's `generate`.
-        streamer (*optional*): As for the model's `generate`: told of one batch after the other. Those of Transformers
-            take one prompt a batch.
+        streamer (*optional*): As for the model's `generate`: it follows one batch after another. Those of
+            Transformers take one prompt per batch.
         kwargs: Every field of the model's generation configuration (`num_steps`, `remasking`, `temperature`,
             `polish_steps`, `stop_when_expected_errors_below`, `num_candidates`, ...).
     """
@@ -203,7 +204,7 @@ class CriticDiffusionPipeline(CriticPipeline):
             placed = list(self._placed_tokens(text))
             ids = [token for token, _, _ in placed]
             unknown = {text[i:j] for token, i, j in placed if self._is_unknown(token, text[i:j])}
-            dropped = uncovered(text, [(i, j) for _, i, j in placed])
+            dropped = uncovered(tokenizer, text, placed)
             unknown |= {character for character, lost in zip(text, dropped, strict=True) if lost}
         else:
             ids, unknown = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], set()

@@ -13,31 +13,22 @@ from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 
 from critic_gpt.hub.folder import write_source_files
-
-
-# How a tokenizer is asked for tokens and their places in a text.
-OFFSETS = {"add_special_tokens": False, "return_offsets_mapping": True, "verbose": False}
+from critic_gpt.hub.text import placed_tokens, without_byte_order_mark
 
 
 class _Items(Dataset):
     """A sequence of any library as one of torch, which the parent reads lazily, each text with its place in it."""
 
     def __init__(self, texts: Any, make_item: Callable[[Any, int], Any]):
-        self.texts, self.make_item = texts, make_item
+        # A Series of pandas is indexed by its labels, which after sorting or filtering are no places.
+        self.texts, self.make_item = getattr(texts, "iloc", texts), make_item
+        self.length = len(texts)
 
     def __len__(self):
-        return len(self.texts)
+        return self.length
 
     def __getitem__(self, index):
         return self.make_item(self.texts[index], index)
-
-
-def uncovered(text: str, offsets: list[tuple[int, int]]) -> list[bool]:
-    """Which characters (one entry each) no token stands for, white space aside, which tokenizers drop as they like."""
-    covered = bytearray(len(text))
-    for start, end in offsets:
-        covered[start:end] = b"\1" * (end - start)
-    return [not seen and not character.isspace() for seen, character in zip(covered, text, strict=True)]
 
 
 class CriticPipeline(Pipeline):
@@ -127,7 +118,7 @@ class CriticPipeline(Pipeline):
     def _placed_tokens(self, text: str) -> Iterator[tuple[int | None, int, int]]:
         """Tokens of a fast tokenizer with their places; `None` for a character that makes it give up."""
         try:
-            encoding = self.tokenizer(text, **OFFSETS)
+            placed = list(placed_tokens(self.tokenizer, text))
         except Exception as error:  # what a fast tokenizer without an unknown token raises has no class of its own
             known = self._known_stretches()
             if known is None:
@@ -135,17 +126,15 @@ class CriticPipeline(Pipeline):
                     f"`inputs` must consist of what the tokenizer knows, got {text!r:.60}, and the tokenizer has no "
                     "unknown token: leave out what is foreign to it, or give it an unknown token."
                 ) from error
-            done = 0
+            done = len(text) - len(without_byte_order_mark(text))
             for stretch in known.finditer(text):
                 yield from ((None, i, i + 1) for i in range(done, stretch.start()))
-                encoding = self.tokenizer(stretch.group(), **OFFSETS)
-                for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
+                for token, start, end in placed_tokens(self.tokenizer, stretch.group()):
                     yield token, stretch.start() + start, stretch.start() + end
                 done = stretch.end()
             yield from ((None, i, i + 1) for i in range(done, len(text)))
         else:
-            for token, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
-                yield token, start, end
+            yield from placed
 
     def _known_stretches(self) -> re.Pattern | None:
         """What a tokenizer of characters can read without a break; `None` if it has tokens of another kind."""

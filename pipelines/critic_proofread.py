@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from critic_gpt.pipelines.critic_pipeline import CriticPipeline, uncovered
+from critic_gpt.hub.text import uncovered
+from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
 # What a token is: judged; a [MASK], which is no error; what the tokenizer does not know; another special token.
@@ -27,7 +28,7 @@ class _Tokens:
 
 class CriticProofreadPipeline(CriticPipeline):
     """
-    Reads an existing text and says of every token how likely it is wrong, and what the model would rather write.
+    Reads an existing text; says how likely each token is wrong and what the model would write instead.
 
     Example:
 
@@ -40,10 +41,10 @@ class CriticProofreadPipeline(CriticPipeline):
     >>> result["expected_errors"], result["spans"], result["corrected_text"]
     ```
 
-    The critic has learnt to find the errors that the model itself makes where it fills masks. Other errors (typos,
-    grammar, code of other authors) it finds as far as they look like such fillings: tokens that are likely one by one
-    and do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
-    the model's own fillings as well; in a text with fewer errors than these they tend to be too high. A model trained
+    The critic has learnt to find the errors that the model itself makes when it fills masks. It finds other errors
+    (typos, grammar, other authors' code) only as far as they look like such fillings: tokens that are likely one by
+    one but do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
+    the model's own fillings, too; in a text with fewer errors they tend to be too high. A model trained
     with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one trained with `"partial"` only such
     with masks left in them, which a text does not have.
 
@@ -210,7 +211,8 @@ class CriticProofreadPipeline(CriticPipeline):
             "windows": proof.windows,
             "forward_passes": proof.forward_passes,
         }
-        result["unknown"] = sorted([*result["unknown"], *_dropped(text)], key=lambda span: span["start"])
+        dropped = _dropped(self.tokenizer, text)
+        result["unknown"] = sorted([*result["unknown"], *dropped], key=lambda span: span["start"])
         for begin, end in _runs(proof.doubtful.tolist()):
             span = self._edit(text, begin, end, best)
             numbers = {"max": max(errors[begin:end]), "mean": sum(errors[begin:end]) / (end - begin)}
@@ -298,9 +300,10 @@ def _whole_characters(offsets: list[tuple[int, int]], begin: int, end: int) -> t
     return begin, end
 
 
-def _dropped(text: _Tokens) -> list[dict[str, Any]]:
+def _dropped(tokenizer: Any, text: _Tokens) -> list[dict[str, Any]]:
     """What no token stands for."""
+    placed = [(token, start, end) for token, (start, end) in zip(text.ids, text.offsets, strict=True)]
     return [
         {"text": text.text[start:end], "start": start, "end": end, "replacement": ""}
-        for start, end in _runs(uncovered(text.text, text.offsets))
+        for start, end in _runs(uncovered(tokenizer, text.text, placed))
     ]

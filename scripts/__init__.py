@@ -23,6 +23,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
+from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
 def one_line(error: BaseException) -> str:
@@ -195,3 +196,5 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
             f"{config.max_position_embeddings}: take the data it was trained on, or prepare shorter sequences "
             "(--sequence_length)."
         )
+    if model.name_or_path:  # a new model has no tokenizer of its own
+        check_same_vocabulary(field, model.name_or_path, tokenizer)

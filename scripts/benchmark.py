@@ -105,7 +105,7 @@ class Worker:
         self.about = self._answer()
 
     def measure(self, case: str, iterations: int) -> dict[str, float]:
-        """Seconds and CPU seconds a unit, over so many iterations."""
+        """Seconds and CPU seconds per unit, over so many iterations."""
         print(json.dumps({"case": case, "iterations": iterations}), file=self._process.stdin, flush=True)
         return self._answer()
 

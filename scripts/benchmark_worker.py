@@ -168,7 +168,7 @@ class Timer:
         self.workloads, self.made = workloads, {}
 
     def measure(self, case: str, iterations: int) -> dict[str, float]:
-        """Seconds and CPU seconds a unit, over so many iterations; `check` is a number made of the last result."""
+        """Seconds and CPU seconds per unit, over so many iterations; `check` is a number made of the last result."""
         if case not in self.made:
             self.made[case] = getattr(self.workloads, case)()
         once = self.made[case]

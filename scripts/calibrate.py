@@ -8,11 +8,11 @@ Measures how often the critic's verdicts come true, and writes `calibration.json
     python scripts/calibrate.py runs/data runs/model 1024 --split validation --source trajectory --num_steps 18
 
 The model fills masked sequences of the data as in training; for each of 100 buckets of the critic's score the share of
-wrong tokens becomes the error probability. From then on `from_pretrained` loads the table with the weights.
+wrong tokens becomes the error probability. `from_pretrained` then loads the table with the weights.
 
 With `--source trajectory` the masked sequences are generated step by step, and every verdict of the critic on a
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
-`generate` takes it where `remasking` is the same. The table of one shot guides these generations, so make it first.
+`generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
 
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
@@ -52,6 +52,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -102,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="how to make the table; auto: the one with the smallest cross-fitted ECE (raw: the score as it is)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a table of these weights that is better")
-    parser.add_argument("--batch_size", type=int, default=64, help="sequences a step, over all processes")
+    parser.add_argument("--batch_size", type=int, default=64, help="sequences per step, over all processes")
     parser.add_argument("--seed", type=int, default=0, help="of masks and fillings")
     parser.add_argument("--plot", help="write a reliability diagram to this PNG")
     parser.add_argument("--verbose", action="store_true", help=f"print the table every {VERBOSE_EVERY} sequences")
@@ -169,7 +170,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def check_critic(path: str, model) -> None:
-    """Refuses a model whose critic there is nothing to measure of."""
+    """Refuses a model whose critic cannot be measured."""
     if model.critic_head is None:
         raise ValueError(
             f"`checkpoint` must have a critic head to calibrate, got {path!r} without one: train it with "
@@ -188,7 +189,7 @@ def check_critic(path: str, model) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Refuses before the work what would fail after it."""
+    """Refuses up front what would fail in the end."""
     check_at_least(1, batch_size=args.batch_size)
     # Two: the figures are taken on sequences that the table was not made of.
     check_at_least(2, num_sequences=args.num_sequences)
@@ -249,6 +250,8 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     loaded, config = load_split(source, split), model.config
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
+    elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
+        check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
@@ -280,7 +283,7 @@ def judge(
 
 
 def steps_of(batch_size: int, verbose: bool) -> int:
-    """Sequences a step: with --verbose the largest number up to `batch_size` whose steps meet every hundred."""
+    """Sequences per step: with --verbose the largest number up to `batch_size` whose steps meet every hundred."""
     if not verbose:
         return batch_size
     return max(size for size in range(1, min(batch_size, VERBOSE_EVERY) + 1) if VERBOSE_EVERY % size == 0)

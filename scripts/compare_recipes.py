@@ -9,8 +9,9 @@ A file of recipes is YAML or JSON: `base`, flags of scripts/train.py that all ha
 name the flags that make it another one. `after: NAME` begins with the model of that recipe and seed.
 
 Prints a table and writes recipes.json after every model, so that a run that was stopped goes on where it was: for each
-recipe and seed the language model bound (nats a token), the critic's AUROC and ECE on held-out data, seconds a step of
-training, and for every number of forward passes the figure of the task, of samples by the critic where there is one.
+recipe and seed the language model bound (nats per token), the critic's AUROC and ECE on held-out data, seconds per
+step of training, and for every number of forward passes the figure of the task, of samples by the critic where there
+is one.
 """
 
 import argparse

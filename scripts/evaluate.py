@@ -28,12 +28,12 @@ is fixed by --seed, and no figure but `seconds` depends on the batch size or the
         .tuning                                          with --tune what each setting reached on the tuning seed
     real_text.FIGURE                                     text: the same figures of held-out text
     verifier.BUDGET                                      with --verifier: see `critic_gpt.evaluation.verify`
-    expected_errors                                      with --plot: wrong tokens a sequence, expected and true: of
+    expected_errors                                      with --plot: wrong tokens per sequence, expected and true: of
                                                          held-out fillings, with --puzzles of answers
     settings                                             what was asked for
 
-A budget is a number of forward passes of the trunk a sequence; each strategy takes as many steps as fit. `calibration`
-is there where the model has a trained critic.
+A budget is a number of forward passes of the trunk per sequence; each strategy takes as many steps as fit.
+`calibration` is there where the model has a trained critic.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
     if task.compares_with_real_text:
         rows = dataset[args.split]["input_ids"][: args.num_samples]
         judge = text_judge(args, dataset, tokenizer, task.sequence_length, accelerator)
-        task = TextFigures(task, [tokenizer.decode(row) for row in rows], judge)
+        task = TextFigures(task, [tokenizer.decode(row, skip_special_tokens=True) for row in rows], judge)
     elif args.judge is not None or args.train_judge:
         raise ValueError("`judge` must be for text, got data of grids, which have an exact judge: leave it out.")
     return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
@@ -202,7 +202,7 @@ def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Acce
 
 
 def expected_error_report(model, subject, judged, tokenizer, args, accelerator: Accelerator) -> dict[str, Any]:
-    """Wrong tokens a sequence, expected and true: of answers to puzzles, or of held-out fillings."""
+    """Wrong tokens per sequence, expected and true: of answers to puzzles, or of held-out fillings."""
     if args.puzzles:
         budget = sorted(args.forward_passes)[len(args.forward_passes) // 2]
         errors = errors_of_answers(

@@ -88,7 +88,8 @@ def _import(name: str) -> str:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:  # one that it imports itself
+        # One that it imports itself is another matter.
+        if path.suffix != ".py" and error.name is not None and error.name not in (name, name.partition(".")[0]):
             raise
         raise ValueError(
             f"`strategy_module` must be a file or module, got {name!r}, which is none: name a file that ends in .py, "

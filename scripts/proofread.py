@@ -1,6 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """
-Proofreads an existing text: marks what is probably wrong, names what would rather stand there, corrects it if asked.
+Proofreads an existing text: marks what is probably wrong, suggests replacements, and corrects it if asked.
 
     python scripts/proofread.py --model runs/model letter.txt
     python scripts/proofread.py --model runs/model --correct --output corrected.txt < letter.txt
@@ -9,7 +9,7 @@ Proofreads an existing text: marks what is probably wrong, names what would rath
 
 The text comes from a file, from --text, or else from standard input; with --lines each of its lines is a text. Printed
 are the text, coloured from green to red where a token is doubtful, and a table of the doubtful spans: line and column,
-P(wrong) of the worst token, what stands there, what would rather. Without colours doubtful spans are written as
+P(wrong) of the worst token, what stands there, and the suggestion. Without colours doubtful spans are written as
 [-wrong-]{+right+}. [MASK] in a text is a hole, for which the table has a filling.
 
 What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them.
@@ -21,7 +21,7 @@ What the critic finds are errors such as the model itself makes where it fills m
         input, lines            where the texts came from
         batch_size, and every other argument that was given
         versions                of critic_gpt, transformers, torch and python
-    results                     one a text, as the pipeline "critic-proofread" gives them
+    results                     one per text, as the pipeline "critic-proofread" gives them
 """
 
 import argparse
@@ -130,7 +130,7 @@ def draw_text(result: dict[str, Any], colors: bool) -> Text:
 
 
 def table(result: dict[str, Any]) -> list[str]:
-    """The doubtful spans, the holes and what is unknown, one a line."""
+    """The doubtful spans, the holes and what is unknown, one per line."""
     rows = []
     for kind in ("spans", "holes", "unknown"):
         for span in result[kind]:

@@ -8,10 +8,11 @@ Pushes a model's folder to the Hugging Face Hub, complete: weights, configuratio
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --report runs/report --license apache-2.0
 
 What is missing in the folder is written there first: the code that the model needs where this package is not
-installed, the classes and pipelines in config.json, generation_config.json. The model and its tokenizer have to load,
+installed, the classes and pipelines in config.json, and generation_config.json. Code of an earlier version that
+nothing imports any more is removed. The model and its tokenizer have to load,
 or nothing is pushed. Everything goes up in one commit, so that nobody ever downloads half of it; weights of an earlier
-push that would be loaded in the place of these go away in the same commit. States of a training (optimizer,
-checkpoints, logs) stay at home, and so do pickles. Printed is the address.
+push that would be loaded in the place of these go away in the same commit. Training states (optimizer, checkpoints,
+logs) and pickles are not pushed. The address is printed.
 
 The card, README.md, is written anew from what was measured on these weights; --report adds the figures and pictures of
 scripts/evaluate.py. What somebody wrote around our text stays.
@@ -96,7 +97,7 @@ def load_whole(folder: Path) -> PreTrainedModel:
 
 
 def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> None:
-    """Sees to it that the tokenizer of the model lies beside it."""
+    """Makes sure that the model's tokenizer lies beside it."""
     if source is None and not (folder / "tokenizer_config.json").exists():
         raise ValueError(
             f"`model` must hold its tokenizer, got {str(folder)!r} without one: name it with --tokenizer (the folder "
@@ -110,7 +111,7 @@ def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> N
 
 
 def complete(folder: Path, model: PreTrainedModel) -> None:
-    """Writes what a folder of an older version, or of another hand, lacks."""
+    """Writes what a folder from an older version, or from elsewhere, lacks."""
     model.config.save_pretrained(folder)
     if model.can_generate() and not (folder / "generation_config.json").exists():
         model.generation_config.save_pretrained(folder)

@@ -1,6 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """
-Records what evaluate.py measured, and writes the tables of README.md and docs/EXPERIMENTS.md from the records.
+Records what evaluate.py measured, and writes the tables of README.md and docs/experiments/ from the records.
 
     python scripts/record_results.py                                        # the tables alone; also `make results`
     python scripts/record_results.py --report runs/demo/report --name sudoku-6x6 --note machine="two CPU cores"
@@ -20,7 +20,7 @@ from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.scripts import run_as_program
 
 
-DOCUMENTS = ("README.md", "docs/EXPERIMENTS.md")
+INDEX = "docs/experiments/README.md"
 RESULTS = "docs/results"
 # Whose versions a record names.
 LIBRARIES = ("torch", "transformers")
@@ -36,6 +36,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="what to call its record")
     parser.add_argument("--note", nargs="*", default=[], metavar="KEY=VALUE", help="machine, command, commit ...")
     return parser
+
+
+def documents(root: Path) -> list[Path]:
+    """The documents that may show tables: README.md, and all experiments."""
+    return [root / "README.md", *sorted((root / INDEX).parent.glob("*.md"))]
 
 
 def record(args: argparse.Namespace, folder: Path) -> Path:
@@ -68,11 +73,11 @@ def main(argv: list[str] | None = None) -> list[Path]:
     root = Path(args.root)
     if (args.report is None) != (args.name is None):
         raise ValueError(f"`report` and `name` must go together, got {args.report!r} and {args.name!r}: give both.")
-    missing = [name for name in DOCUMENTS if not (root / name).is_file()]
+    missing = [name for name in ("README.md", INDEX) if not (root / name).is_file()]
     if missing:
         raise FileNotFoundError(f"`root` must hold {missing[0]}, got {args.root!r}: run it in the repository.")
     changed = [] if args.report is None else [record(args, root / RESULTS)]
-    for document in (root / name for name in DOCUMENTS):
+    for document in documents(root):
         before = document.read_text(encoding="utf-8")
         after = rendered(before, root / RESULTS)
         if after != before:

@@ -18,8 +18,8 @@ trained model gets a critic, and stays as it is but for that, by
 Several GPUs, or several processes on CPUs: `accelerate launch --config_file scripts/configs/ddp.yaml`, or `fsdp2.yaml`
 for models that one GPU does not hold; the heads of these files say how.
 
-`--task token_classification` reads a class a token (the column `labels`), `--task sequence_scoring` a number in [0, 1]
-or a class a sequence (`score` or `label`); `scripts/prepare_data.py --task fillings` makes such data.
+`--task token_classification` reads a class per token (the column `labels`), `--task sequence_scoring` a number in
+[0, 1] or a class per sequence (`score` or `label`); `scripts/prepare_data.py --task fillings` makes such data.
 
 Data of your own will do as well: a folder with what `DatasetDict.save_to_disk` writes (the split train, and validation
 to be measured on) and what `tokenizer.save_pretrained` writes, with token ids in the column `input_ids`.

@@ -183,8 +183,9 @@ def _json_rows(pieces: Iterator[str], text_column: str) -> Iterator[str]:
             yield from _json_lines(iter([text]), text_column)  # JSON Lines by another name
             return
         raise Unreadable(f"which is no JSON ({_reason(error)})") from error
-    if isinstance(content, dict) and len(content) == 1 and isinstance(next(iter(content.values())), list):
-        (content,) = content.values() if text_column not in content else [content]
+    if isinstance(content, dict) and len(content) == 1 and text_column not in content:
+        (rows,) = content.values()  # as {"data": [...]}
+        content = rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else content
     if isinstance(content, dict) and isinstance(content.get(text_column), list):
         content = [{text_column: row} for row in content[text_column]]
     for number, row in enumerate(content if isinstance(content, list) else [content], start=1):

@@ -1,8 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """A folder of prepared data: datasets, tokenizer and task, written as a whole and read back."""
 
+import glob
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 
 TASK_FILE = "task.json"
+# Names in the temporary folder beside a folder that is written.
+BUILDING, REPLACED = "new", "old"
 SPLITS = ("train", "validation", "test")
 PREPARE = "python -m critic_gpt.scripts.prepare_data --task TASK --output_dir"
 
@@ -110,6 +114,7 @@ def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedToken
         `FileNotFoundError`, `ValueError`: As [`load_prepared`]; and if data of one's own are incomplete.
     """
     folder = Path(folder)
+    repair_prepared(folder)
     if folder.is_dir() and not (folder / TASK_FILE).is_file():
         return load_own_data(folder)
     splits, tokenizer, task = load_prepared(folder)
@@ -141,7 +146,7 @@ def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        building, replaced = Path(temporary) / "new", Path(temporary) / "old"
+        building, replaced = Path(temporary) / BUILDING, Path(temporary) / REPLACED
         building.mkdir()  # a folder of its own: the temporary one is closed to other users
         parts = {split: Path(temporary) / f"{split}.arrow" for split in prepared.windows}
         counts = {split: write_rows(parts[split], rows) for split, rows in prepared.windows.items()}
@@ -162,15 +167,37 @@ def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool
 
 
 def _put_in_place(building: Path, folder: Path, replaced: Path) -> None:
-    """Renames a finished folder to where it belongs; what was there goes to `replaced`."""
+    """Renames a finished folder to where it belongs; what was there goes to `replaced`. See [`repair_prepared`]."""
     if folder.exists():
         folder.rename(replaced)
     try:
         building.rename(folder)
     except OSError:
+        if not building.exists() and folder.exists():
+            return  # somebody who looked for the folder at this moment has put it in place
         if replaced.exists():
             replaced.rename(folder)  # or the old data would go with the temporary folder
         raise
+
+
+def repair_prepared(folder: str | os.PathLike) -> None:
+    """
+    Puts in place what a killed [`save_prepared`] left beside a folder that it had just taken away to replace it. All
+    who look for prepared data call it first.
+
+    Args:
+        folder (`str` or `os.PathLike`):
+            A folder of prepared data; if it exists, nothing is done.
+    """
+    folder = Path(folder).absolute()
+    if folder.exists() or not folder.parent.is_dir():
+        return
+    for temporary in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
+        if (temporary / REPLACED).is_dir():  # the old data are taken away last, when the new ones are complete
+            whole = temporary / BUILDING if (temporary / BUILDING).is_dir() else temporary / REPLACED
+            whole.rename(folder)
+            shutil.rmtree(temporary)
+            return
 
 
 def stream_prepared(
@@ -222,6 +249,7 @@ def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None
         `ValueError`: If the place is a file, a folder with other contents, or prepared and `overwrite` is not set.
     """
     folder = Path(folder)
+    repair_prepared(folder)
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -244,6 +272,7 @@ def check_output_dir(folder: str | os.PathLike, overwrite: bool = False) -> None
 def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
     """Reads the `task.json` of a prepared folder; errors are those of [`load_task`]."""
     folder = Path(folder)
+    repair_prepared(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"`folder` must be a folder of prepared data, got {str(folder)!r}, which does not exist; make it by "

@@ -20,7 +20,8 @@ from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, Piece, cause_of
 from critic_gpt.tasks.encoding import Tokens, encode_documents
 from critic_gpt.tasks.prepared import SPLITS, existing_file
-from critic_gpt.tasks.tokenizers import build_character_tokenizer, make_ready
+from critic_gpt.tasks.tokenizers import build_character_tokenizer
+from critic_gpt.tasks.vocabulary import make_ready
 from critic_gpt.tasks.windows import iterate_fixed_windows, iterate_packed_lines
 
 

@@ -1,17 +1,15 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Tokenizers for the tasks: one token per character, and strict encoding which never loses a character silently."""
 
-import copy
-
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AddedToken, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from critic_gpt.hub.text import placed_tokens, without_byte_order_mark
 
 
 PAD_TOKEN = "[PAD]"
 MASK_TOKEN = "[MASK]"
-# Words of the vocabulary by which a tokenizer is tried.
-TRIED_WORDS = 2000
 
 
 def build_character_tokenizer(text_or_alphabet: str, model_max_length: int) -> PreTrainedTokenizerFast:
@@ -51,64 +49,6 @@ def build_character_tokenizer(text_or_alphabet: str, model_max_length: int) -> P
         model_max_length=model_max_length,
         clean_up_tokenization_spaces=False,
     )
-
-
-def make_ready(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """
-    Gives a tokenizer what training by masks needs: a mask token, a padding token that is no other token, and decoding
-    to what is written. In place; call it before a model is made.
-
-    Returns:
-        `list[str]`: What was changed, each as the end of a sentence that begins with the tokenizer's name.
-    """
-    changes = []
-    tokenizer.clean_up_tokenization_spaces = False  # which would leave out spaces of the text
-    if tokenizer.mask_token is None:
-        tokenizer.add_special_tokens({"mask_token": _mask_token_for(tokenizer)})
-        changes.append(f"has no mask_token: added {tokenizer.mask_token!r} with id {tokenizer.mask_token_id}")
-    others = {
-        kind: token
-        for kind in ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
-        if (token := getattr(tokenizer, kind)) is not None
-    }
-    shared = next((kind for kind, token in others.items() if token == tokenizer.pad_token), None)
-    if tokenizer.pad_token is None or shared is not None:
-        why = "has no pad_token" if shared is None else f"has its {shared} {tokenizer.pad_token!r} for a pad_token"
-        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
-        changes.append(f"{why}: added {PAD_TOKEN!r} with id {tokenizer.pad_token_id}")
-    return changes
-
-
-def _mask_token_for(tokenizer: PreTrainedTokenizerBase) -> AddedToken:
-    """
-    The mask token as this tokenizer needs it, found by trying: where the token of a word takes the space before it
-    along, so must the mask, or that space would stand there as a token of its own and again in what fills the mask.
-    The same holds behind it for tokenizers that put a space before each part of a text.
-    """
-    letters = {"".join(filter(str.isalpha, token)) for token in tokenizer.get_vocab()}
-    words = sorted(word for word in letters if word)[:TRIED_WORDS]
-
-    def ids_of(one: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-        return one(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-
-    # Words of which " word" is one token: in "word word word" two of these come last.
-    alone, thrice = (ids_of(tokenizer, [" ".join([word] * times) for word in words]) for times in (1, 3))
-    suited = [
-        (word, ids)
-        for word, head, ids in zip(words, alone, thrice, strict=True)
-        if len(ids) == len(head) + 2 and ids[: len(head)] == head
-    ]
-    best, most = AddedToken(MASK_TOKEN, special=True, normalized=False), -1
-    for lstrip, rstrip in ((False, False), (True, False), (False, True), (True, True)):
-        tried = copy.deepcopy(tokenizer)
-        mask = AddedToken(MASK_TOKEN, lstrip=lstrip, rstrip=rstrip, special=True, normalized=False)
-        tried.add_special_tokens({"mask_token": mask})
-        wanted = [[*ids[:-2], tried.mask_token_id, ids[-1]] for _, ids in suited]
-        found = ids_of(tried, [f"{word} {MASK_TOKEN} {word}" for word, _ in suited])
-        right = sum(a == b for a, b in zip(found, wanted, strict=True))
-        if right > most:
-            best, most = mask, right
-    return best
 
 
 def is_character_tokenizer(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -158,21 +98,20 @@ def encode_strict(
     """
     if is_character_tokenizer(tokenizer):
         check_alphabet(tokenizer, text, split_special_tokens, max_named)
-    encoding = tokenizer(
-        text,
-        add_special_tokens=False,
-        split_special_tokens=split_special_tokens,
-        return_offsets_mapping=tokenizer.is_fast,
-        verbose=False,  # a corpus is longer than the model's window on purpose
-    )
-    ids = encoding["input_ids"]
+    options = {"add_special_tokens": False, "split_special_tokens": split_special_tokens}
+    if tokenizer.is_fast and not split_special_tokens:
+        placed = list(placed_tokens(tokenizer, text))
+    elif tokenizer.is_fast:
+        # A corpus is longer than the model's window on purpose.
+        encoding = tokenizer(text, **options, return_offsets_mapping=True, verbose=False)
+        placed = [(t, *place) for t, place in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)]
+    else:  # which tells no places: then every token names the text as a whole
+        placed = [(token, 0, len(text)) for token in tokenizer(text, **options, verbose=False)["input_ids"]]
     # Byte-level tokenizers name their end-of-text token as the unknown one too, but never use it for that.
-    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
-        # Tokenizers which are not fast have no offsets: then every token names the text as a whole.
-        spans = encoding.get("offset_mapping", [(0, len(text))] * len(ids))
-        pieces = {text[a:b] for (a, b), token in zip(spans, ids, strict=True) if token == tokenizer.unk_token_id}
-        raise ValueError(_unknown("pieces", sorted(pieces), max_named, "choose a tokenizer which covers the text"))
-    return ids
+    unknown = {text[a:b] for token, a, b in placed if token is None or token == tokenizer.unk_token_id}
+    if unknown:
+        raise ValueError(_unknown("pieces", sorted(unknown), max_named, "choose a tokenizer which covers the text"))
+    return [token for token, _, _ in placed]
 
 
 def check_alphabet(
@@ -180,6 +119,7 @@ def check_alphabet(
 ) -> None:
     """Refuses characters that a character tokenizer does not know, after its own normalisation; as `encode_strict`."""
     if not split_special_tokens:
+        text = without_byte_order_mark(text)
         for token in tokenizer.all_special_tokens:
             text = text.replace(token, "")
     unknown = set(text) - tokenizer.get_vocab().keys()

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from sources import ROOT, SOURCES
 from transformers import AutoConfig, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -17,7 +18,6 @@ import critic_gpt
 from critic_gpt.hub.folder import flattened, folder_name, source_files
 
 
-ROOT = Path(critic_gpt.__file__).parent
 # The floors of the house, from the ground up: a room imports from itself and from the floors below.
 FLOORS = [
     {"hub"},
@@ -215,7 +215,7 @@ def test_the_search_for_other_forms_finds_them_wherever_they_stand(line):
 
 
 # Modules of rooms that travel which no model needs.
-AT_HOME = {"calibration.histogram"}
+AT_HOME = {"calibration.histogram", "hub.text"}
 
 
 def test_no_two_modules_have_one_name_in_a_models_folder_and_none_changes_its_lines():
@@ -261,6 +261,66 @@ def test_every_public_model_belongs_to_the_configuration():
         if name.startswith("CriticGPTFor") or name == "CriticGPTModel":
             cls = getattr(critic_gpt, name)
             assert issubclass(cls, PreTrainedModel) and cls.config_class is critic_gpt.CriticGPTConfig
+
+
+# ---- files are data ----
+
+
+DANGEROUS_MODULES = {"cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve"}
+
+
+def fault_of(node: ast.AST) -> str | None:
+    """Why a place in a program could run what a file says; `None` where it could not."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        found = DANGEROUS_MODULES & {name.split(".")[0] for name in names}
+        unpickles = isinstance(node, ast.ImportFrom) and node.module == "pickle"
+        return f"imports {sorted(found)}" if found else ("takes pickle apart" if unpickles else None)
+    if not isinstance(node, ast.Call):
+        return None
+    called = ast.unparse(node.func)
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    if called in ("eval", "exec", "__import__", "builtins.eval", "builtins.exec") or called.startswith("pickle."):
+        return f"calls {called}"
+    if called == "torch.load" and given.get("weights_only") != "True":
+        return "calls torch.load without weights_only=True"
+    if called.startswith("yaml.") and "load" in called and called not in ("yaml.safe_load", "yaml.safe_load_all"):
+        return f"calls {called}"
+    if given.get("allow_pickle", "False") != "False" or given.get("trust_remote_code", "False") != "False":
+        return f"calls {called} and trusts what it reads"
+    return None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.load(path, weights_only=flag)",
+        "pickle.load(file)",
+        "pickle.Unpickler(file)",
+        "from pickle import loads",
+        "import joblib",
+        "exec(open(path).read())",
+        "eval(text)",
+        "numpy.load(path, allow_pickle=True)",
+        "yaml.load(text)",
+        "AutoModel.from_pretrained(path, trust_remote_code=True)",
+    ],
+)
+def test_the_search_for_dangerous_calls_finds_them(line):
+    assert any(fault_of(node) for node in ast.walk(ast.parse(line)))
+
+
+def test_nothing_in_the_package_runs_what_a_file_says():
+    assert set(SOURCES) >= set(MODULES.values())
+    faults = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {fault_of(node)}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if fault_of(node)
+    ]
+    assert faults == []
 
 
 # ---- packaging ----

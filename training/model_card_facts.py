@@ -12,6 +12,7 @@ from critic_gpt.calibration.fingerprint import stored_fingerprints
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.diffusion.loss_terms import LOSS_TERMS
 from critic_gpt.training.measurements import FIGURES, read_json, read_measurements
 
 
@@ -127,9 +128,9 @@ class CardFacts:
                 rows.append(("training sequences", f"{training['sequences']:,}"))
             rows += [("optimizer steps", f"{training['steps']:,}"), ("sequences a step", training["batch_size"])]
             rows += list(training["settings"].items())
-            if self.has_critic:
-                names = ("critic_alpha", "correction_alpha", "remaining_alpha")
-                rows += [(name, getattr(self.config, name)) for name in names]
+            if self.kind == DIFFUSION:
+                terms = [term for term in LOSS_TERMS if term.alpha is not None and term.exists(self.config)]
+                rows += [(term.alpha, getattr(self.config, term.alpha)) for term in terms]
             rows.append(("versions", ", ".join(f"{name} {number}" for name, number in training["versions"].items())))
         else:
             state = read_json(self.folder / "trainer_state.json")

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
-from critic_gpt.diffusion.critic_targets import judged_positions
-from critic_gpt.diffusion.losses import draw_fill_mask, masked_positions, second_pass_rows
-from critic_gpt.heads.joint import draw_given_mask, given_and_asked
+from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
+from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask
+from critic_gpt.diffusion.second_pass import second_pass_rows
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback
@@ -28,7 +28,7 @@ class CriticTrainer(ExactTrainer):
         model ([`CriticGPTForMaskedLM`]): With or without a critic head.
         args ([`CriticTrainingArguments`]): Arguments.
         data_collator (*optional*): [`DataCollatorForMaskedDiffusion`] by default, made from `processing_class`.
-        loss_modifiers ([`~training.modifiers.LossModifiers`], *optional*): Modify the language model's loss a token,
+        loss_modifiers ([`~training.modifiers.LossModifiers`], *optional*): Modify the language model's loss per token,
             in training alone; never the critic's, nor the second pass's LM term. `lm_loss` in the logs stays the
             unmodified one, `loss` is what is trained.
         kwargs: As for [`~transformers.Trainer`].
@@ -118,29 +118,12 @@ class CriticTrainer(ExactTrainer):
     # ---- loss ----
 
     def _count_terms(self, batch: dict[str, Any]) -> torch.Tensor:
-        """
-        Normalisers (B, 5) of each row: real tokens (labels without weights); in rows that get a second pass judged
-        positions, filled positions and again real tokens; and what the joint head is asked for.
-        """
-        config, labels, input_ids = self._config, batch["labels"], batch["input_ids"]
-        supervised = labels != -100
-        if "loss_weights" not in batch:
-            real = supervised
-        else:
-            real = batch["attention_mask"] if "attention_mask" in batch else torch.ones_like(labels)
-        masked = masked_positions(input_ids, labels, config.mask_token_id)
-        fill_mask = batch["fill_mask"] if batch.get("fill_mask") is not None else masked
-        judged = judged_positions(
-            input_ids, labels, fill_mask, masked, config.critic_target_scope, pad_token_id=config.pad_token_id
-        )
-        filled = fill_mask.bool() & masked & supervised
-        asked = torch.zeros_like(masked)
-        if batch.get("given_mask") is not None:
-            asked = given_and_asked(input_ids, labels, batch["given_mask"], config.mask_token_id)[1]
-        counts = torch.stack([part.sum(dim=-1) for part in (real, judged, filled, real, asked)], dim=-1).float()
+        """What each row counts in each of `LOSS_TERMS` (B, terms): in the second pass's, rows that get one alone."""
+        labels, positions = batch["labels"], counted_positions(batch, self._config)
+        counts = torch.stack([positions[term.counts].sum(dim=-1) for term in LOSS_TERMS], dim=-1).float()
         counted = torch.zeros_like(counts)
         counted[second_pass_rows(len(labels), batch.get("critic_batch_share", 1.0))] = 1.0
-        counted[:, [0, 4]] = 1.0
+        counted[:, [not term.second_pass for term in LOSS_TERMS]] = 1.0
         return counts * counted
 
     def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -159,35 +142,28 @@ class CriticTrainer(ExactTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ):
         """
-        One micro-batch's part of the loss `lm + alpha * critic + correction_alpha * correction + remaining_alpha *
-        remaining + joint_alpha * joint`, each term a sum over tokens divided by its count over the accumulated batch
-        of all processes (`num_items_in_batch`). Multiplied by the number of processes, which the averaging of
-        gradients takes out again. Without the counts: the plain mean over this micro-batch.
+        One micro-batch's part of the loss: the weighted sum of `LOSS_TERMS`, each a sum over tokens divided by its
+        count over the accumulated batch of all processes (`num_items_in_batch`). Multiplied by the number of
+        processes, which the averaging of gradients takes out again. Without the counts: the plain mean over this
+        micro-batch.
         """
         config = self._config
         # A batch may hold nothing to judge.
         counts = (self._count(inputs) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
         alpha = self.critic_alpha() if model.training else config.critic_alpha
         # Depends on configuration, freezing and step only, so every process takes the same way.
-        lm_terms = config.correction_alpha + config.remaining_alpha > 0
-        if model.training:
-            lm_terms = self._unwrapped.correction_trains
+        lm_terms = self._unwrapped.correction_trains if model.training else corrects(config)
         critic_pass = config.add_critic_head and (alpha > 0 or lm_terms)
         if config.add_critic_head:
             inputs = {**inputs, "critic_pass": critic_pass}
         outputs = model(**inputs)
-        loss = self._lm_token_loss(model, inputs, outputs).sum() / counts[0]
-        if critic_pass:
-            loss = loss + alpha * outputs["critic_token_loss"].sum() / counts[1]
-            if outputs.get("correction_token_loss") is not None:
-                loss = loss + config.correction_alpha * outputs["correction_token_loss"].sum() / counts[2]
-            if outputs.get("remaining_token_loss") is not None:
-                loss = loss + config.remaining_alpha * outputs["remaining_token_loss"].sum() / counts[3]
-        elif config.add_critic_head:
+        token_losses = self._token_losses(outputs)
+        token_losses["lm_loss"] = self._lm_token_loss(model, inputs, outputs)
+        sums = {name: token_loss.sum() for name, token_loss in token_losses.items()}
+        loss = weighted_sum(sums, config, counts, critic_alpha=alpha)
+        if config.add_critic_head and not critic_pass:
             # The model's own loss holds 0 * head; nothing of it but that it keeps the head in the graph is wanted.
             loss = loss + 0.0 * outputs["loss"]
-        if outputs.get("joint_token_loss") is not None:
-            loss = loss + config.joint_alpha * outputs["joint_token_loss"].sum() / counts[4]
         if model.training:
             self._last_alpha = alpha
             rows = self._term_sums(inputs, outputs)
@@ -195,8 +171,14 @@ class CriticTrainer(ExactTrainer):
         loss = self._part_of_whole(loss, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    @staticmethod
+    def _token_losses(outputs) -> dict[str, torch.Tensor]:
+        """The loss per token (B, T) of every term that the model has computed, by its name in the logs."""
+        fields = {term.mean_field: outputs.get(term.token_field) for term in LOSS_TERMS}
+        return {name: token_loss for name, token_loss in fields.items() if token_loss is not None}
+
     def _lm_token_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], outputs) -> torch.Tensor:
-        """The language model's loss a token (B, T), modified where there are modifiers and the model is trained."""
+        """The language model's loss per token (B, T), modified where there are modifiers and the model is trained."""
         token_loss = outputs["lm_token_loss"]
         if not self._modifies(model):
             return token_loss
@@ -223,24 +205,18 @@ class CriticTrainer(ExactTrainer):
 
     def _term_sums(self, inputs: dict[str, torch.Tensor], outputs) -> dict[str, torch.Tensor]:
         """Numerator and denominator (B, 2) of every logged mean, row by row."""
-        real, judged, filled, remaining, asked = self._count_terms(inputs).unbind(dim=-1)
+        columns = zip(LOSS_TERMS, self._count_terms(inputs).unbind(dim=-1), strict=True)
+        counts = {term.mean_field: count for term, count in columns}
 
         def pair(values: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
             return torch.stack([values.detach().float().sum(dim=-1), count], dim=-1)
 
-        sums = {"lm_loss": pair(outputs["lm_token_loss"], real)}
-        if outputs.get("critic_token_loss") is not None:
+        sums = {name: pair(token_loss, counts[name]) for name, token_loss in self._token_losses(outputs).items()}
+        if "critic_loss" in sums:
             valid, target = outputs["critic_valid"], outputs["critic_target"]
             right = ((outputs["critic_input_logits"].detach() > 0) == (target > 0.5)) & valid
-            sums["critic_loss"] = pair(outputs["critic_token_loss"], judged)
-            sums["critic_accuracy"] = pair(right, judged)
-            sums["error_rate"] = pair(target * valid, judged)
-        if outputs.get("correction_token_loss") is not None:
-            sums["correction_loss"] = pair(outputs["correction_token_loss"], filled)
-        if outputs.get("remaining_token_loss") is not None:
-            sums["remaining_loss"] = pair(outputs["remaining_token_loss"], remaining)
-        if outputs.get("joint_token_loss") is not None:
-            sums["joint_loss"] = pair(outputs["joint_token_loss"], asked)
+            sums["critic_accuracy"] = pair(right, counts["critic_loss"])
+            sums["error_rate"] = pair(target * valid, counts["critic_loss"])
         return sums
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -261,18 +237,12 @@ class CriticTrainer(ExactTrainer):
 
     def _evaluation_metrics(self, sums: dict[str, torch.Tensor], kept: torch.Tensor | None) -> dict[str, float]:
         """
-        The terms; `lm_loss` is the diffusion bound in nats a token. The critic's AUROC, ECE and Brier score are those
-        of its uncalibrated scores in 100 buckets, which can be summed over batches and processes.
+        The terms; `lm_loss` is the diffusion bound in nats per token. AUROC, ECE and Brier score of the critic are of
+        its uncalibrated scores in 100 buckets, which can be summed over batches and processes.
         """
         buckets = sums.pop("critic_buckets", None)
         means = {name: float(pair[0] / pair[1].clamp(min=1)) for name, pair in sums.items()}
-        config = self._config
-        loss = means["lm_loss"]
-        if "critic_loss" in means:
-            loss += config.critic_alpha * means["critic_loss"]
-        loss += config.correction_alpha * means.get("correction_loss", 0.0)
-        loss += config.remaining_alpha * means.get("remaining_loss", 0.0)
-        loss += config.joint_alpha * means.get("joint_loss", 0.0)
+        loss = weighted_sum(means, self._config)
         # Of a critic that met right or wrong tokens alone there is no AUROC, and nothing is logged.
         figures = {} if buckets is None else figures_from_buckets(buckets)
         figures = {f"critic_{name}": value for name, value in figures.items() if value is not None}

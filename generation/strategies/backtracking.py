@@ -45,7 +45,7 @@ class Backtrack(PlainUnmasking):
     """
 
     name, needs_critic = "backtrack", True
-    # Chosen by measurement (docs/EXPERIMENTS.md).
+    # Chosen by measurement (docs/experiments/sudoku-9x9.md).
     takes: ClassVar = {
         "unmasking": "confidence_threshold",
         "entropy_bound": 0.1,

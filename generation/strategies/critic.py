@@ -21,7 +21,8 @@ from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 # Above it a token is wrong more likely than not, or another one right more likely than it.
 EVEN_ODDS = 0.5
 # At or below it a token is too probably right to be masked again; and how many times as often as any token along
-# generations it must be wrong, since a critic that knows no more of it masks at random (docs/EXPERIMENTS.md).
+# generations it must be wrong, since a critic that knows no more of it masks at random
+# (docs/experiments/sampling-settings.md).
 LOWEST_FLOOR, LIFT = 0.1, 2.0
 
 
@@ -83,7 +84,7 @@ class Critic(PlainUnmasking):
     """
 
     name, needs_critic, draws_jointly = "critic", True, True
-    # The schedule, the number and the correction chosen by measurement (docs/EXPERIMENTS.md).
+    # The schedule, the number and the correction chosen by measurement (docs/experiments/sampling-settings.md).
     takes: ClassVar = {
         **PlainUnmasking.takes,
         **CHOICE_BY_SCORE,

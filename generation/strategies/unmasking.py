@@ -24,7 +24,7 @@ from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
 logger = logging.get_logger(__name__)
 # Of the tokens drawn for all masks a step reveals the surest; how many for each are drawn one after the other before
-# the others are drawn at once (docs/EXPERIMENTS.md).
+# the others are drawn at once (docs/experiments/joint-draws.md).
 DRAWS_PER_REVEAL = 2
 
 

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the two calibration tables of a model: kept with it, and chosen for each generation."""
 
+import copy
 import json
 import logging
 from pathlib import Path
@@ -48,6 +49,54 @@ def tables(model):
     return {attribute: getattr(model, attribute) for attribute in CALIBRATION_SOURCES.values()}
 
 
+# ---- of the present weights ----
+
+
+@pytest.fixture
+def model(calibrated):
+    return calibrated()
+
+
+def values(model):
+    return [table and table.probabilities[0] for table in tables(model).values()]
+
+
+def test_a_table_serves_the_weights_it_was_set_for_and_no_others(model):
+    with torch.no_grad():
+        model.critic_head.weight.add_(1.0)
+        assert values(model) == [None, None]
+        model.critic_head.weight.sub_(1.0)
+    assert values(model) == [0.25, 0.75]
+    model.calibration = None
+    assert values(model) == [None, 0.75]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_another_precision_keeps_the_values(model, dtype):
+    assert values(model.to(dtype)) == [0.25, 0.75]
+
+
+def test_without_its_tables_a_model_has_none_and_then_the_same_again(model):
+    with model.without_calibration():
+        assert values(model) == [None, None]
+    assert values(model) == [0.25, 0.75]
+    model.drop_calibration()
+    assert values(model) == [None, None]
+
+
+def test_a_copy_has_the_tables_and_its_own_fate(model):
+    copied = copy.deepcopy(model)
+    copied.drop_calibration()
+    assert values(model) == [0.25, 0.75] and values(copied) == [None, None]
+
+
+def test_a_model_without_tables_takes_no_fingerprint(tiny_model, monkeypatch):
+    model = tiny_model()
+    monkeypatch.setattr(type(model), "fingerprint", lambda self: pytest.fail("a look at every weight for nothing"))
+    model.calibration = None
+    assert values(model) == [None, None]
+
+
 # ---- kept with the model ----
 
 
@@ -65,6 +114,20 @@ def test_both_tables_lie_in_one_file_and_come_back_with_the_weights(tmp_path, ca
     assert set(document) - {"__metadata__"} == {table_key(variant, source) for source in CALIBRATION_SOURCES}
     assert tables(CriticGPTForMaskedLM.from_pretrained(tmp_path, variant=variant)) == tables(model)
     assert not warnings
+
+
+def test_a_table_is_keyed_by_the_name_of_the_weights_and_found_wherever_the_folder_goes(tiny_model, tmp_path):
+    model = tiny_model()
+    table = CriticCalibration([0.25] * 100, {"fingerprint": model.fingerprint()})
+    here, there = tmp_path / "here", tmp_path / "there" / "renamed"
+    model.save_pretrained(here)
+    table.save(here, key=str(here / "model.safetensors"))
+    text = (here / "calibration.json").read_text()
+    assert set(json.loads(text)) == {"model.safetensors", "__metadata__"}
+    assert str(tmp_path) not in text and "/" not in text and "\\\\" not in text
+    there.parent.mkdir()
+    here.rename(there)
+    assert CriticGPTForMaskedLM.from_pretrained(there).calibration == table
 
 
 @pytest.mark.parametrize("missing", KEYS)

@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the table of error probabilities: looking up, keeping it by the weights, the hub."""
 
-import base64
 import copy
 import json
 import math
@@ -9,15 +8,15 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub.constants
+import huggingface_hub.errors
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loopback_hub import LoopbackHub, Repository
 
 from critic_gpt.calibration.file import CALIBRATION_NAME, NUM_BUCKETS
 from critic_gpt.calibration.table import DEFAULT_WEIGHTS_NAME, CriticCalibration, score_buckets
@@ -367,127 +366,87 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_blocks_nobody(tmp
 # --- the hub, on the loopback interface ------------------------------------------------------------------------------
 
 
-class HubStandIn(BaseHTTPRequestHandler):
-    """One model repository in memory, in the few answers that the hub's client needs."""
-
-    files, commits, refuse_with, requests = {}, [], None, 0
-    sha = property(lambda self: f"{len(type(self).commits) + 1:040x}")
-
-    def answer(self, body=b"", code=200, **headers):
-        if type(self).refuse_with:
-            body, code, headers = b"", type(self).refuse_with, {}
-        type(self).requests += 1
-        self.send_response(code)
-        for name, value in {"Content-Length": len(body), "X-Repo-Commit": self.sha, **headers}.items():
-            self.send_header(name.replace("_", "-"), str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_GET(self):
-        if self.path.startswith("/api/models/"):
-            return self.answer(json.dumps({"id": "user/model", "sha": self.sha}).encode())
-        body = self.files.get(self.path.split("/resolve/")[1].split("/", 1)[1])
-        if body is None:
-            return self.answer(code=404, X_Error_Code="EntryNotFound")
-        return self.answer(body, ETag=f'"{hash(body)}"')
-
-    do_HEAD = do_GET
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        address = f"http://{self.headers['Host']}/user/model"
-        if "/preupload/" in self.path:
-            files = [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
-            return self.answer(json.dumps({"files": files}).encode())
-        if "/commit/" in self.path:
-            lines = [json.loads(line) for line in body.splitlines()]
-            for line in lines[1:]:
-                self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.commits.append({"parent": lines[0]["value"]["parentCommit"], "files": len(lines) - 1})
-            address = f"{address}/commit/{self.sha}"
-            return self.answer(json.dumps({"commitUrl": address, "commitOid": self.sha, "success": True}).encode())
-        return self.answer(json.dumps({"url": address, "name": "user/model"}).encode())
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    handler = type("Handler", (HubStandIn,), {"files": {}, "commits": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    handler.address, handler.stop = f"http://127.0.0.1:{server.server_port}", server.shutdown
-    template = handler.address + "/{repo_id}/resolve/{revision}/{filename}"
-    for name, value in (("ENDPOINT", handler.address), ("HUGGINGFACE_CO_URL_TEMPLATE", template)):
-        monkeypatch.setattr(huggingface_hub.constants, name, value)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its retries
-    yield handler
-    server.shutdown()
-    server.server_close()
+    """A hub that this process talks to, with an empty repository `me/model`."""
+    constants = huggingface_hub.constants
+    with LoopbackHub() as running:
+        running.repositories["me/model"] = Repository()
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # between its retries
+        move_to(running.url, monkeypatch)
+        yield running
+
+
+def move_to(url, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 def test_pushing_merges_with_the_remote_file_and_names_the_state_it_merged_with(hub):
-    some_table(1).push_to_hub("user/model", token="hf_x")
-    assert CriticCalibration.from_pretrained("user/model", token="hf_x") == some_table(1)
-    address = some_table(2).push_to_hub("user/model", key="model.safetensors@trajectory", token="hf_x")
-    assert address.startswith(f"{hub.address}/user/model/commit/")
-    assert list(hub.files) == [CALIBRATION_NAME] and [commit["files"] for commit in hub.commits] == [1, 1]
-    assert [int(commit["parent"], 16) for commit in hub.commits] == [1, 2]
+    repository = hub.repositories["me/model"]
+    some_table(1).push_to_hub("me/model", token="writer")
+    assert CriticCalibration.from_pretrained("me/model") == some_table(1)
+    address = some_table(2).push_to_hub("me/model", key="model.safetensors@trajectory", token="writer")
+    assert address.startswith(f"{hub.url}/me/model/commit/")
+    assert list(repository.files()) == [CALIBRATION_NAME] and len(repository.commits) == 3  # made, and both tables
     for key, seed in ((DEFAULT_WEIGHTS_NAME, 1), ("model.safetensors@trajectory", 2)):
-        assert CriticCalibration.from_pretrained("user/model", key, token="hf_x") == some_table(seed)
+        assert CriticCalibration.from_pretrained("me/model", key) == some_table(seed)
+    # What somebody else pushes in between is not overwritten: that state is not the one it was merged with.
+    hub.before_commit = lambda: repository.commit({CALIBRATION_NAME: b"{}"}, "main")
+    with pytest.raises(huggingface_hub.errors.HfHubHTTPError, match="A commit has happened since"):
+        some_table(3).push_to_hub("me/model", token="writer")
+    assert repository.files() == {CALIBRATION_NAME: b"{}"}
 
 
 def test_a_foreign_remote_file_is_refused_and_not_overwritten(hub):
-    hub.files[CALIBRATION_NAME] = b"not ours"
+    hub.repositories["me/model"].commit({CALIBRATION_NAME: b"not ours"}, "main")
     with pytest.raises(ValueError):
-        some_table().push_to_hub("user/model", token="hf_x")
-    assert hub.files[CALIBRATION_NAME] == b"not ours" and not hub.commits
+        some_table().push_to_hub("me/model", token="writer")
+    assert hub.repositories["me/model"].files() == {CALIBRATION_NAME: b"not ours"}
 
 
 def test_a_repository_without_a_table_gives_none(hub):
-    assert CriticCalibration.from_pretrained("user/model") is None
-    assert CriticCalibration.from_pretrained("user/model", subfolder="critic") is None
+    assert CriticCalibration.from_pretrained("me/model") is None
+    assert CriticCalibration.from_pretrained("me/model", subfolder="critic") is None
 
 
 def test_the_subfolder_and_the_cache_are_honoured(hub, tmp_path, monkeypatch):
-    hub.files[f"critic/{CALIBRATION_NAME}"] = some_table().save(tmp_path).read_bytes()
+    content = some_table().save(tmp_path).read_bytes()
+    hub.repositories["me/model"].commit({f"critic/{CALIBRATION_NAME}": content}, "main")
     where = {"subfolder": "critic", "cache_dir": tmp_path / "own"}
-    assert CriticCalibration.from_pretrained("user/model", local_files_only=True, **where) is None
-    assert CriticCalibration.from_pretrained("user/model", **where) == some_table()
+    assert CriticCalibration.from_pretrained("me/model", local_files_only=True, **where) is None
+    assert CriticCalibration.from_pretrained("me/model", **where) == some_table()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert CriticCalibration.from_pretrained("user/model", **where) == some_table()
-    assert CriticCalibration.from_pretrained("user/model") is None  # nothing in the common cache
+    assert CriticCalibration.from_pretrained("me/model", **where) == some_table()
+    assert CriticCalibration.from_pretrained("me/model") is None  # nothing in the common cache
 
 
 def test_at_a_pinned_commit_the_cache_is_asked_and_not_the_hub(hub):
-    pinned = {"revision": f"{1:040x}"}
-    assert CriticCalibration.from_pretrained("user/model", **pinned) is None
-    asked = hub.requests
-    assert CriticCalibration.from_pretrained("user/model", **pinned) is None
-    assert hub.requests == asked > 0
+    pinned = {"revision": hub.repositories["me/model"].branches["main"]}
+    assert CriticCalibration.from_pretrained("me/model", **pinned) is None
+    asked = len(hub.requests)
+    assert CriticCalibration.from_pretrained("me/model", **pinned) is None
+    assert len(hub.requests) == asked > 0
 
 
-@pytest.mark.parametrize("code", [401, 403, 500])
-def test_a_refusing_hub_is_an_error_and_not_a_missing_table(hub, code):
-    hub.refuse_with = code
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_refusing_hub_is_an_error_and_not_a_missing_table(hub, status):
+    hub.refuses_with = status
     with pytest.raises(OSError):
-        CriticCalibration.from_pretrained("user/model")
+        CriticCalibration.from_pretrained("me/model")
 
 
 def test_an_unreachable_hub_is_an_error_unless_the_absence_is_known(hub, monkeypatch):
-    assert CriticCalibration.from_pretrained("user/known") is None
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
-    template = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    assert CriticCalibration.from_pretrained("user/known") is None
+    assert CriticCalibration.from_pretrained("me/model") is None
+    move_to("http://127.0.0.1:9", monkeypatch)
+    assert CriticCalibration.from_pretrained("me/model") is None
     with pytest.raises(OSError) as error:
-        CriticCalibration.from_pretrained("user/unknown")
-    assert_one_sentence(error, "user/unknown", CALIBRATION_NAME, "local_files_only")
+        CriticCalibration.from_pretrained("me/unknown")
+    assert_one_sentence(error, "me/unknown", CALIBRATION_NAME, "local_files_only")
 
 
 def test_a_local_folder_needs_no_hub(tmp_path):

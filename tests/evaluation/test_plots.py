@@ -6,7 +6,14 @@ import pytest
 
 from critic_gpt.evaluation.competitors import SHOOT_OUT
 from critic_gpt.evaluation.metrics import reliability_bins
-from critic_gpt.evaluation.plots import _looks, _spread_out, plot_quality_by_forward_passes, plot_reliability
+from critic_gpt.evaluation.plots import (
+    _looks,
+    _spread_out,
+    check_picture,
+    plot_expected_errors,
+    plot_quality_by_forward_passes,
+    plot_reliability,
+)
 
 
 TABLE = {"critic": {"9": 0.42, "18": 0.85, "36": 0.97}, "confidence": {"9": [0.04, 0.06], "36": 0.9, "18": 0.1}}
@@ -133,3 +140,19 @@ def test_bins_without_positions_are_refused(tmp_path):
     empty = {**some_bins(), "count": np.zeros(15, int)}
     with pytest.raises(ValueError, match="`after`"):
         plot_reliability(tmp_path / "reliability.png", some_bins(), empty)
+
+
+def test_the_plot_of_errors_is_a_whole_picture_even_of_one_sequence(tmp_path):
+    generator = np.random.default_rng(0)
+    expected = generator.gamma(1.0, 2.0, 300)
+    path = plot_expected_errors(tmp_path / "new" / "errors.png", expected, generator.poisson(expected))
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
+    plot_expected_errors(tmp_path / "new" / "one.png", [0.0], [0])
+    assert sorted(file.name for file in path.parent.iterdir()) == ["errors.png", "one.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
+    assert check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
+    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
+        check_picture(tmp_path / "a.txt")

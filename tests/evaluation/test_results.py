@@ -73,9 +73,8 @@ def folder(tmp_path):
 # ---- the documents of this repository ----
 
 
-@pytest.mark.parametrize("document", record_results.DOCUMENTS)
-def test_the_tables_of_the_documents_are_those_of_the_records(document):
-    path = ROOT / document
+@pytest.mark.parametrize("path", record_results.documents(ROOT), ids=lambda path: path.name)
+def test_the_tables_of_the_documents_are_those_of_the_records(path):
     if not path.is_file():
         pytest.skip("the package is installed without its documents")
     text = path.read_text(encoding="utf-8")
@@ -228,9 +227,9 @@ def test_the_precision_is_said_where_it_is_not_full(folder):
 @pytest.fixture
 def repository(tmp_path):
     root = tmp_path / "root"
-    (root / "docs").mkdir(parents=True)
+    (root / "docs" / "experiments").mkdir(parents=True)
     (root / "README.md").write_text(f"A\n<!-- results: new valid_rate critic -->\n{END}\n", encoding="utf-8")
-    (root / "docs" / "EXPERIMENTS.md").write_text("B ±\n", encoding="utf-8")
+    (root / "docs" / "experiments" / "README.md").write_text("B ±\n", encoding="utf-8")
     (tmp_path / "metrics.json").write_text(json.dumps(metrics()))
     return root
 

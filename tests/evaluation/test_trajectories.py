@@ -15,14 +15,10 @@ from critic_gpt.evaluation import (
     CollatorForCorruptedRows,
     JudgedTrajectories,
     SpecialTokens,
-    binned_errors,
     brier_score,
-    calibration_shift,
     cross_fitted_report,
-    expected_calibration_error,
     expected_errors,
     judge_trajectories,
-    plot_expected_errors,
     report_by_step,
     scoring,
 )
@@ -30,14 +26,6 @@ from critic_gpt.evaluation import (
 
 PAD, MASK, NUM = 0, 1, 13
 SAMPLER = {"remasking": "critic", "num_steps": 6, "unmasking": "random", "remask_per_step": 2}
-
-
-@pytest.fixture(scope="module")
-def rows():
-    """Sequences of different lengths."""
-    generator = torch.Generator().manual_seed(1)
-    sizes = torch.randint(6, 20, (NUM,), generator=generator).tolist()
-    return [{"input_ids": torch.randint(2, 32, (size,), generator=generator).tolist()} for size in sizes]
 
 
 @pytest.fixture
@@ -360,69 +348,6 @@ def test_the_report_by_step_parts_the_verdicts_and_judges_them_by_one_table_of_a
     honest, pooled = report_by_step(judged), cross_fitted_report(*judged[:3])
     squares = sum(figures["positions"] * figures["after"]["brier"] for figures in honest.values())
     assert squares / len(judged.step) == pytest.approx(pooled["after"]["brier"])
-
-
-def overconfident(num=4000, factor=3.0, seed=0):
-    """A critic whose logits are `factor` times as large as they should be: scores, targets, sequences of ten."""
-    generator = np.random.default_rng(seed)
-    honest = generator.normal(-1.0, 1.5, num)
-    target = (generator.random(num) < 1 / (1 + np.exp(-honest))).astype(float)
-    return factor * honest, target, np.arange(num) // 10
-
-
-def test_the_shift_of_a_table_is_its_error_elsewhere_beside_that_of_a_table_made_there():
-    histogram = CriticHistogram()
-    histogram.update(*(torch.as_tensor(part) for part in overconfident(factor=1.0)[:2]))
-    table = histogram.fit("isotonic")
-    scores, target, sequence = overconfident(seed=1)
-    shift = calibration_shift(scores, target, sequence, table, method="isotonic")
-    probability = table.error_probability(torch.as_tensor(scores, dtype=torch.float32))
-    honest = cross_fitted_report(scores, target, sequence, method="isotonic")
-    assert shift["table"]["ece"] == pytest.approx(expected_calibration_error(probability, target))
-    assert shift["table"]["brier"] == pytest.approx(brier_score(probability, target))
-    assert (shift["raw"], shift["own"]) == (honest["before"], honest["after"])
-    assert shift["table"]["ece"] > 0.1 > 3 * shift["own"]["ece"] and shift["own"]["brier"] < shift["table"]["brier"]
-    assert {name: shift[name] for name in ("positions", "sequences", "method")} == {
-        "positions": 4000,
-        "sequences": 400,
-        "method": "isotonic",
-    }
-
-
-def test_bins_of_errors_are_means_of_equally_many_sequences_in_the_order_of_expectation():
-    expected, actual = np.array([3.0, 1.0, 2.0, 9.0, 0.0]), np.array([4.0, 0.0, 3.0, 7.0, 2.0])
-    bins = binned_errors(expected, actual, num_bins=2)
-    assert bins["count"].tolist() == [3, 2]
-    assert bins["expected"].tolist() == [1.0, 6.0] and bins["actual"].tolist() == pytest.approx([5 / 3, 5.5])
-    spread = [np.array([2.0, 0.0, 3.0]).std(ddof=1) / np.sqrt(3), np.array([4.0, 7.0]).std(ddof=1) / np.sqrt(2)]
-    np.testing.assert_allclose(bins["standard_error"], spread)
-    single = binned_errors([1.0, 2.0], [0, 3], num_bins=10)
-    assert single["count"].tolist() == [1, 1] and np.isnan(single["standard_error"]).all()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "parts"),
-    [
-        (([], []), ("`expected` and `actual`", "got 0 and 0")),
-        (([1.0], [1, 2]), ("same number", "got 1 and 2")),
-        (([NAN], [1]), ("finite", "got NaN")),
-        (([1.0], [1], 0), ("`num_bins`", "got 0")),
-    ],
-)
-def test_numbers_of_errors_that_make_no_pairs_are_refused(arguments, parts):
-    with pytest.raises(ValueError) as error:
-        binned_errors(*arguments)
-    assert all(part in str(error.value) for part in parts)
-
-
-def test_the_plot_of_errors_is_a_whole_picture_even_of_one_sequence(tmp_path):
-    generator = np.random.default_rng(0)
-    expected = generator.gamma(1.0, 2.0, 300)
-    path = plot_expected_errors(tmp_path / "new" / "errors.png", expected, generator.poisson(expected))
-    data = path.read_bytes()
-    assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
-    plot_expected_errors(tmp_path / "new" / "one.png", [0.0], [0])
-    assert sorted(file.name for file in path.parent.iterdir()) == ["errors.png", "one.png"]
 
 
 def test_a_result_is_a_tuple_with_the_documented_fields():

@@ -1,13 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about what a call of `generate` comes down to."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from critic_gpt import CriticGPTForSequenceClassification, CriticGPTForTokenClassification, CriticGPTGenerationConfig
-from critic_gpt.generation import settings as generation_settings
 from critic_gpt.generation.declarations import SETTINGS, strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
@@ -243,13 +240,6 @@ def test_what_the_models_own_settings_say_gives_way_to_the_call(tiny_model, stor
     config = model.resolve_generation_config(remasking="critic", **said)
     assert {name: getattr(config, name) for name in expected} == expected
     assert config.loop_end is None
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    messages = []
-    monkeypatch.setattr(generation_settings, "logger", SimpleNamespace(warning_once=messages.append))
-    return messages
 
 
 def test_candidates_that_chance_cannot_tell_apart_are_warned_about(tiny_model, warnings):

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -78,12 +79,16 @@ class LoopbackHub:
         faults (`dict[str, list[str | None]]`): What happens to the next commits to a repository, one after another:
             "drop" (the connection breaks in the middle of the upload), "500", or nothing. The repository then stays
             as it was.
+        refuses_with (`int`, *optional*): The status of every answer, where the hub answers nobody.
+        before_commit (callable, *optional*): Called once, before the next commit.
     """
 
     def __init__(self):
         self.repositories: dict[str, Repository] = {}
         self.requests: list[str] = []
         self.faults: dict[str, list[str | None]] = {}
+        self.refuses_with: int | None = None
+        self.before_commit: Callable[[], object] | None = None
         self.lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
@@ -166,7 +171,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.body = self.rfile.read(length)
+        if target and self.hub.before_commit:
+            act, self.hub.before_commit = self.hub.before_commit, None
+            act()
         try:
+            if self.hub.refuses_with:
+                raise Refusal(self.hub.refuses_with, None, "Nobody is answered")
             for method, pattern, answer in _ROUTES:
                 found = re.fullmatch(pattern, address.path)
                 if found and self.command in method:

@@ -228,7 +228,6 @@ AGAIN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from transformers import AutoModelForSequenceClassification
-from complete_folder import assert_complete
 from model_look import look
 
 saved, tasks = sys.argv[2], sys.argv[3].split()

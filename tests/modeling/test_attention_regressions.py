@@ -4,7 +4,7 @@
 import datasets
 import pytest
 import torch
-from test_trainer import make_model, make_rows, make_trainer
+from critic_training import make_model, make_rows, make_trainer
 
 from critic_gpt import CriticGPTModel
 from critic_gpt.diffusion.corruption import padding_attention_mask

@@ -4,12 +4,10 @@
 import json
 from itertools import pairwise
 
-import datasets
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from torch.utils.data import Dataset, IterableDataset
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from critic_gpt import CriticCalibration, CriticProofreadPipeline
 
@@ -20,30 +18,6 @@ TOKEN = {"text", "start", "end", "token", "token_id", "kind", "error_probability
 SPAN = {"text", "start", "end", "replacement"}
 TEXT = "the quick brown fox,\njumps over the lazy dog. the end of it is not yet near."
 TEXTS = [TEXT, "abc", "", "a[MASK]b", {"text": "well"}, "one Two", "x" * 48, "y" * 49]
-
-
-class Texts(Dataset):
-    def __init__(self, texts):
-        self.texts = texts
-
-    def __len__(self):
-        return len(self.texts)
-
-    def __getitem__(self, index):
-        return self.texts[index]
-
-
-class Stream(IterableDataset):
-    """Tells its length, and is to be read as a stream all the same."""
-
-    def __init__(self, texts):
-        self.texts = texts
-
-    def __len__(self):
-        return len(self.texts)
-
-    def __iter__(self):
-        return iter(self.texts)
 
 
 @pytest.fixture
@@ -71,15 +45,6 @@ def applied(result):
 
 
 # ---- what comes out ----
-
-
-def test_the_task_name_and_a_folder_are_enough(model, tokenizer, tmp_path):
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    proofread = pipeline("critic-proofread", model=str(tmp_path), threshold=0.9, batch_size=4)
-    assert type(proofread) is CriticProofreadPipeline and "CriticProofreadPipeline" in repr(proofread)
-    in_memory = CriticProofreadPipeline(model=model, tokenizer=tokenizer)
-    assert proofread(TEXT)["spans"] == in_memory(TEXT, threshold=0.9)["spans"] != in_memory(TEXT)["spans"]
 
 
 def test_the_keys_of_a_result_are_frozen_and_its_values_plain(proofread):
@@ -361,27 +326,6 @@ def test_windows_are_as_asked_for(proofread):
     assert (cut["windows"], proofread(text, window=12)["windows"], proofread(text)["windows"]) == (6, 11, 2)
 
 
-def test_lists_datasets_and_generators_give_the_same(proofread):
-    texts = ["abc", TEXT, "x[MASK]", ""]
-    expected = proofread(texts)
-    kinds = [
-        tuple(texts),
-        Texts(texts),
-        Stream(texts),
-        (text for text in texts),
-        iter(texts),
-        datasets.Dataset.from_dict({"text": texts}),
-        datasets.Dataset.from_dict({"text": texts})["text"],
-        datasets.Dataset.from_dict({"text": texts}).to_iterable_dataset(),
-    ]
-    for inputs in kinds:
-        assert list(proofread(inputs)) == expected, type(inputs)
-    batched = list(proofread((text for text in texts), batch_size=3))
-    assert [r["expected_errors"] for r in batched] == [r["expected_errors"] for r in expected]
-    assert proofread([]) == [] == list(proofread(iter([])))
-    assert proofread({"text": TEXT, "label": 1}) == expected[1]
-
-
 # ---- refusals ----
 
 
@@ -396,11 +340,8 @@ def test_lists_datasets_and_generators_give_the_same(proofread):
         (TEXT, {"suggest_by": "ear"}, ("`suggest_by`", "got 'ear'")),
         (TEXT, {"max_rounds": 2}, ("`max_rounds`", "`correct=True`", "got 2")),
         (TEXT, {"correct": True, "max_rounds": 0}, ("`max_rounds`", "got 0")),
-        (None, {}, ("`inputs`", "got None")),
-        (5, {}, ("`inputs`", "got 5")),
-        ([5], {}, ("`inputs`", "got 5")),
-        ([None], {}, ("`inputs`", "got None")),
-        ({"sentence": TEXT}, {}, ("`inputs`", "`text`", "got the keys 'sentence'")),
+        (None, {}, ("`inputs` must be a text, or a list, dataset or generator of texts, got None",)),
+        ([None], {}, ("`inputs` must be texts, got None",)),
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(proofread, inputs, kwargs, parts):
@@ -418,10 +359,7 @@ def test_a_model_that_cannot_proofread_is_refused_when_it_is_met(tiny_model, tok
     cases = [
         (tiny_model(add_critic_head=False), tokenizer, "`model` must have a trained critic to proofread, got none"),
         (untrained, tokenizer, "got a critic head that was never trained: train one"),
-        (tiny_model(vocab_size=31), tokenizer, "of at most 31 tokens with [MASK] 1, got 32 tokens"),
-        (tiny_model(mask_token_id=2), tokenizer, "[MASK] 2, got 32 tokens with [MASK] 1"),
         (other, tokenizer, "`model` must be able to proofread, got one of type 'bert'"),
-        (tiny_model(), None, "got 0 tokens with [MASK] None"),
     ]
     for model, given, part in cases:
         with pytest.raises(ValueError) as error:

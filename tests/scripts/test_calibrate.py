@@ -11,6 +11,7 @@ import sys
 import datasets
 import pytest
 import torch
+from payload import Payload
 
 from critic_gpt import (
     CriticCalibration,
@@ -44,6 +45,8 @@ METADATA = {
 
 
 ALONG = ("--source", "trajectory")
+# The flags of either source.
+SOURCES = [(), (*ALONG, "--num_steps", "4")]
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +80,10 @@ def run(data_dir, model_dir, num, *more):
     return calibrate.main([str(data_dir), str(model_dir), str(num), *fixed, *map(str, more)])
 
 
-def entry(model_dir):
+def entry(model_dir, key="model.safetensors"):
     document = json.loads((model_dir / "calibration.json").read_text())
-    assert set(document) == {"model.safetensors", "__metadata__"}
-    return document["model.safetensors"], document["__metadata__"]["entries"]["model.safetensors"]
+    assert set(document) == {key, "__metadata__"}
+    return document[key], document["__metadata__"]["entries"][key]
 
 
 def contents(folder):
@@ -148,21 +151,30 @@ def test_val_means_validation(data_dir, model_dir):
     assert run(data_dir, model_dir, 12).metadata["counts"] != long.metadata["counts"]
 
 
-def test_the_batch_size_changes_no_count(data_dir, model_dir):
-    tables = [run(data_dir, model_dir, 30, "--batch_size", size) for size in (1, 7, 64)]
+@pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
+def test_the_batch_size_changes_no_count(data_dir, model_dir, source):
+    tables = [run(data_dir, model_dir, 30, "--batch_size", size, *source) for size in (1, 7, 64)]
     assert tables[0] == tables[1] == tables[2]
 
 
-def test_calibrating_again_replaces_the_table_and_keeps_others(data_dir, model_dir):
+@pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
+def test_the_file_of_weights_means_its_folder_and_a_variant_has_a_table_of_its_own(data_dir, model_dir, source):
+    expected = run(data_dir, model_dir, 12, *source)
+    assert run(data_dir, model_dir / "model.safetensors", 12, *source) == expected
+    CriticGPTForMaskedLM.from_pretrained(model_dir).save_pretrained(model_dir, variant="fp16")
+    (model_dir / "calibration.json").unlink()
+    table = run(data_dir, model_dir / "model.fp16.safetensors", 12, *source)
+    plain, variant = (CriticGPTForMaskedLM.from_pretrained(model_dir, variant=name) for name in (None, "fp16"))
+    name = "trajectory_calibration" if source else "calibration"
+    assert getattr(plain, name) is None and getattr(variant, name) == table
+
+
+def test_calibrating_again_replaces_the_table_of_whatever_weights_and_keeps_others(data_dir, model_dir):
+    CriticCalibration.ramp().with_metadata(fingerprint="0" * 64).save(model_dir)
     CriticCalibration.ramp().save(model_dir, key="model.safetensors@trajectory")
     first, second = run(data_dir, model_dir, 20), run(data_dir, model_dir, 20, "--seed", 1)
-    assert first != second == CriticCalibration.load(model_dir)
+    assert first != second == CriticGPTForMaskedLM.from_pretrained(model_dir).calibration
     assert CriticCalibration.load(model_dir, key="model.safetensors@trajectory").is_ramp
-
-
-def test_a_table_of_other_weights_is_replaced(data_dir, model_dir):
-    CriticCalibration.ramp().with_metadata(fingerprint="0" * 64).save(model_dir)
-    assert run(data_dir, model_dir, 20) == CriticGPTForMaskedLM.from_pretrained(model_dir).calibration
 
 
 def test_a_plot_is_a_picture(data_dir, model_dir, tmp_path):
@@ -255,13 +267,6 @@ def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlie
     assert by_table.metadata["guided_by"] == "one_shot" and by_table.metadata["counts"] != by_ramp.metadata["counts"]
 
 
-def test_a_variant_has_a_table_of_trajectories_of_its_own(data_dir, model_dir):
-    CriticGPTForMaskedLM.from_pretrained(model_dir).save_pretrained(model_dir, variant="fp16")
-    along = trajectory(data_dir, model_dir / "model.fp16.safetensors", 12)
-    assert CriticGPTForMaskedLM.from_pretrained(model_dir).trajectory_calibration is None
-    assert CriticGPTForMaskedLM.from_pretrained(model_dir, variant="fp16").trajectory_calibration == along
-
-
 def test_rows_that_are_corrupted_already_are_generated_in_their_own_holes(model_dir, tmp_path):
     tokens, truth = corrupted_rows()
     folder = tmp_path / "letters"
@@ -273,15 +278,6 @@ def test_rows_that_are_corrupted_already_are_generated_in_their_own_holes(model_
     refused(
         folder, model_dir, 30, "--source", "trajectory", "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already")
     )
-
-
-def test_trajectories_too_change_no_count_with_the_batch_size_and_print_the_table_as_it_grows(
-    data_dir, model_dir, capsys
-):
-    tables = [trajectory(data_dir, model_dir, 110, "--batch_size", size, "--verbose") for size in (7, 64)]
-    assert tables[0] == tables[1]
-    heads = [line for line in capsys.readouterr().out.splitlines() if line.startswith("after ")]
-    assert [line.split(" sequences")[0] for line in heads] == ["after 100", "after 110"] * 2
 
 
 # ---- which data ----
@@ -348,20 +344,6 @@ def test_clean_rows_without_a_tokenizer_are_masked_as_prepared_ones_are(data_dir
 # ---- which weights ----
 
 
-def test_the_file_of_weights_means_its_folder_and_its_name_is_the_key(data_dir, model_dir):
-    expected = run(data_dir, model_dir, 12)
-    assert run(data_dir, model_dir / "model.safetensors", 12) == expected
-    assert entry(model_dir)[0] == list(expected.probabilities)
-
-
-def test_a_variant_has_a_table_of_its_own_and_loads_it(data_dir, model_dir):
-    CriticGPTForMaskedLM.from_pretrained(model_dir).save_pretrained(model_dir, variant="fp16")
-    calibration = run(data_dir, model_dir / "model.fp16.safetensors", 12)
-    assert CriticCalibration.load(model_dir) is None
-    assert CriticCalibration.load(model_dir, key="model.fp16.safetensors") == calibration
-    assert CriticGPTForMaskedLM.from_pretrained(model_dir, variant="fp16").calibration == calibration
-
-
 def test_the_index_of_shards_or_a_shard_means_all_of_them(data_dir, model_dir, tmp_path):
     expected = run(data_dir, model_dir, 12)
     folder = tmp_path / "sharded"
@@ -387,9 +369,10 @@ def test_the_table_is_found_again_when_the_folder_moves(data_dir, tmp_path):
 
 @pytest.mark.parametrize("name", ["ckpt.pt", "latest.pth", "pytorch_model.bin"])
 def test_formats_that_can_carry_code_are_refused_unopened(data_dir, tmp_path, name):
-    (tmp_path / name).write_bytes(b"anything")
+    torch.save(Payload(tmp_path / "was-run"), tmp_path / name)
     for path in (tmp_path / name, tmp_path / "missing" / name):
         refused(data_dir, path, 12, parts=("`checkpoint`", name, "scripts/convert_nanogpt_checkpoint.py"))
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_the_folder_of_a_training_points_to_its_checkpoints(data_dir, tmp_path):
@@ -408,11 +391,11 @@ def test_both_closing_rates_are_printed_and_equal(data_dir, model_dir, capsys):
     assert rates == [f"{metadata['positive_rate']:.6f}"] * 2
 
 
-@pytest.mark.parametrize("batch_size", [64, 7, 500])
+@pytest.mark.parametrize(("batch_size", "source"), [(7, SOURCES[0]), (500, SOURCES[0]), (64, SOURCES[1])])
 def test_verbose_prints_a_hundred_lines_every_hundred_sequences_and_the_saved_table(
-    data_dir, model_dir, capsys, batch_size
+    data_dir, model_dir, capsys, batch_size, source
 ):
-    calibration = run(data_dir, model_dir, 220, "--verbose", "--batch_size", batch_size)
+    calibration = run(data_dir, model_dir, 220, "--verbose", "--batch_size", batch_size, *source)
     lines = capsys.readouterr().out.splitlines()
     heads = [i for i, line in enumerate(lines) if line.startswith(("after ", "the table as saved"))]
     assert [lines[i].split(" sequences")[0] for i in heads[:-1]] == ["after 100", "after 200", "after 220"]
@@ -420,7 +403,7 @@ def test_verbose_prints_a_hundred_lines_every_hundred_sequences_and_the_saved_ta
     assert buckets == [i + j for i in heads for j in range(1, 101)]
     pattern = r"bucket +(\d+) +count +(\d+) +target1 +(\d+) +probability (\S+) +saved (\S+)"
     rows = [re.fullmatch(pattern, line).groups() for line in lines[heads[-1] + 1 : heads[-1] + 101]]
-    table, metadata = entry(model_dir)
+    table, metadata = entry(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
     assert table == list(calibration.probabilities)
     assert [int(row[1]) for row in rows] == metadata["counts"]
     assert [int(row[2]) for row in rows] == metadata["positives"]
@@ -533,21 +516,21 @@ def test_an_unknown_setting_is_refused_with_the_nearest_known_one(data_dir, mode
         trajectory(data_dir, model_dir, 5, "--generation", "remask_per_stp=3")
 
 
-def test_a_model_without_a_critic_is_refused(data_dir, tmp_path):
-    folder = save_model(tmp_path / "plain", critic=False)
-    refused(data_dir, folder, 20, parts=("`checkpoint`", "critic head", "--add_critic_head True"))
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"critic": False}, ("critic head", "--add_critic_head True")),
+        ({"trained": False}, ("trained critic", "zeros")),
+        ({"mask_token_id": None}, ("mask token", "`mask_token_id`")),
+        ({"vocab_size": 5}, ("6 tokens", "[MASK] 1")),
+        ({"mask_token_id": 2}, ("6 tokens", "[MASK] 1")),
+        ({"max_position_embeddings": 15}, ("16 tokens", "15")),
+    ],
+)
+def test_a_model_that_there_is_nothing_to_measure_of_is_refused(data_dir, tmp_path, fields, parts):
+    folder = save_model(tmp_path / "model", **fields)
+    refused(data_dir, folder, 20, parts=("`checkpoint`", *parts))
     assert "calibration.json" not in contents(folder)
-
-
-def test_an_untrained_critic_is_refused(data_dir, tmp_path):
-    folder = save_model(tmp_path / "fresh", trained=False)
-    refused(data_dir, folder, 20, parts=("`checkpoint`", "trained critic", "zeros"))
-    assert "calibration.json" not in contents(folder)
-
-
-def test_a_model_without_a_mask_token_is_refused(data_dir, tmp_path):
-    folder = save_model(tmp_path / "unmasked", mask_token_id=None)
-    refused(data_dir, folder, 20, parts=("`checkpoint`", "mask token", "`mask_token_id`"))
 
 
 @pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
@@ -573,13 +556,6 @@ def test_data_for_scorers_and_classifiers_are_refused(data_dir, model_dir, tmp_p
         datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
         refused(tmp_path / name, model_dir, 4, parts=("`dataset`", "the language model"))
     assert "calibration.json" not in contents(model_dir)
-
-
-def test_a_model_of_other_data_is_refused(data_dir, tmp_path):
-    for name, fields in (("small", {"vocab_size": 5}), ("mask", {"mask_token_id": 2})):
-        refused(data_dir, save_model(tmp_path / name, **fields), 20, parts=("`checkpoint`", "6 tokens", "[MASK] 1"))
-    folder = save_model(tmp_path / "short", max_position_embeddings=15)
-    refused(data_dir, folder, 20, parts=("`checkpoint`", "16 tokens", "15"))
 
 
 def test_missing_folders_are_named(data_dir, model_dir, tmp_path):
@@ -639,7 +615,7 @@ def test_as_a_program_an_error_is_one_line(data_dir, model_dir, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", [(), (*ALONG, "--num_steps", "4")], ids=["one_shot", "trajectory"])
+@pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
 def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source):
     alone = run(data_dir, model_dir, 45, "--batch_size", 10, *source)
     (model_dir / "calibration.json").unlink()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -22,7 +23,7 @@ from critic_gpt import (
     CriticTrainer,
     CriticTrainingArguments,
 )
-from critic_gpt.evaluation import GRIDS, SHOOT_OUT, TextFigures, competitors, plots
+from critic_gpt.evaluation import GRIDS, SHOOT_OUT, TextFigures, competitors
 from critic_gpt.scripts import evaluate, prepare_data
 from critic_gpt.tasks import load_prepared
 
@@ -134,6 +135,15 @@ def test_the_figures_are_plausible(report):
     assert metrics["calibration"]["calibrated"] is False
     judged = metrics["calibration"]["error_probability_by_target"]
     assert judged["right"]["count"] + judged["wrong"]["count"] == metrics["calibration"]["positions"] > 0
+
+
+def test_it_prints_a_table_and_names_the_report(model_dir, sudoku_dir, tmp_path, capsys):
+    metrics = run(model_dir, sudoku_dir, tmp_path, "--split", "val", "--num_judged", 3)
+    out = capsys.readouterr().out
+    assert metrics["settings"]["split"] == "validation" and metrics["settings"]["num_judged"] == 3
+    assert "share of valid grids, by forward passes" in out and "metrics.json" in out
+    assert {line.split()[0] for line in out.splitlines() if "%" in line} == {"random", "confidence", "critic"}
+    assert f"over {metrics['calibration']['positions']:,} tokens" in out
 
 
 def test_the_same_command_measures_the_same_and_another_seed_something_else(report, model_dir, sudoku_dir, tmp_path):
@@ -315,37 +325,6 @@ def test_what_was_left_out_and_what_was_too_little_is_said(sudoku_dir, tmp_path,
     assert "Left out: prism, since the model has no trained critic." in capsys.readouterr().out
 
 
-def test_it_prints_a_table_and_names_the_report(report, model_dir, sudoku_dir, tmp_path, capsys):
-    metrics = run(model_dir, sudoku_dir, tmp_path, "--split", "val", "--num_judged", 3)
-    out = capsys.readouterr().out
-    assert metrics["settings"]["split"] == "validation" and metrics["settings"]["num_judged"] == 3
-    assert "share of valid grids, by forward passes" in out and "metrics.json" in out
-    assert {line.split()[0] for line in out.splitlines() if "%" in line} == {"random", "confidence", "critic"}
-    assert f"over {metrics['calibration']['positions']:,} tokens" in out
-
-
-def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_report_all_the_same(
-    model_dir, sudoku_dir, tmp_path, capsys, monkeypatch
-):
-    inner = evaluate.judge_fillings
-
-    def all_wrong(*args, **kwargs):
-        judged = inner(*args, **kwargs)
-        judged.critic_target[:] = 1.0
-        return judged
-
-    monkeypatch.setattr(evaluate, "judge_fillings", all_wrong)
-    assert run(model_dir, sudoku_dir, tmp_path)["calibration"]["auroc"] is None
-    assert "AUROC none" in capsys.readouterr().out
-
-
-def test_nothing_to_judge_is_said_and_recorded_as_no_number(model_dir, sudoku_dir, tmp_path, capsys, monkeypatch):
-    inner = evaluate.judge_fillings
-    monkeypatch.setattr(evaluate, "judge_fillings", lambda *a, **k: inner(*a, **k)._replace(lm_loss=None))
-    assert set(run(model_dir, sudoku_dir, tmp_path)["language_model"].values()) == {None}
-    assert "No bound of the language model: there was no token to judge." in capsys.readouterr().out
-
-
 def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     monkeypatch.setattr(evaluate, "comparison_text", lambda *_: "±")
@@ -354,16 +333,24 @@ def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path,
     assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda judged: judged._replace(critic_target=np.ones_like(judged.critic_target)), "AUROC none over"),
+        (lambda judged: judged._replace(lm_loss=None), "No bound of the language model: there was no token to judge."),
+    ],
+    ids=["only wrong tokens", "nothing to judge"],
+)
+def test_a_figure_that_there_is_not_is_no_number(model_dir, sudoku_dir, tmp_path, capsys, monkeypatch, change, said):
+    inner = evaluate.judge_fillings
+    monkeypatch.setattr(evaluate, "judge_fillings", lambda *args, **kwargs: change(inner(*args, **kwargs)))
+    metrics = run(model_dir, sudoku_dir, tmp_path)
+    figures = {"AUROC": metrics["calibration"]["auroc"], "No bound": metrics["language_model"]["bits_per_token"]}
+    assert [value for name, value in figures.items() if said.startswith(name)] == [None]
+    assert said in capsys.readouterr().out
+
+
 # ---- what it refuses ----
-
-
-def test_a_model_whose_training_diverged_is_refused(sudoku_dir, tmp_path):
-    folder = save_model(tmp_path / "model", sudoku_dir, critic=False)
-    model = CriticGPTForMaskedLM.from_pretrained(folder)
-    torch.nn.init.constant_(model.model.norm.weight, math.nan)
-    model.save_pretrained(folder)
-    with pytest.raises(ValueError, match=r"`model` must give finite losses, got a bound of nan: .*\.$"):
-        run(folder, sudoku_dir, tmp_path / "report")
 
 
 @pytest.mark.parametrize(
@@ -393,17 +380,52 @@ def test_wrong_flags_are_one_sentence_and_write_nothing(model_dir, sudoku_dir, t
     assert contents(tmp_path) == []
 
 
-def test_a_model_of_other_data_is_refused(model_dir, text_dir, tmp_path):
-    with pytest.raises(ValueError, match=r"`model` must know the data's \d+ tokens .* a model of 6 tokens"):
-        run(model_dir, text_dir, tmp_path / "report")
-    assert contents(tmp_path) == []
+DIVERGED = "diverged"
 
 
-@pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
-def test_models_of_other_tasks_are_sent_to_their_own_evaluation(model_dir, sudoku_dir, tmp_path, kind):
-    kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match=rf"`model` must be .* got .* a {kind.__name__}: scripts/train.py .*\.$"):
-        run(tmp_path / "other", sudoku_dir, tmp_path / "report")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (None, r"`model` must know the data's \d+ tokens .* a model of 6 tokens"),
+        (
+            CriticGPTForTokenClassification,
+            r"`model` must be .* a CriticGPTForTokenClassification: scripts",
+        ),
+        (
+            CriticGPTForSequenceClassification,
+            r"`model` must be .* a CriticGPTForSequenceClassification: scripts",
+        ),
+        (DIVERGED, r"`model` must give finite losses, got a bound of nan: .*"),
+    ],
+)
+def test_a_model_that_cannot_be_measured_on_the_data_is_refused(model_dir, sudoku_dir, text_dir, tmp_path, kind, said):
+    data_dir = text_dir if kind is None else sudoku_dir
+    if kind is None:
+        save_model(tmp_path / "other", sudoku_dir)
+    elif kind == DIVERGED:
+        model = CriticGPTForMaskedLM.from_pretrained(save_model(tmp_path / "plain", sudoku_dir, critic=False))
+        torch.nn.init.constant_(model.model.norm.weight, math.nan)
+        model.save_pretrained(tmp_path / "other")
+    else:
+        kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match=rf"{said}.*\.$"):
+        run(tmp_path / "other", data_dir, tmp_path / "report")
+    assert not (tmp_path / "report" / "metrics.json").exists()
+
+
+def test_what_is_asked_needs_its_data_and_a_critic(model_dir, sudoku_dir, text_dir, tmp_path):
+    text, plain = save_model(tmp_path / "text", text_dir), save_model(tmp_path / "plain", sudoku_dir, critic=False)
+    flags = ["--source", str(text_dir.parent / "corpus.txt"), "--sequence_length", "16"]
+    prepare_data.main(["--task", "text", *flags, "--output_dir", str(tmp_path / "whole")])
+    for model, data, asked, said in (
+        (plain, sudoku_dir, ("--verifier", 4), r"`verifier` needs a trained critic, got a model without: "),
+        (text, text_dir, ("--verifier", 4), r"`verifier` needs sequences that are right or wrong, got text: "),
+        (text, text_dir, ("--puzzles",), r"`folder` must hold grids to have puzzles"),
+        (text, text_dir, ("--judge", text), r"`judge` must be the folder of a judge, got 'text' \(a model of type"),
+        (text, tmp_path / "whole", ("--train_judge",), r"`data_dir` must hold the split judge .*--judge_share 0.5"),
+    ):
+        with pytest.raises(ValueError, match=rf"{said}.*\.$"):
+            run(model, data, tmp_path / "report", *asked)
     assert not (tmp_path / "report").exists()
 
 
@@ -412,44 +434,6 @@ def test_without_matplotlib_it_stops_before_the_work(model_dir, sudoku_dir, tmp_
     with pytest.raises(ImportError, match=r"critic_gpt\[viz\]"):
         run(model_dir, sudoku_dir, tmp_path / "report")
     assert contents(tmp_path) == []
-
-
-def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
-    assert plots.check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
-    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
-        plots.check_picture(tmp_path / "a.txt")
-
-
-def test_a_verifier_needs_a_critic_and_an_exact_truth(sudoku_dir, text_dir, tmp_path):
-    plain = save_model(tmp_path / "plain", sudoku_dir, critic=False)
-    with pytest.raises(ValueError, match=r"`verifier` needs a trained critic, got a model without: .*\.$"):
-        run(plain, sudoku_dir, tmp_path / "report", "--verifier", 4)
-    model = save_model(tmp_path / "model", text_dir)
-    with pytest.raises(ValueError, match=r"`verifier` needs sequences that are right or wrong, got text: .*\.$"):
-        run(model, text_dir, tmp_path / "report", "--verifier", 4)
-    assert not (tmp_path / "report").exists()
-
-
-def test_puzzles_and_judges_need_their_data(model_dir, sudoku_dir, text_dir, tmp_path):
-    model = save_model(tmp_path / "model", text_dir)
-    with pytest.raises(ValueError, match=r"`folder` must hold grids to have puzzles"):
-        run(model, text_dir, tmp_path / "report", "--puzzles")
-    with pytest.raises(ValueError, match=r"`judge` must be the folder of a judge, got 'model' \(a model of type"):
-        run(model, text_dir, tmp_path / "report", "--judge", model)
-    flags = ["--source", str(text_dir.parent / "corpus.txt"), "--sequence_length", "16"]
-    prepare_data.main(["--task", "text", *flags, "--output_dir", str(tmp_path / "whole")])
-    with pytest.raises(ValueError, match=r"`data_dir` must hold the split judge .*--judge_share 0.5"):
-        run(model, tmp_path / "whole", tmp_path / "report", "--train_judge")
-    assert not (tmp_path / "report").exists()
-
-
-@pytest.mark.slow
-def test_as_a_program_an_error_is_one_line(model_dir, sudoku_dir, tmp_path):
-    command = [sys.executable, "-m", "critic_gpt.scripts.evaluate", "--model", str(model_dir), "--num_samples", "0"]
-    command += ["--data_dir", str(sudoku_dir), "--output_dir", str(tmp_path / "report")]
-    failed = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith("evaluate: `num_samples`") and "Traceback" not in failed.stderr
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 """Claims about what all scripts share: what they print arrives, and targets are checked before the work."""
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -72,3 +73,29 @@ def test_scripts_refuse_their_target_before_anything_is_loaded(tmp_path, main, f
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"^`output(_dir)?` must be a folder"):
         main([*flags, str(tmp_path / "file" / "deep")])
+
+
+NOWHERE = ["--data_dir", "x", "--output_dir", "x", "--num_samples", "0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "flags", "field"),
+    [
+        ("benchmark", ["--repeats", "1"], "repeats"),
+        (
+            "compare_recipes",
+            ["--recipes", "x", "--data_dir", "x", "--output_dir", "x", "--num_samples", "0"],
+            "num_samples",
+        ),
+        ("convert_nanogpt_checkpoint", ["no.pt", "no"], "checkpoint"),
+        ("evaluate", [*NOWHERE, "--model", "x"], "num_samples"),
+        ("explore", ["--model", "x", "--json"], "json"),
+    ],
+)
+def test_as_a_program_an_error_is_one_line_and_exit_status_1(tmp_path, script, flags, field):
+    command = [sys.executable, "-m", f"critic_gpt.scripts.{script}", *flags]
+    failed = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith(f"{script}: `{field}` must ")
+    assert not list(tmp_path.iterdir())

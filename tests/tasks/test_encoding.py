@@ -2,6 +2,7 @@
 """Claims about the tokens of prepared text: those of the whole text, whatever the tokenizer, blocks and windows."""
 
 import copy
+import functools
 import itertools
 import json
 
@@ -12,11 +13,13 @@ from tiny_tokenizers import LOSSY, MAKERS, TEXT, tiny_tokenizer
 from tokenizers import normalizers
 from transformers import AddedToken, ByT5Tokenizer
 
+from critic_gpt.hub.text import placed_tokens, uncovered
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import encoding, files, load_prepared
 from critic_gpt.tasks.corpus import Piece
 from critic_gpt.tasks.text import TextTask
-from critic_gpt.tasks.tokenizers import encode_strict, make_ready
+from critic_gpt.tasks.tokenizers import encode_strict
+from critic_gpt.tasks.vocabulary import make_ready
 
 
 def encoded(tokenizer, text, cuts=()):
@@ -102,20 +105,51 @@ def words_around_masks(tokenizer):
             yield " ".join([*words[:i], tokenizer.mask_token, *words[i + 1 :]])
 
 
-@pytest.mark.parametrize("kind", [*MAKERS, "WordPiece"])
+@pytest.mark.parametrize("kind", MAKERS)
 def test_a_mask_that_is_filled_by_a_word_leaves_no_doubled_space(kind):
     tokenizer = copy.deepcopy(tiny_tokenizer(kind))
     make_ready(tokenizer)
+    options = {"add_special_tokens": False}
+    head = "the " if kind == "characters" else "the"
+    # What this tokenizer makes of a word in the middle of a text.
+    word = tokenizer("the cat", **options)["input_ids"][len(tokenizer(head, **options)["input_ids"]) :]
     for prompt in words_around_masks(tokenizer):
-        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        place = ids.index(tokenizer.mask_token_id)
-        # What this tokenizer makes of a word in the middle of a text.
-        word = tokenizer("the cat", add_special_tokens=False)["input_ids"][
-            len(tokenizer("the " if kind == "characters" else "the", add_special_tokens=False)["input_ids"]) :
-        ]
-        filled = tokenizer.decode([*ids[:place], *word, *ids[place + 1 :]])
-        assert filled.count("  ") == prompt.count("  ") or kind == "WordPiece", (prompt, filled)
-        assert " cat" in filled
+        for ids in (tokenizer(prompt, **options)["input_ids"], [t for t, _, _ in placed_tokens(tokenizer, prompt)]):
+            place = ids.index(tokenizer.mask_token_id)
+            filled = tokenizer.decode([*ids[:place], *word, *ids[place + 1 :]])
+            assert " cat" in filled and filled.count("  ") <= prompt.count("  ")
+        # As pipelines read it, all that was given stays to the letter.
+        assert filled.removeprefix(" ") == prompt.replace("[MASK]", "cat")
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@given(st.lists(st.sampled_from(["[MASK]", "the", " cat", "\n", " ", ",", "is", "  ", "é"]), min_size=1, max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_a_prompt_keeps_all_but_one_space_before_a_mask(kind, parts):
+    prompt = "the" + "".join(parts) + "."
+    tokenizer = masked(kind)
+    placed = list(placed_tokens(tokenizer, prompt))
+    assert [token for token, _, _ in placed].count(tokenizer.mask_token_id) == prompt.count("[MASK]")
+    read = tokenizer.decode([token for token, _, _ in placed]).removeprefix(" ")
+    takes_space = tokenizer.added_tokens_decoder[tokenizer.mask_token_id].lstrip
+    assert read == (prompt.replace(" [MASK]", "[MASK]") if takes_space else prompt)
+    assert all(prompt[a:b].endswith("[MASK]") for token, a, b in placed if token == tokenizer.mask_token_id)
+    assert not any(uncovered(tokenizer, prompt, placed))
+
+
+@functools.cache
+def masked(kind):
+    tokenizer = copy.deepcopy(tiny_tokenizer(kind))
+    make_ready(tokenizer)
+    return tokenizer
+
+
+def test_what_is_no_character_of_a_prompt_is_told_from_what_is():
+    tokenizer = masked("byte-level BPE, composed")
+    composed, decomposed = (list(placed_tokens(tokenizer, text)) for text in ("café", "\ufeffcafe\u0301"))
+    assert [token for token, _, _ in composed] == [token for token, _, _ in decomposed]
+    assert not any(uncovered(tokenizer, "\ufeffcafe\u0301", decomposed))
+    assert [token for token, a, _ in placed_tokens(tokenizer, "the \udc80 cat") if a == 4] == [None]
 
 
 def test_padding_is_a_token_of_its_own():

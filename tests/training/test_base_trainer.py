@@ -2,12 +2,12 @@
 
 import json
 
-import datasets
+import critic_training
+import head_training
 import pytest
-import test_head_trainer
-import test_trainer
 import torch
-from test_trainer import Gradients, assert_equal_weights, launch_script, logs_of, make_model, make_rows, weights
+from critic_training import Gradients, assert_equal_weights, logs_of, make_model, make_rows, make_stream, weights
+from launching import launch_script
 
 from critic_gpt.training.modifiers import JudgeWeight, LossModifiers
 
@@ -45,7 +45,7 @@ class Weighing:
 
 def run(folder, batch_size, modifiers, **fields):
     gradients, model = Gradients(), make_model(**fields)
-    trainer = test_trainer.make_trainer(
+    trainer = critic_training.make_trainer(
         folder,
         model,
         make_rows(8, lengths=(2, 14)),
@@ -102,7 +102,7 @@ def test_the_modifiers_of_a_file_take_part(tmp_path):
 def test_evaluation_is_not_modified(tmp_path):
     rows, results = make_rows(6), []
     for modifiers in (None, Weighing()):
-        trainer = test_trainer.make_trainer(tmp_path, make_model(), rows, rows, loss_modifiers=modifiers)
+        trainer = critic_training.make_trainer(tmp_path, make_model(), rows, rows, loss_modifiers=modifiers)
         results.append(trainer.evaluate())
     assert modifiers.steps == [] and results[0]["eval_loss"] == results[1]["eval_loss"]
 
@@ -116,11 +116,11 @@ def test_without_modifiers_nothing_is_computed_and_nothing_changes(tmp_path, mod
 
 
 def test_a_scorer_s_row_losses_are_modified_and_counted_once(tmp_path):
-    rows, results = test_head_trainer.make_rows(8), []
+    rows, results = head_training.make_rows(8), []
     for size in (8, 2):
         gradients = Gradients()
         sizes = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
-        trainer = test_head_trainer.make_trainer(
+        trainer = head_training.make_trainer(
             tmp_path,
             "scores",
             rows,
@@ -131,7 +131,7 @@ def test_a_scorer_s_row_losses_are_modified_and_counted_once(tmp_path):
         )
         trainer.train()
         results.append((gradients.steps[0], logs_of(trainer)[0]))
-    model = test_head_trainer.make_model("scores").train()
+    model = head_training.make_model("scores").train()
     batch = trainer.data_collator(rows)
     targets = batch.pop("labels")
     predictions = model(**batch).logits.squeeze(-1)
@@ -148,19 +148,19 @@ def test_a_scorer_s_row_losses_are_modified_and_counted_once(tmp_path):
 @pytest.mark.parametrize(("kind", "task"), [("scores", "language_model"), ("hard", "sequence_scoring")])
 def test_modifiers_of_another_loss_are_refused(tmp_path, kind, task):
     with pytest.raises(ValueError, match=f"`loss_modifiers` must be of the loss that .* trains, got some of {task}: "):
-        test_head_trainer.make_trainer(
-            tmp_path, kind, test_head_trainer.make_rows(2), trainer={"loss_modifiers": Weighing(task)}
+        head_training.make_trainer(
+            tmp_path, kind, head_training.make_rows(2), trainer={"loss_modifiers": Weighing(task)}
         )
 
 
 def test_modifiers_of_scores_are_refused_for_a_language_model(tmp_path):
     with pytest.raises(ValueError, match="CriticTrainer trains, got some of sequence_scoring: take some of language_"):
-        test_trainer.make_trainer(tmp_path, make_model(), make_rows(2), loss_modifiers=Weighing("sequence_scoring"))
+        critic_training.make_trainer(tmp_path, make_model(), make_rows(2), loss_modifiers=Weighing("sequence_scoring"))
 
 
 @pytest.mark.parametrize("add_critic_head", [False, True])
 def test_a_judge_meets_drawn_fillings_with_and_without_a_critic(tmp_path, add_critic_head):
-    judge = test_head_trainer.make_model("scores")
+    judge = head_training.make_model("scores")
     seen = []
 
     class Spy(JudgeWeight):
@@ -170,7 +170,7 @@ def test_a_judge_meets_drawn_fillings_with_and_without_a_critic(tmp_path, add_cr
 
     model = make_model(add_critic_head=add_critic_head)
     modifiers = LossModifiers([Spy(model=judge)])
-    test_trainer.make_trainer(tmp_path, model, make_rows(8), loss_modifiers=modifiers, max_steps=1).train()
+    critic_training.make_trainer(tmp_path, model, make_rows(8), loss_modifiers=modifiers, max_steps=1).train()
     assert seen and all(uniforms is not None for uniforms in seen)
 
 
@@ -181,7 +181,7 @@ def test_a_judge_meets_drawn_fillings_with_and_without_a_critic(tmp_path, add_cr
 def test_an_evaluation_is_of_all_rows_whatever_training_drops(tmp_path, num_rows):
     rows, results = make_rows(num_rows), []
     for drop_last in (False, True):
-        trainer = test_trainer.make_trainer(
+        trainer = critic_training.make_trainer(
             tmp_path, make_model(), rows, rows, per_device_eval_batch_size=4, dataloader_drop_last=drop_last
         )
         results.append(trainer.evaluate()["eval_loss"])
@@ -192,23 +192,12 @@ def test_an_evaluation_is_of_all_rows_whatever_training_drops(tmp_path, num_rows
 # ---- streams ----
 
 
-def make_stream(kind, rows):
-    if kind == "torch":
-
-        class Rows(torch.utils.data.IterableDataset):
-            def __iter__(self):
-                return iter(rows)
-
-        return Rows()
-    return datasets.Dataset.from_list(rows).to_iterable_dataset(num_shards=3)
-
-
 def train_on_stream(folder, kind="datasets", workers=0, resume=None, **arguments):
     """The weights, and every batch that was trained on."""
     model = make_model(seed=1 if resume else 0)
     stream = make_stream(kind, make_rows(10, lengths=(3, 14)))
     arguments = {"max_steps": 5, "per_device_train_batch_size": 4, "dataloader_num_workers": workers, **arguments}
-    trainer = test_trainer.make_trainer(folder, model, stream, **arguments)
+    trainer = critic_training.make_trainer(folder, model, stream, **arguments)
     batches = []
     model.register_forward_pre_hook(
         lambda module, args, batch: batches.append({k: v for k, v in batch.items() if isinstance(v, torch.Tensor)}),
@@ -259,10 +248,10 @@ def test_a_resumed_stream_goes_on_where_it_stood(tmp_path, workers, step):
 
 
 def test_a_stream_can_be_evaluated_and_heads_take_streams_too(tmp_path):
-    rows = test_head_trainer.rows_of("hard", test_head_trainer.make_rows(10))
+    rows = head_training.rows_of("hard", head_training.make_rows(10))
     metrics = []
     for given in (rows, make_stream("datasets", rows)):
-        trainer = test_head_trainer.make_trainer(tmp_path, "hard", test_head_trainer.make_rows(2))
+        trainer = head_training.make_trainer(tmp_path, "hard", head_training.make_rows(2))
         trainer.train_dataset = given
         trainer.train()
         metrics.append(trainer.evaluate(given))
@@ -277,8 +266,8 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
 from critic_gpt.training.modifiers import LossModifiers, MaskRatioWeight, TargetSmoothing
-from test_base_trainer import make_stream
-from test_trainer import make_model, make_rows, make_trainer
+from critic_training import make_stream
+from critic_training import make_model, make_rows, make_trainer
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 # Modifiers that look at one sequence at a time, so that a micro-batch may be split otherwise.
 modifiers = LossModifiers([MaskRatioWeight(), TargetSmoothing(0.2)]) if "modified" in sys.argv[5:] else None

@@ -5,48 +5,25 @@ import json
 import pytest
 import torch
 from accelerate.utils import DistributedType
-from test_trainer import (
+from critic_training import (
     LETTERS,
     Passes,
+    Watch,
     assert_equal_weights,
-    launch_script,
+    frozen_model,
+    is_trunk,
     logs_of,
     make_model,
     make_rows,
     make_trainer,
+    moved,
     weights,
 )
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from launching import launch_script
+from transformers import Trainer, TrainingArguments
 
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.training.callbacks import UnfreezeCallback
-
-
-class Watch(TrainerCallback):
-    """Keeps the weights and the learning rates of the trunk and of the heads after every step."""
-
-    def __init__(self):
-        self.weights, self.rates = [], []
-
-    def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
-        self.weights.append(weights(model))
-        trunk = {id(parameter) for parameter in model.model.parameters()}
-        groups = [(group["lr"], {id(p) in trunk for p in group["params"]}) for group in optimizer.param_groups]
-        self.rates.append(tuple({lr for lr, kinds in groups if kinds == {kind}} for kind in (False, True)))
-
-
-def frozen_model(untie=True, **fields):
-    model = make_model(**fields)
-    model.freeze_trunk(untie=untie)
-    return model
-
-
-def moved(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
-
-
-def is_trunk(name):
-    return name.startswith("model.")
 
 
 # ---- what moves when ----
@@ -183,8 +160,8 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
 from critic_gpt.training.callbacks import UnfreezeCallback
-from test_callbacks import frozen_model
-from test_trainer import make_rows, make_trainer, logs_of
+from critic_training import frozen_model
+from critic_training import make_rows, make_trainer, logs_of
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 trainer = make_trainer(
     folder, frozen_model(untie=kind == "untied"), make_rows(16, lengths=(3, 14)), evaluation=True, max_steps=4,

@@ -4,11 +4,11 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import head_training
 import pytest
-import test_head_trainer
 import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
-from test_trainer import LETTERS, make_model, make_rows, make_trainer
+from critic_training import LETTERS, make_model, make_rows, make_trainer
 from torch.utils.data import BatchSampler
 
 from critic_gpt import DataCollatorForMaskedDiffusion
@@ -69,4 +69,4 @@ def test_the_argument_reaches_the_collator_and_is_refused_where_it_has_no_effect
     with pytest.raises(ValueError, match="`stratified_times` must be left out beside `data_collator`, got False: "):
         make_trainer(tmp_path, make_model(), make_rows(2), evaluation=True, stratified_times=False)
     with pytest.raises(ValueError, match="`stratified_times` must be left out when a classification or scoring head"):
-        test_head_trainer.make_trainer(tmp_path, "hard", test_head_trainer.make_rows(2), stratified_times=False)
+        head_training.make_trainer(tmp_path, "hard", head_training.make_rows(2), stratified_times=False)

@@ -7,26 +7,14 @@ import subprocess
 import sys
 from itertools import islice
 
-import datasets
 import pytest
 import torch
+from launching import HELPERS
+from streams import LETTERS, rows_of, sharded
 from torch.utils.data import DataLoader
 
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.tasks import build_character_tokenizer
 from critic_gpt.training.data import IdentifiedStream
-
-
-LETTERS = build_character_tokenizer("abcdefgh", model_max_length=32)
-
-
-def rows_of(num, ragged=False):
-    return [{"input_ids": [2 + (i + j) % 8 for j in range(5 + (i % 4 if ragged else 0))]} for i in range(num)]
-
-
-def sharded(num, num_shards, shuffled=False, **kwargs):
-    stream = datasets.Dataset.from_list(rows_of(num, **kwargs)).to_iterable_dataset(num_shards=num_shards)
-    return stream.shuffle(seed=3, buffer_size=8) if shuffled else stream
 
 
 class Plain(torch.utils.data.IterableDataset):
@@ -163,7 +151,10 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 sys.path.insert(0, sys.argv[1])
-from test_data import LETTERS, DataCollatorForMaskedDiffusion, IdentifiedStream, sharded
+from streams import LETTERS, sharded
+
+from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.training.data import IdentifiedStream
 
 dispatch, workers = sys.argv[2] == "dispatch", int(sys.argv[3])
 accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=dispatch))
@@ -188,7 +179,7 @@ def test_two_processes_see_the_batches_of_one(tmp_path, kind, num_workers):
         sys.executable,
         "-c",
         PROCESS,
-        os.path.dirname(__file__),
+        HELPERS,
         kind,
         str(num_workers),
         str(tmp_path / "found"),

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from critic_training import assert_equal_weights
+from labelled_folder import make_folder
 from safetensors.torch import load_file
-from test_train_tasks import make_folder
-from test_trainer import assert_equal_weights
 
 import critic_gpt
 from critic_gpt import CriticGPTForMaskedLM

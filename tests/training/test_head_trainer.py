@@ -4,65 +4,16 @@ import json
 
 import pytest
 import torch
-from test_trainer import LETTERS, Gradients, assert_equal_weights, launch_script, logs_of, weights
+from critic_training import LETTERS, Gradients, assert_equal_weights, logs_of, weights
+from head_training import KINDS, make_model, make_rows, make_trainer, rows_of
+from launching import launch_script
 
 from critic_gpt import (
-    CriticGPTConfig,
-    CriticGPTForSequenceClassification,
-    CriticGPTForTokenClassification,
     CriticTrainingArguments,
 )
 from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
-
-
-KINDS = ("hard", "balanced", "soft", "classes", "scores")
-
-
-def make_rows(num, seed=1, lengths=(3, 14)):
-    """Rows with labels of every kind: the class of a token is its id modulo 3, some are ignored."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = []
-    for length in torch.randint(*lengths, (num,), generator=generator).tolist():
-        ids = torch.randint(2, 10, (length,), generator=generator)
-        classes = ids % 3
-        hard = classes.masked_fill(torch.rand(length, generator=generator) < 0.2, -100)
-        soft = torch.rand((length, 3), generator=generator).softmax(dim=-1) * (hard != -100)[:, None]
-        row = {"input_ids": ids.tolist(), "hard": hard.tolist(), "soft": soft.tolist()}
-        rows.append({**row, "score": (classes == 1).float().mean().item(), "label": classes[0].item()})
-    return rows
-
-
-def rows_of(kind, rows):
-    return [{**row, "labels": row["soft" if kind == "soft" else "hard"]} for row in rows]
-
-
-def make_model(kind, num_labels=3, **fields):
-    torch.manual_seed(0)
-    shape = {"vocab_size": 10, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    special = {"max_position_embeddings": 16, "mask_token_id": 1, "pad_token_id": 0, "initializer_range": 0.2}
-    own = {"num_labels": 1 if kind == "scores" else num_labels, "balanced_class_weights": kind == "balanced"}
-    tokens = kind in ("hard", "balanced", "soft")
-    cls = CriticGPTForTokenClassification if tokens else CriticGPTForSequenceClassification
-    return cls(CriticGPTConfig(**{**shape, **special, **own, **fields}))
-
-
-def make_trainer(folder, kind, rows, eval_rows=None, callbacks=None, num_labels=3, trainer=None, **arguments):
-    quiet = {"use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1, "max_steps": 1}
-    plain = {"lr_scheduler_type": "constant", "max_grad_norm": 0, "train_sampling_strategy": "sequential"}
-    column = {"classes": "label", "scores": "score"}.get(kind, "labels")
-    own = {} if trainer is None else trainer
-    return (ScoringTrainer if kind == "scores" else ClassificationTrainer)(
-        make_model(kind, num_labels),
-        CriticTrainingArguments(output_dir=str(folder), **{**quiet, **plain, **arguments}),
-        DataCollatorForHeads(LETTERS, column),
-        processing_class=LETTERS,
-        train_dataset=rows_of(kind, rows),
-        eval_dataset=None if eval_rows is None else rows_of(kind, eval_rows),
-        callbacks=callbacks,
-        **own,
-    )
 
 
 # ---- the loss ----
@@ -201,8 +152,8 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
-from test_head_trainer import make_rows, make_trainer
-from test_trainer import logs_of
+from head_training import make_rows, make_trainer
+from critic_training import logs_of
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 trainer = make_trainer(
     folder, kind, make_rows(16), make_rows(7, seed=4), max_steps=3, per_device_train_batch_size=2,

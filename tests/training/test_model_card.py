@@ -269,6 +269,19 @@ def test_an_adapter_has_a_card_of_its_own(tmp_path, folder, tokenizer):
     assert "[More Information Needed]" not in card.text and str(tmp_path) not in card.text
 
 
+def test_the_card_names_the_weight_of_every_term_of_the_loss(tmp_path, tiny_model, tokenizer):
+    fields = {"critic_regime": "partial", "remaining_alpha": 0.25, "correction_alpha": 0.0, "joint_alpha": 0.75}
+    trainer = make_trainer(tmp_path, tiny_model(add_joint_head=True, **fields), tokenizer)
+    trainer.train()
+    trainer.save_model()
+    text = (tmp_path / "README.md").read_text()
+    assert re.findall(r"^\| (\w+ alpha) \| (.+) \|$", text, flags=re.MULTILINE) == [
+        ("critic alpha", "0.5"),
+        ("remaining alpha", "0.25"),
+        ("joint alpha", "0.75"),
+    ]
+
+
 @pytest.mark.slow
 def test_the_scripts_fill_the_card_act_by_act(tmp_path):
     data, model, report = (str(tmp_path / name) for name in ("data", "model", "report"))

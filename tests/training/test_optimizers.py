@@ -3,21 +3,24 @@
 
 import json
 
+import head_training
 import pytest
-import test_head_trainer
 import torch
 from accelerate.utils import DistributedType
-from test_callbacks import Watch, frozen_model, is_trunk, moved
-from test_trainer import (
+from critic_training import (
     Gradients,
+    Watch,
     assert_equal_weights,
-    launch_script,
+    frozen_model,
+    is_trunk,
     logs_of,
     make_model,
     make_rows,
     make_trainer,
+    moved,
     weights,
 )
+from launching import launch_script
 from torch import nn
 
 from critic_gpt.training.callbacks import UnfreezeCallback
@@ -236,8 +239,8 @@ def test_a_run_resumed_around_an_unfreezing_ends_with_the_same_weights(tmp_path,
 
 
 def test_the_other_heads_are_trained_with_it_too(tmp_path):
-    trainer = test_head_trainer.make_trainer(
-        tmp_path, "hard", test_head_trainer.make_rows(8), muon_learning_rate=0.02, max_steps=2
+    trainer = head_training.make_trainer(
+        tmp_path, "hard", head_training.make_rows(8), muon_learning_rate=0.02, max_steps=2
     )
     start = weights(trainer.model)
     trainer.train()
@@ -294,7 +297,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
-from test_trainer import make_model, make_rows, make_trainer, logs_of
+from critic_training import make_model, make_rows, make_trainer, logs_of
 folder, world = Path(sys.argv[2]), int(sys.argv[3])
 rows = make_rows(16, lengths=(3, 14))
 # Large gradients, so that Muon's half precision and Adam magnify no rounding.

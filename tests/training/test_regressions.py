@@ -5,14 +5,14 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import head_training
 import pytest
-import test_head_trainer
 import torch
-from test_modifiers import reference, token_batch
-from test_regressions_files import ROOT, SOURCES
-from test_trainer import Gradients, logs_of, make_model, make_rows, make_trainer
+from critic_training import Gradients, logs_of, make_model, make_rows, make_trainer
+from launching import HELPERS
+from modified_losses import reference, token_batch
+from sources import ROOT, SOURCES
 
 from critic_gpt.training.modifiers import LossModifiers
 
@@ -53,7 +53,7 @@ def test_the_evaluation_loss_is_the_sum_of_its_terms_divided_by_nothing(tmp_path
 DIGEST = """
 import hashlib, sys, torch
 sys.path.insert(0, sys.argv[1])
-from test_trainer import LETTERS, make_model, make_rows, make_trainer
+from critic_training import LETTERS, make_model, make_rows, make_trainer
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.tasks import SudokuTask
 digest = hashlib.sha256()
@@ -75,7 +75,7 @@ print(digest.hexdigest())
 
 @pytest.mark.slow
 def test_two_processes_of_other_hash_seeds_draw_the_same(tmp_path):
-    command = [sys.executable, "-c", DIGEST, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", DIGEST, HELPERS, str(tmp_path)]
     runs = [
         subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
         for seed in ("1", "2")
@@ -126,12 +126,12 @@ def test_every_parameter_gets_a_gradient_in_every_step(tmp_path, case, judged):
     assert [set(step) for step in gradients.steps] == [{name for name, _ in model.named_parameters()}] * 2
 
 
-@pytest.mark.parametrize("kind", test_head_trainer.KINDS)
+@pytest.mark.parametrize("kind", head_training.KINDS)
 @pytest.mark.parametrize("labelled", [True, False], ids=["labelled", "unlabelled"])
 def test_every_parameter_of_the_other_heads_gets_a_gradient_in_every_step(tmp_path, kind, labelled):
-    rows, gradients = test_head_trainer.make_rows(8), Gradients()
+    rows, gradients = head_training.make_rows(8), Gradients()
     if not labelled:
         rows = [{**row, "hard": [-100] * len(row["hard"]), "soft": [[0.0] * 3] * len(row["soft"])} for row in rows]
-    trainer = test_head_trainer.make_trainer(tmp_path, kind, rows, callbacks=[gradients], max_steps=2)
+    trainer = head_training.make_trainer(tmp_path, kind, rows, callbacks=[gradients], max_steps=2)
     trainer.train()
     assert [set(step) for step in gradients.steps] == [{name for name, _ in trainer.model.named_parameters()}] * 2

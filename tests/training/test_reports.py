@@ -5,8 +5,8 @@ import json
 
 import pytest
 import torch
+from labelled_folder import make_folder
 from safetensors.torch import load_file
-from test_train_tasks import make_folder
 from transformers import TrainerCallback
 
 from critic_gpt.scripts import train

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from labelled_folder import make_folder
 from safetensors.torch import load_file
-from test_train_tasks import make_folder
 
 from critic_gpt.scripts import train
 from critic_gpt.training.checkpoints import last_complete_checkpoint

@@ -2,104 +2,35 @@
 
 import json
 import logging
-import os
-import socket
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
+from critic_training import (
+    JOINT,
+    LETTERS,
+    RECIPE,
+    TERMS,
+    Gradients,
+    Passes,
+    assert_equal_weights,
+    logs_of,
+    make_model,
+    make_rows,
+    make_trainer,
+    weights,
+)
+from launching import launch_script
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import set_seed
 
 from critic_gpt import (
     CriticCalibration,
-    CriticGPTConfig,
     CriticGPTForMaskedLM,
     CriticTrainer,
     CriticTrainingArguments,
     DataCollatorForMaskedDiffusion,
 )
 from critic_gpt.evaluation.metrics import auroc
-from critic_gpt.tasks import build_character_tokenizer
-
-
-LETTERS = build_character_tokenizer("abcdefgh", model_max_length=16)
-# Everything about the critic that is not as it comes.
-RECIPE = {
-    "critic_head_type": "mlp",
-    "critic_detach": True,
-    "critic_fill_exponent": 0.5,
-    "remaining_alpha": 0.6,
-    "critic_regime": "partial",
-}
-JOINT = {"add_joint_head": True, "joint_alpha": 0.4, "add_critic_head": False}
-TERMS = ("lm_loss", "critic_loss", "correction_loss", "critic_accuracy", "error_rate")
-
-
-def make_model(seed=0, **fields):
-    shape = {"vocab_size": 10, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
-    special = {"num_attention_heads": 2, "max_position_embeddings": 16, "mask_token_id": 1, "pad_token_id": 0}
-    torch.manual_seed(seed)
-    model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": True, **fields}))
-    if model.critic_head is not None:  # a fresh head is zero, and would pass no gradient on
-        for parameter in model.critic_head.parameters():
-            torch.nn.init.normal_(parameter)
-    if model.joint_head is not None:
-        torch.nn.init.normal_(model.joint_head.output.weight)
-    return model
-
-
-def make_rows(num, seed=1, lengths=(8, 9)):
-    generator = torch.Generator().manual_seed(seed)
-    sizes = torch.randint(*lengths, (num,), generator=generator).tolist()
-    return [{"input_ids": torch.randint(2, 10, (size,), generator=generator).tolist()} for size in sizes]
-
-
-def make_trainer(
-    folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, loss_modifiers=None, **arguments
-):
-    quiet = {"use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1, "max_steps": 1}
-    plain = {"per_device_train_batch_size": 4, "lr_scheduler_type": "constant", "max_grad_norm": 0}
-    args = CriticTrainingArguments(output_dir=str(folder), **{**quiet, **plain, **arguments})
-    regime = model.config.critic_regime if model.config.add_critic_head else None
-    return CriticTrainer(
-        model,
-        args,
-        # Times drawn by row do not depend on the micro-batch.
-        DataCollatorForMaskedDiffusion(LETTERS, regime, evaluation=True, joint=model.config.add_joint_head)
-        if evaluation
-        else None,
-        processing_class=LETTERS,
-        train_dataset=rows,
-        eval_dataset=eval_rows,
-        callbacks=callbacks,
-        loss_modifiers=loss_modifiers,
-    )
-
-
-class Gradients(TrainerCallback):
-    """Keeps a copy of the gradients of every optimizer step."""
-
-    def __init__(self):
-        self.steps = []
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        self.steps.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
-
-
-def logs_of(trainer, key="loss"):
-    return [entry for entry in trainer.state.log_history if key in entry]
-
-
-def weights(model):
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def assert_equal_weights(one, other, tolerance=0.0):
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=0, atol=tolerance, msg=name)
 
 
 # ---- the loss ----
@@ -230,21 +161,6 @@ def test_a_batch_without_fill_positions_gets_them_before_it_is_counted(tmp_path,
 
 
 # ---- warm-up ----
-
-
-class Passes(TrainerCallback):
-    """Counts the passes of the trunk in each optimizer step."""
-
-    def __init__(self, model):
-        self.count, self.steps = 0, []
-        model.model.register_forward_hook(self.add)
-
-    def add(self, *unused):
-        self.count += 1
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.steps.append(self.count)
-        self.count = 0
 
 
 @pytest.mark.parametrize("correction_alpha", [0.0, 0.5])
@@ -589,7 +505,7 @@ from pathlib import Path
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 from critic_gpt.scripts import leave_together
-from test_trainer import RECIPE, make_model, make_rows, make_trainer, logs_of
+from critic_training import RECIPE, make_model, make_rows, make_trainer, logs_of
 folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}, "recipe": RECIPE}.get(kind, {})
 rows, seen = make_rows(16, lengths=(3, 14)), []
@@ -611,24 +527,6 @@ if trainer.is_world_process_zero():
     (folder / "result.json").write_text(json.dumps(result))
 leave_together()
 """
-
-
-def launch_script(script, folder, world, *arguments):
-    """Runs a script in one process or several, as `run.py TESTS FOLDER WORLD ARGUMENTS...`."""
-    folder.mkdir()
-    (folder / "run.py").write_text(textwrap.dedent(script))
-    command = [str(folder / "run.py"), os.path.dirname(__file__), str(folder), str(world), *arguments]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    prefix = [sys.executable]
-    if world > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        flags = "--multi_gpu --num_machines 1 --mixed_precision no --dynamo_backend no --num_processes {} "
-        flags = f"-m accelerate.commands.launch {flags} --main_process_port {port}".format(world)
-        prefix += flags.split()
-    subprocess.run([*prefix, *command], env=environment, check=True, timeout=300, cwd=folder)
-    return folder
 
 
 def launch(folder, world, kind):

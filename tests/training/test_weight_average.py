@@ -1,13 +1,21 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the moving average of the weights: it is judged and published, and training goes on beside it."""
 
+import head_training
 import pytest
-import test_head_trainer
 import torch
 from accelerate.utils import DistributedType
+from critic_training import (
+    Watch,
+    assert_equal_weights,
+    frozen_model,
+    logs_of,
+    make_model,
+    make_rows,
+    make_trainer,
+    weights,
+)
 from safetensors.torch import load_file
-from test_callbacks import Watch, frozen_model
-from test_trainer import assert_equal_weights, logs_of, make_model, make_rows, make_trainer, weights
 from transformers import TrainerCallback
 
 from critic_gpt import CriticGPTForMaskedLM
@@ -123,8 +131,8 @@ def test_a_frozen_trunk_is_not_kept_twice(tmp_path):
 
 def test_the_other_heads_are_averaged_too(tmp_path):
     watch = Watch()
-    rows = test_head_trainer.make_rows(8)
-    trainer = test_head_trainer.make_trainer(tmp_path, "hard", rows, callbacks=[watch], ema_decay=0.7, max_steps=4)
+    rows = head_training.make_rows(8)
+    trainer = head_training.make_trainer(tmp_path, "hard", rows, callbacks=[watch], ema_decay=0.7, max_steps=4)
     start = weights(trainer.model)
     trainer.train()
     expected = averaged_by_hand(start, watch.weights, 0.7)[-1]

@@ -6,32 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from denoising_steps import MASK, PAD, TABLE, VOCAB, M, canvas
 
 from critic_gpt import CriticCalibration
 from critic_gpt.generation.run import DenoisingRun
-from critic_gpt.generation.strategies import backtracking as backtracking
 
 
-PAD, MASK, VOCAB = 0, 1, 32
-M, P = MASK, PAD
-canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
-TABLE = CriticCalibration([(i + 0.5) / 100 for i in range(100)])
 NEVER = 1e-9  # fewer expected errors than any sequence has
-
-
-@pytest.fixture
-def model(unsure_model):
-    """In float64, where batches of any size give the same numbers; with a table that says what the head says."""
-    model = unsure_model.double()
-    model.calibration = TABLE
-    return model
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    messages = []
-    monkeypatch.setattr(backtracking, "logger", SimpleNamespace(warning_once=messages.append))
-    return messages
 
 
 def generate(model, ids=canvas, **fields):

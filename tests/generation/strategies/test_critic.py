@@ -1,189 +1,29 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Claims about the strategies of one pass a step: adaptive orders, correction by the critic, PRISM, ProSeCo."""
+"""Claims about correction by the critic, and about PRISM."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
+from denoising_steps import (
+    ADAPTIVE,
+    MASK,
+    PAD,
+    RAMP,
+    TABLE,
+    M,
+    P,
+    canvas,
+    generate,
+    given,
+    probabilities_of,
+    replaced_in,
+    same_steps,
+)
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt import CriticCalibration
-from critic_gpt.generation.strategies import critic as one_pass
 from critic_gpt.generation.strategies.critic import better_alternative, default_floor, likeliest_other
-
-
-PAD, MASK, VOCAB = 0, 1, 32
-M, P = MASK, PAD
-canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
-given = (canvas != MASK) | (canvas == PAD)
-RAMP = [(i + 0.5) / 100 for i in range(100)]
-TABLE = CriticCalibration(RAMP)
-
-
-@pytest.fixture
-def model(unsure_model):
-    """In float64, where batches of any size give the same numbers; with a table that says what the head says."""
-    model = unsure_model.double()
-    model.calibration = TABLE
-    return model
-
-
-@pytest.fixture
-def warnings(monkeypatch):
-    messages = []
-    monkeypatch.setattr(one_pass, "logger", SimpleNamespace(warning=messages.append))
-    return messages
-
-
-def generate(model, ids=canvas, **fields):
-    fields = {"seed": 3, "return_history": True, **fields}
-    return model.generate(ids, **fields)
-
-
-def probabilities_of(model, ids):
-    """What the model predicts for each position."""
-    logits = model(input_ids=ids, attention_mask=(ids != PAD).long()).logits
-    logits[..., [PAD, MASK]] = float("-inf")
-    return logits.softmax(-1)
-
-
-def same_steps(one, other):
-    """Whether two histories went through the same tokens."""
-    pairs = zip(one, other, strict=True)
-    return all(torch.equal(a.input_ids, b.input_ids) and torch.equal(a.filled, b.filled) for a, b in pairs)
-
-
-# ---- orders that themselves decide how many masks are lifted ----
-
-ADAPTIVE = [("entropy_bound", 4.0), ("confidence_threshold", 0.3)]
-
-
-def six_digits(numbers):
-    """As far as numbers are told apart: on a canvas of [MASK] all predictions are the same but for rounding."""
-    return numbers.mul(2.0**20).round().div(2.0**20)
-
-
-@pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
-def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model, warnings, unmasking, value):
-    # Of the likeliest tokens, so that the history tells what would have been drawn where a mask stayed.
-    order = {"remasking": "none", "unmasking": unmasking, unmasking: value, "temperature": 0}
-    output = generate(model, num_steps=30, **order)
-    for step in output.history:
-        probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
-        lifted = masked & (step.filled != MASK)
-        entropy = six_digits(-torch.special.xlogy(probabilities, probabilities).sum(-1))
-        confidence = six_digits(probabilities.amax(-1))
-        for row in range(len(canvas)):
-            places = masked[row].nonzero().flatten().tolist()
-            if unmasking == "entropy_bound":
-                places.sort(key=lambda i: entropy[row, i])
-                expected = {i for n, i in enumerate(places) if sum(entropy[row, j] for j in places[:n]) <= value}
-            else:
-                expected = {i for i in places if confidence[row, i] > value}
-                expected |= set(sorted(places, key=lambda i: -confidence[row, i])[:1])
-            assert set(lifted[row].nonzero().flatten().tolist()) == expected
-    assert not (output.sequences == MASK).any() and warnings == []
-    needed = torch.stack([(step.input_ids == MASK).any(-1) for step in output.history]).sum(0)
-    assert torch.equal(output.row_passes, needed) and output.forward_passes == needed.max() < 30
-    assert len(set(needed.tolist())) > 1, "rows end one by one"
-
-
-def test_confidence_is_that_in_the_token_that_was_drawn(model):
-    output = generate(
-        model, remasking="none", unmasking="confidence_threshold", confidence_threshold=0.2, num_steps=30
-    )
-    unlikely = together = 0
-    for step in output.history:
-        probabilities, lifted = probabilities_of(model, step.input_ids), step.filled != step.input_ids
-        probability = probabilities.gather(-1, step.filled[..., None]).squeeze(-1)
-        several = lifted & (lifted.sum(-1, keepdim=True) > 1)
-        # One at least is lifted whatever its probability.
-        assert ((several & (probability <= 0.2)).sum(-1) <= 1).all()
-        unlikely += int((lifted & (probability < probabilities.amax(-1))).sum())
-        together += int(several.any())
-    assert unlikely > 0 and together > 0
-
-
-@pytest.mark.parametrize(("unmasking", "value"), [("entropy_bound", 0.0), ("confidence_threshold", 1.0)])
-@pytest.mark.parametrize("num_steps", [1, 2, 5])
-def test_the_last_step_of_an_adaptive_order_lifts_the_rest_and_says_how_many(
-    model, warnings, unmasking, value, num_steps
-):
-    order = {"remasking": "none", "unmasking": unmasking, unmasking: value}
-    output = generate(model, num_steps=num_steps, **order)
-    assert not (output.sequences == MASK).any() and output.forward_passes == num_steps
-    (said,) = warnings
-    # Had there been one step more, so many masks would have been left.
-    enough = generate(model, num_steps=num_steps + 1, **order).history[num_steps].input_ids == MASK
-    count, rows = int(enough.sum()), int(enough.any(-1).sum())
-    assert said.startswith(
-        f"`num_steps={num_steps}` was too small for `unmasking='{unmasking}'`: the last step revealed {count} tokens "
-        f"of {rows} sequences that the order would have kept back. Raise `num_steps`"
-    )
-
-
-@pytest.mark.parametrize(("num_steps", "bound"), [(3, 4.0), (12, 4.0), (12, 6.0)])
-def test_what_the_critic_masked_again_is_no_reason_to_ask_for_more_steps(model, warnings, num_steps, bound):
-    order = {"unmasking": "entropy_bound", "entropy_bound": bound}
-    output = generate(model, remasking="critic", num_steps=num_steps, remask_per_step=3, **order)
-    said = list(warnings)
-    last = output.history[-1].input_ids
-    kept_back = generate(model, last, remasking="none", num_steps=2, **order).history[1].input_ids == MASK
-    never = torch.stack([step.input_ids == MASK for step in output.history]).all(0)
-    count = int((kept_back & never).sum())
-    assert output.forward_passes == num_steps and (kept_back & ~never).any() and bool(count) == (bound == 4.0)
-    assert [f" the last step revealed {count} tokens of " in line for line in said] == [True] * bool(count)
-
-
-# ---- PRISM ----
-
-
-@pytest.mark.parametrize("k", [0, 1, 4])
-def test_prism_masks_the_k_tokens_again_that_the_critic_scores_worst(model, k):
-    history = generate(model, torch.full((3, 20), M), remasking="prism", num_steps=10, remask_per_step=k).history
-    for number, step in enumerate(history):
-        visible = step.input_ids != MASK
-        # Two more are visible after each step; what is masked again stands among the others.
-        count = 0 if number in (0, 9) else min(k, 2 * number, 20 - 2 * (number + 1))
-        assert (visible.sum(-1) == 2 * number).all() and (step.remasked.sum(-1) == count).all()
-        assert torch.equal(step.filled[visible], step.input_ids[visible]), "nothing is redrawn"
-        logits = model.critic_scores(step.input_ids)
-        if 0 < count < 2 * number:
-            worst = logits.masked_fill(~step.remasked, 99).amin(-1)
-            assert (worst >= logits.masked_fill(~visible | step.remasked, -99).amax(-1) - 2.0**-20).all()
-
-
-def test_prism_lifts_masks_at_random_whatever_the_model_thinks_of_them(model):
-    num_rows = 2000
-    ids = torch.tensor([[5, M, M, 6, M, M, M]]).expand(num_rows, -1)
-    fields = {"remasking": "prism", "num_steps": 5, "remask_per_step": 1, "return_error_probabilities": False}
-    for number, step in enumerate(generate(model, ids, **fields).history[:-1]):
-        lifted = (step.input_ids == MASK) & (step.filled != MASK)
-        count = lifted.sum(-1)
-        assert (count == 1 + (0 < number < 4)).all()
-        # Each mask of a row with equal probability: by position, and among those the model is surer of.
-        masked = step.input_ids == MASK
-        chance = torch.where(masked, count[:, None] / masked.sum(-1, keepdim=True), 0.0).double()
-        confidence = probabilities_of(model, step.input_ids).amax(-1)
-        surest = masked & (confidence == confidence.masked_fill(~masked, -1).amax(-1, keepdim=True))
-        for where in (*(masked & (torch.arange(7) == i) for i in (1, 2, 4, 5, 6)), surest):
-            expected, variance = chance[where].sum(), (chance * (1 - chance))[where].sum()
-            # One position a row, so that draws are independent; z = 5: one false alarm in 1.7 million.
-            assert abs(lifted[where].sum() - expected) <= 5 * variance.sqrt() + 1e-6
-
-
-def test_prism_is_the_critic_with_the_settings_of_its_paper(model):
-    prism = generate(model, remasking="prism", num_steps=6)
-    settings = {"unmasking": "random", "schedule": "linear", "remask_per_step": 4, "correction": "remask"}
-    critic = generate(model, remasking="critic", num_steps=6, **settings)
-    assert torch.equal(prism.sequences, critic.sequences) and same_steps(prism.history, critic.history)
-
-
-@pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
-def test_prism_takes_an_adaptive_order_too(model, unmasking, value):
-    output = generate(model, remasking="prism", unmasking=unmasking, num_steps=6, **{unmasking: value})
-    assert not (output.sequences == MASK).any() and any(step.remasked.any() for step in output.history)
 
 
 # ---- what the critic does with what it holds to be wrong ----
@@ -299,11 +139,6 @@ def test_a_share_of_the_masks_is_masked_again_where_there_is_room(model):
         wanted = torch.tensor([max(1, math.floor(0.3 * count + 0.5)) for count in masks.tolist()])
         visible = total - masks
         assert torch.equal(step.remasked.sum(-1), torch.minimum(torch.minimum(wanted, left), visible))
-
-
-def replaced_in(step):
-    """Where a visible token was drawn anew."""
-    return (step.input_ids != MASK) & (step.filled != step.input_ids)
 
 
 @pytest.mark.parametrize(
@@ -476,105 +311,51 @@ def test_a_bound_that_nobody_meets_changes_nothing(model):
     assert torch.equal(plain.sequences, bounded.sequences) and bounded.row_passes.tolist() == [6] * 3
 
 
-# ---- ProSeCo ----
+# ---- PRISM ----
 
 
-@pytest.mark.parametrize(("interval", "steps"), [(1, 1), (2, 1), (3, 2), (2, 3)])
-def test_proseco_replaces_what_is_visible_by_the_prediction_for_its_own_filling(model, interval, steps):
-    """Step by step at temperature zero, where the tokens lifted are known; the corrector takes the likeliest."""
-    output = generate(
-        model, remasking="proseco", num_steps=6, temperature=0, corrector_interval=interval, corrector_steps=steps
-    )
-    assert output.forward_passes == 6 + 6 // interval * steps
-    for number, step in enumerate(output.history):
-        likeliest = probabilities_of(model, step.input_ids).argmax(-1)
-        whole = torch.where(step.input_ids == MASK, likeliest, step.input_ids)
-        visible = (step.filled != MASK) & ~given
-        expected = whole
-        if (number + 1) % interval == 0:
-            for _ in range(steps):
-                # What stands there in the end was held to be so likely, given the filling before.
-                held, expected = probabilities_of(model, expected).max(-1)
-                expected = torch.where(given, canvas, expected)
-        assert torch.equal(step.filled[visible], expected[visible]) and torch.equal(step.filled[given], canvas[given])
-    own = torch.where(given, float("nan"), held.log()).nanmean(-1)
-    torch.testing.assert_close(output.self_log_probability, own)
+@pytest.mark.parametrize("k", [0, 1, 4])
+def test_prism_masks_the_k_tokens_again_that_the_critic_scores_worst(model, k):
+    history = generate(model, torch.full((3, 20), M), remasking="prism", num_steps=10, remask_per_step=k).history
+    for number, step in enumerate(history):
+        visible = step.input_ids != MASK
+        # Two more are visible after each step; what is masked again stands among the others.
+        count = 0 if number in (0, 9) else min(k, 2 * number, 20 - 2 * (number + 1))
+        assert (visible.sum(-1) == 2 * number).all() and (step.remasked.sum(-1) == count).all()
+        assert torch.equal(step.filled[visible], step.input_ids[visible]), "nothing is redrawn"
+        logits = model.critic_scores(step.input_ids)
+        if 0 < count < 2 * number:
+            worst = logits.masked_fill(~step.remasked, 99).amin(-1)
+            assert (worst >= logits.masked_fill(~visible | step.remasked, -99).amax(-1) - 2.0**-20).all()
 
 
-def test_proseco_fills_with_the_likeliest_tokens_whatever_is_drawn_and_leaves_masks_as_many_as_there_were(model):
-    plain = generate(model, remasking="none", unmasking="random", num_steps=8).history
-    history = generate(model, remasking="proseco", corrector_interval=3, num_steps=8).history
-    assert same_steps(history[:2], plain[:2])
-    # The first correction, of the third step, stands on the tokens drawn without it.
-    filling = probabilities_of(model, plain[2].input_ids).argmax(-1)
-    draft = torch.where(plain[2].filled == MASK, filling, plain[2].filled)
-    corrected = probabilities_of(model, draft).argmax(-1)
-    visible = ~given & (plain[2].filled != MASK)
-    assert torch.equal(history[2].filled[visible], corrected[visible])
-    assert any(not torch.equal(one.filled, other.filled) for one, other in zip(history, plain, strict=True))
-    for one, other in zip(history, plain, strict=True):
-        assert torch.equal(one.filled == MASK, other.filled == MASK), "an order by chance does not look at tokens"
+def test_prism_lifts_masks_at_random_whatever_the_model_thinks_of_them(model):
+    num_rows = 2000
+    ids = torch.tensor([[5, M, M, 6, M, M, M]]).expand(num_rows, -1)
+    fields = {"remasking": "prism", "num_steps": 5, "remask_per_step": 1, "return_error_probabilities": False}
+    for number, step in enumerate(generate(model, ids, **fields).history[:-1]):
+        lifted = (step.input_ids == MASK) & (step.filled != MASK)
+        count = lifted.sum(-1)
+        assert (count == 1 + (0 < number < 4)).all()
+        # Each mask of a row with equal probability: by position, and among those the model is surer of.
+        masked = step.input_ids == MASK
+        chance = torch.where(masked, count[:, None] / masked.sum(-1, keepdim=True), 0.0).double()
+        confidence = probabilities_of(model, step.input_ids).amax(-1)
+        surest = masked & (confidence == confidence.masked_fill(~masked, -1).amax(-1, keepdim=True))
+        for where in (*(masked & (torch.arange(7) == i) for i in (1, 2, 4, 5, 6)), surest):
+            expected, variance = chance[where].sum(), (chance * (1 - chance))[where].sum()
+            # One position a row, so that draws are independent; z = 5: one false alarm in 1.7 million.
+            assert abs(lifted[where].sum() - expected) <= 5 * variance.sqrt() + 1e-6
 
 
-class Flat(LogitsProcessor):
-    """Makes all tokens but the special ones equally likely."""
-
-    def __call__(self, input_ids, scores):
-        return torch.zeros_like(scores).index_fill(-1, torch.tensor([PAD, MASK]), float("-inf"))
-
-
-def test_a_warm_corrector_draws_anew_in_every_pass(model):
-    flat = {"logits_processor": LogitsProcessorList([Flat()]), "corrector_temperature": 1.0}
-    seen = set()
-    for interval, steps in ((1, 1), (1, 2), (1, 3), (2, 1), (4, 1)):
-        fields = {"corrector_interval": interval, "corrector_steps": steps, "num_steps": 4, **flat}
-        history = generate(model, torch.full((1, 12), M), remasking="proseco", **fields).history
-        seen.add(tuple(history[-1].filled[0].tolist()))
-    # The last pass is number 3, 7, 11, 3 and 3 of the corrector.
-    assert len(seen) == 3
+def test_prism_is_the_critic_with_the_settings_of_its_paper(model):
+    prism = generate(model, remasking="prism", num_steps=6)
+    settings = {"unmasking": "random", "schedule": "linear", "remask_per_step": 4, "correction": "remask"}
+    critic = generate(model, remasking="critic", num_steps=6, **settings)
+    assert torch.equal(prism.sequences, critic.sequences) and same_steps(prism.history, critic.history)
 
 
-def test_a_fixed_point_of_the_corrector_stays_as_it_is(model):
-    draft = torch.tensor([[5, 6, 7, 8, 9, 10]])
-    free = torch.tensor([[1, 0, 0, 0, 0, 1]]).bool()
-    for _ in range(50):
-        after = torch.where(free, draft, probabilities_of(model, draft).argmax(-1))
-        if torch.equal(after, draft):
-            break
-        draft = after
-    else:
-        pytest.fail("no fixed point was found")
-    fields = {"remasking": "proseco", "num_steps": 3, "corrector_interval": 1, "corrector_steps": 2}
-    assert torch.equal(generate(model, draft, protected_mask=free, **fields).sequences, draft)
-
-
-def test_a_warm_corrector_draws_from_the_prediction_for_the_filling(model):
-    num_rows = 4000
-    ids = torch.tensor([[5, M, 6]])
-    first = probabilities_of(model, ids)[0, 1]
-    expected = torch.zeros(VOCAB, dtype=torch.float64)
-    for token in range(2, VOCAB):
-        filled = torch.tensor([[5, token, 6]])
-        logits = probabilities_of(model, filled)[0, 1].log() / 0.7
-        expected += first[token].detach() * logits.detach().softmax(-1)
-    output = generate(
-        model,
-        ids.expand(num_rows, -1),
-        remasking="proseco",
-        num_steps=1,
-        corrector_interval=1,
-        corrector_temperature=0.7,
-        return_error_probabilities=False,
-    )
-    counts = output.sequences[:, 1].bincount(minlength=VOCAB)
-    deviation = (num_rows * expected * (1 - expected)).sqrt()
-    # z = 5: one false alarm in 50 000 runs.
-    assert ((counts - num_rows * expected).abs() <= 5 * deviation + 1e-9).all()
-
-
-@pytest.mark.parametrize("fields", [{"correction_alpha": 0.0}, {"add_critic_head": False}])
-def test_proseco_without_training_in_correction_is_refused(tiny_model, fields):
-    with pytest.raises(
-        ValueError, match=r"`remasking` must not be 'proseco' .* correct its own fillings, got 'proseco'"
-    ):
-        tiny_model(**fields).generate(canvas, remasking="proseco")
+@pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
+def test_prism_takes_an_adaptive_order_too(model, unmasking, value):
+    output = generate(model, remasking="prism", unmasking=unmasking, num_steps=6, **{unmasking: value})
+    assert not (output.sequences == MASK).any() and any(step.remasked.any() for step in output.history)

@@ -1,0 +1,123 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Tokenizers of others made ready for training by masks, and whether those of a model and of data are the same."""
+
+import copy
+import os
+
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from critic_gpt.tasks.corpus import cause_of
+from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN
+
+
+# Words of the vocabulary by which a tokenizer is tried.
+TRIED_WORDS = 2000
+
+
+def make_ready(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """
+    Gives a tokenizer what training by masks needs: a mask token, a padding token that is no other token, and decoding
+    to what is written. In place; call it before a model is made.
+
+    Returns:
+        `list[str]`: What was changed, each as the end of a sentence that begins with the tokenizer's name.
+    """
+    changes = []
+    tokenizer.clean_up_tokenization_spaces = False  # which would leave out spaces of the text
+    if tokenizer.mask_token is None:
+        tokenizer.add_special_tokens({"mask_token": _mask_token_for(tokenizer)})
+        changes.append(f"has no mask_token: added {tokenizer.mask_token!r} with id {tokenizer.mask_token_id}")
+    others = {
+        kind: token
+        for kind in ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
+        if (token := getattr(tokenizer, kind)) is not None
+    }
+    shared = next((kind for kind, token in others.items() if token == tokenizer.pad_token), None)
+    if tokenizer.pad_token is None or shared is not None:
+        why = "has no pad_token" if shared is None else f"has its {shared} {tokenizer.pad_token!r} for a pad_token"
+        tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
+        changes.append(f"{why}: added {PAD_TOKEN!r} with id {tokenizer.pad_token_id}")
+    return changes
+
+
+def _mask_token_for(tokenizer: PreTrainedTokenizerBase) -> AddedToken:
+    """
+    The mask token as this tokenizer needs it, found by trying: where the token of a word takes the space before it
+    along, so must the mask, or that space would stand there as a token of its own and again in what fills the mask.
+    The same holds behind it for tokenizers that put a space before each part of a text.
+    """
+    letters = {"".join(filter(str.isalpha, token)) for token in tokenizer.get_vocab()}
+    words = sorted(word for word in letters if word)[:TRIED_WORDS]
+
+    def ids_of(one: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+        return one(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+
+    # Words of which " word" is one token: in "word word word" two of these come last.
+    alone, thrice = (ids_of(tokenizer, [" ".join([word] * times) for word in words]) for times in (1, 3))
+    suited = [
+        (word, ids)
+        for word, head, ids in zip(words, alone, thrice, strict=True)
+        if len(ids) == len(head) + 2 and ids[: len(head)] == head
+    ]
+    best, most = AddedToken(MASK_TOKEN, special=True, normalized=False), -1
+    for lstrip, rstrip in ((False, False), (True, False), (False, True), (True, True)):
+        tried = copy.deepcopy(tokenizer)
+        mask = AddedToken(MASK_TOKEN, lstrip=lstrip, rstrip=rstrip, special=True, normalized=False)
+        tried.add_special_tokens({"mask_token": mask})
+        wanted = [[*ids[:-2], tried.mask_token_id, ids[-1]] for _, ids in suited]
+        found = ids_of(tried, [f"{word} {MASK_TOKEN} {word}" for word, _ in suited])
+        right = sum(a == b for a, b in zip(found, wanted, strict=True))
+        if right > most:
+            best, most = mask, right
+    return best
+
+
+def tokenizer_beside(path: str | os.PathLike) -> PreTrainedTokenizerBase | None:
+    """
+    The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
+
+    Raises:
+        `ValueError`: If its files do not load.
+    """
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
+    if not any(cached_file(path, name, **quiet) for name in ("tokenizer.json", "tokenizer_config.json")):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(path)
+    except Exception as error:  # readers of tokenizer files each have their own errors
+        raise ValueError(
+            f"the folder of a model or of data must hold an intact tokenizer or none, got {str(path)!r}, whose files "
+            f"did not load ({cause_of(error)}); save the tokenizer there anew."
+        ) from error
+
+
+def check_same_vocabulary(field: str, path: str | os.PathLike, tokenizer: PreTrainedTokenizerBase) -> None:
+    """
+    Refuses a model whose tokens are others than those of data, whatever their number.
+
+    Args:
+        field (`str`):
+            Name of the argument that holds the model, for the message.
+        path (`str` or `os.PathLike`):
+            Folder or hub name of the model. One without a tokenizer beside it cannot be told by it.
+        tokenizer (`PreTrainedTokenizerBase`):
+            That of the data.
+
+    Raises:
+        `ValueError`: If a token of the data has another id in the model, or none.
+    """
+    own = tokenizer_beside(path)
+    if own is None:
+        return
+    known, wanted = own.get_vocab(), tokenizer.get_vocab()
+    different = sorted((i, token) for token, i in wanted.items() if known.get(token) != i)
+    if different:
+        index, token = different[0]
+        names = {i: name for name, i in known.items()}
+        there = f"{names[index]!r}" if index in names else "none"
+        raise ValueError(
+            f"`{field}` must know the data's tokens by the same ids, got {os.fspath(path)!r}, whose token {index} is "
+            f"{there} where that of the data is {token!r} ({len(different)} of {len(wanted)} are others): take the "
+            "data it was trained on, or prepare data with its own tokenizer (--tokenizer)."
+        )

@@ -1,0 +1,186 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about strategies from outside: who may register, and that they then work everywhere by name."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import pipeline
+
+from critic_gpt import CriticGPTGenerationConfig, register_strategy
+from critic_gpt.evaluation.competitors import SHOOT_OUT, competitors, select_strategies
+from critic_gpt.generation.declarations import SETTINGS, STRATEGIES
+from critic_gpt.generation.strategies.base import Strategy
+from critic_gpt.generation.strategies.critic import Critic
+from critic_gpt.generation.strategies.unmasking import PlainUnmasking
+from critic_gpt.generation.values import Setting, number
+from critic_gpt.scripts import evaluate, generate
+from critic_gpt.scripts.document_settings import rendered
+
+
+MASK = 1
+PAGE = (Path(__file__).parents[3] / "docs" / "GENERATION.md").read_text(encoding="utf-8")
+(EXAMPLE,) = re.findall(r"```python\n(from critic_gpt import register_strategy\n.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def registries():
+    """Leaves the registries as they were."""
+    before = dict(STRATEGIES), dict(SETTINGS)
+    yield
+    for registry, content in zip((STRATEGIES, SETTINGS), before, strict=True):
+        registry.clear()
+        registry.update(content)
+
+
+@pytest.fixture
+def module(tmp_path):
+    """The example of the documentation as a file."""
+    path = tmp_path / "my_strategies.py"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model_dir(tiny_model, tokenizer, tmp_path):
+    tiny_model().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def probabilities(model, ids):
+    logits = model(input_ids=ids).logits
+    logits[..., [0, MASK]] = float("-inf")
+    return logits.softmax(-1).gather(-1, ids[..., None]).squeeze(-1)
+
+
+def test_the_example_of_the_documentation_does_what_it_says_and_works_by_its_name(tiny_model, model_dir):
+    model, ids = tiny_model(), torch.full((2, 12), MASK)
+    old = CriticGPTGenerationConfig(num_steps=3)
+    exec(EXAMPLE, {"__name__": "somewhere"})
+    assert old.doubt_below is None, "of a setting that was not there when it was made"
+    output = model.generate(ids, remasking="doubtful", doubt_below=0.3, num_steps=6, seed=0, return_history=True)
+    assert not (output.sequences == MASK).any() and output.forward_passes == 6
+    seen = 0
+    for step in output.history[:-1]:
+        unlikely = (step.input_ids != MASK) & (probabilities(model, step.input_ids) < 0.3)
+        assert torch.equal(step.remasked, unlikely)
+        seen += int(unlikely.sum())
+    assert seen > 5 and not output.history[-1].remasked.any()
+    never = model.generate(ids, remasking="doubtful", doubt_below=0.0, num_steps=6, seed=0).sequences
+    assert torch.equal(never, model.generate(ids, remasking="none", num_steps=6, seed=0).sequences)
+    # Configurations, stored and resolved, and pipelines know it; others do not take its setting.
+    assert model.resolve_generation_config(remasking="doubtful").doubt_below == 0.05
+    stored = CriticGPTGenerationConfig(remasking="doubtful", doubt_below=0.2)
+    stored.save_pretrained(model_dir)
+    assert CriticGPTGenerationConfig.from_pretrained(model_dir).doubt_below == 0.2
+    (text,) = pipeline("critic-diffusion", model=str(model_dir))(["ab[MASK]"], num_steps=2, seed=0)
+    assert text["forward_passes"] == 2 and len(text["tokens"]) == 3
+    with pytest.raises(ValueError, match=r"`doubt_below` must be in \[0, 1\], got 2: "):
+        CriticGPTGenerationConfig(doubt_below=2)
+    with pytest.raises(ValueError, match=r"`doubt_below` has no meaning for `remasking='critic'`, a one-pass "):
+        model.generate(ids, remasking="critic", doubt_below=0.3)
+    assert model.resolve_generation_config(remasking="critic", generation_config=old).doubt_below is None
+
+
+def test_the_scripts_import_a_module_of_strategies_first(tiny_model, module, model_dir):
+    case = ["--model", str(model_dir), "--prompt", "[MASK]" * 8, "--num_steps", "3", "--seed", "0"]
+    mine = ["--doubt_below", "0.4", "--remasking", "doubtful", "--strategy_module", str(module)]
+    (result,) = generate.main([*case, *mine])
+    (again,) = generate.main([*case, *mine])
+    assert result == again and result["forward_passes"] == 3
+    model = tiny_model()
+    exact = model.generate(torch.full((1, 8), MASK), num_steps=3, seed=0, remasking="doubtful", doubt_below=0.4)
+    assert exact.forward_passes == 3
+    # It competes by its name, before ours.
+    assert competitors() == {"doubtful": {"remasking": "doubtful"}, **SHOOT_OUT}
+    assert select_strategies(model, ["doubtful"]) == ({"doubtful": {"remasking": "doubtful"}}, {})
+    assert evaluate.build_parser().parse_args(
+        ["--model", "m", "--data_dir", "d", "--output_dir", "o", "--strategy_module", "a.py", "b"]
+    ).strategy_module == ["a.py", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "`strategy_module` must be a file or module, got '.*', which is none: name a file that ends in .py, "),
+        ("x = 1\n", "`strategy_module` must register a strategy, got '.*', which registers none: decorate its class "),
+    ],
+)
+@pytest.mark.parametrize("script", [generate, evaluate])
+def test_a_module_that_brings_no_strategy_is_refused(script, tmp_path, text, message):
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        script.main(["--strategy_module", str(path), "--model", "none"])
+
+
+class Nameless(Strategy):
+    pass
+
+
+class Taken(PlainUnmasking):
+    name = "critic"
+
+
+class Heir(Critic):
+    """Has its parent's name."""
+
+
+class Automatic(Strategy):
+    name = "auto"
+
+
+class Unknown(Strategy):
+    name, takes = "unknown", {"num_stepz": 3}
+
+
+class Known(Strategy):
+    name, settings = "known", (Setting("remdm_eta", number("[0, 1]"), "", of_strategies=True),)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        (dict, r"`strategy` must be a subclass of Strategy, got <class 'dict'>: "),
+        ("critic", r"`strategy` must be a subclass of Strategy, got 'critic': "),
+        (Nameless, r"`name` of Nameless must be the text that `remasking` names it by, got None: "),
+        (Taken, r"`name` of Taken must be one that no other strategy has, got 'critic', which is .*\.Critic: "),
+        (Heir, r"`name` of Heir must be one that no other strategy has, got 'critic', which is .*\.Critic: "),
+        (Automatic, r"`name` of Automatic must be one that no other strategy has, got 'auto', which is the choice "),
+        (Unknown, r"`takes` of Unknown must name settings of strategies, got 'num_stepz': "),
+        (Known, r"`settings` of Known must be new ones, got 'remdm_eta', which is declared already: "),
+    ],
+)
+def test_what_cannot_be_a_strategy_is_refused_and_leaves_no_trace(strategy, message):
+    before = dict(STRATEGIES), dict(SETTINGS)
+    with pytest.raises(ValueError, match=message) as error:
+        register_strategy(strategy)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+    assert before == (STRATEGIES, SETTINGS)
+
+
+def test_a_class_may_register_again_and_its_definition_be_run_again(tiny_model):
+    assert register_strategy(Critic) is Critic
+    for _ in range(2):
+        space = {"__name__": "notebook"}
+        exec(EXAMPLE, space)
+        assert STRATEGIES["doubtful"] is space["Doubtful"]
+    with pytest.raises(ValueError, match=r"`name` of Doubtful must be one that no other strategy has"):
+        exec(EXAMPLE, {"__name__": "another"})
+
+
+def test_a_strategy_by_the_name_of_a_competitor_does_not_compete():
+    class Mine(PlainUnmasking):
+        name = "entropy"
+
+    register_strategy(Mine)
+    with pytest.raises(ValueError, match=r"`name` of Mine must be none that evaluation gives to others, got 'ent"):
+        competitors()
+
+
+def test_the_page_has_the_tables_of_the_declarations():
+    assert rendered(PAGE) == PAGE, "run `python scripts/document_settings.py`"
+    assert max(map(len, EXAMPLE.splitlines())) <= 119 and len(EXAMPLE.strip().splitlines()) <= 26

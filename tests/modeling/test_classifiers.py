@@ -1,0 +1,145 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about the classification and scoring heads on the trunk."""
+
+import pytest
+import torch
+from tiny_models import LENGTH, PAD, build, make_batch
+from torch import nn
+from transformers import (
+    Trainer,
+    TrainingArguments,
+)
+
+from critic_gpt import (
+    CriticGPTForSequenceClassification,
+    CriticGPTForTokenClassification,
+)
+
+
+# ---- token classification ----
+
+
+def test_token_classification_gives_logits_and_ignores_both_old_and_new_ignore_values():
+    model = build(CriticGPTForTokenClassification, num_labels=3)
+    batch = make_batch()
+    labels = torch.randint(0, 3, (3, LENGTH))
+    labels[0, :4], labels[1, 5:] = -100, -1
+    output = model(batch["input_ids"], batch["attention_mask"], labels=labels)
+    assert output.logits.shape == (3, LENGTH, 3)
+    valid = labels >= 0
+    torch.testing.assert_close(output.loss, nn.functional.cross_entropy(output.logits[valid], labels[valid]))
+
+
+def test_balanced_class_weights_follow_the_formula_with_an_absent_class():
+    batch = make_batch()
+    labels = torch.randint(0, 2, (3, LENGTH))
+    labels[0, :8] = -100
+    labels[:, -1] = 3  # class 2 is absent
+    plain = build(CriticGPTForTokenClassification, num_labels=4)
+    balanced = build(CriticGPTForTokenClassification, num_labels=4, balanced_class_weights=True)
+    output = balanced(batch["input_ids"], batch["attention_mask"], labels=labels)
+    valid = labels != -100
+    counts = torch.bincount(labels[valid], minlength=4)
+    assert counts[2] == 0
+    weights = torch.tensor([0.0 if n == 0 else valid.sum().item() / (4 * n) for n in counts.tolist()])
+    expected = nn.functional.cross_entropy(output.logits[valid], labels[valid], weight=weights)
+    torch.testing.assert_close(output.loss, expected)
+    other = plain(batch["input_ids"], batch["attention_mask"], labels=labels)
+    assert torch.equal(other.logits, output.logits) and not torch.isclose(other.loss, output.loss)
+
+
+def test_token_classification_takes_soft_labels():
+    model = build(CriticGPTForTokenClassification, num_labels=3)
+    batch, soft = make_batch(), torch.rand(3, LENGTH, 3).softmax(dim=-1)
+    output = model(batch["input_ids"], batch["attention_mask"], labels=soft)
+    torch.testing.assert_close(
+        output.loss, nn.functional.cross_entropy(output.logits.flatten(0, 1), soft.flatten(0, 1))
+    )
+
+
+# ---- sequence scoring and classification ----
+
+
+def test_the_scorer_is_a_sigmoid_of_a_scaled_projection_of_position_zero():
+    model = build(CriticGPTForSequenceClassification, num_labels=1, regression_scale_init=3.0)
+    assert model.score.scale.item() == 3.0 and model.score.shift.item() == 0.0
+    with torch.no_grad():
+        model.score.shift.fill_(-0.7)
+    batch, targets = make_batch(), torch.tensor([0.0, 0.25, 1.0])
+    output = model(batch["input_ids"], batch["attention_mask"], labels=targets)
+    state = model.model(batch["input_ids"], batch["attention_mask"]).last_hidden_state[:, 0]
+    expected = torch.sigmoid(3.0 * (state @ model.score.weight[0]) - 0.7)
+    torch.testing.assert_close(output.logits[:, 0], expected)
+    assert ((output.logits > 0) & (output.logits < 1)).all()
+    torch.testing.assert_close(output.loss, ((expected - targets) ** 2).mean())
+
+
+def test_scale_and_shift_of_the_scorer_start_neutral_and_learn():
+    model = build(CriticGPTForSequenceClassification, num_labels=1).train()
+    assert (model.score.scale.item(), model.score.shift.item()) == (1.0, 0.0)
+    batch = make_batch()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    model(batch["input_ids"], batch["attention_mask"], labels=torch.tensor([0.0, 1.0, 1.0])).loss.backward()
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    assert not [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+
+
+def test_scale_and_shift_of_the_scorer_survive_saving(tmp_path):
+    model = build(CriticGPTForSequenceClassification, num_labels=1)
+    with torch.no_grad():
+        model.score.scale.fill_(2.5)
+        model.score.shift.fill_(-1.5)
+    model.save_pretrained(tmp_path)
+    loaded = CriticGPTForSequenceClassification.from_pretrained(tmp_path)
+    assert (loaded.score.scale.item(), loaded.score.shift.item()) == (2.5, -1.5)
+
+
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_padding_on_either_side_does_not_change_the_verdict_on_a_sequence(num_labels):
+    model = build(CriticGPTForSequenceClassification, num_labels=num_labels)
+    ids = make_batch()["input_ids"][:2]
+    padding = torch.full((2, 4), PAD)
+    expected = model(ids).logits
+    for padded in (torch.cat([ids, padding], dim=1), torch.cat([padding, ids], dim=1)):
+        logits = model(padded, attention_mask=(padded != PAD).long()).logits
+        torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
+
+
+def test_sequences_are_classified_into_one_class_or_several():
+    model = build(CriticGPTForSequenceClassification, num_labels=3)
+    batch = make_batch()
+    classes = torch.tensor([0, 2, 1])
+    output = model(batch["input_ids"], batch["attention_mask"], labels=classes)
+    assert output.logits.shape == (3, 3)
+    torch.testing.assert_close(output.loss, nn.functional.cross_entropy(output.logits, classes))
+    several = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1]])
+    expected = nn.functional.binary_cross_entropy_with_logits(output.logits, several.float())
+    for labels in (several, several.float()):
+        output = model(batch["input_ids"], batch["attention_mask"], labels=labels)
+        torch.testing.assert_close(output.loss, expected)
+
+
+def test_the_stock_trainer_divides_by_the_accumulation_steps(tmp_path):
+    # With a mean as loss, whoever accepts the Trainer's token count gets gradients that are too large.
+    batch = make_batch(batch_size=4)
+    rows = [{"input_ids": batch["input_ids"][i], "labels": torch.arange(LENGTH) % 3} for i in range(4)]
+    weights = []
+    for accumulation in (1, 4):
+        model = build(CriticGPTForTokenClassification, num_labels=3)
+        arguments = TrainingArguments(
+            output_dir=tmp_path,
+            max_steps=1,
+            per_device_train_batch_size=4 // accumulation,
+            gradient_accumulation_steps=accumulation,
+            learning_rate=0.5,
+            optim="sgd",
+            max_grad_norm=0.0,
+            save_strategy="no",
+            report_to="none",
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        Trainer(model=model, args=arguments, train_dataset=rows).train()
+        weights.append(model.state_dict())
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,95 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about folders of prepared data that were being replaced, and about models and data of other vocabularies."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.evaluation.data_sources import resolve_dataset
+from critic_gpt.scripts import calibrate, evaluate, train
+from critic_gpt.scripts.prepare_data import main
+from critic_gpt.tasks import build_character_tokenizer, load_task
+from critic_gpt.tasks.vocabulary import check_same_vocabulary
+
+
+def sudoku(folder, *flags):
+    sizes = ["--num_train", "40", "--num_validation", "8", "--num_test", "8"]
+    main(["--task", "sudoku", *sizes, "--output_dir", str(folder), *flags])
+    return folder
+
+
+KILLED = """
+import os, pathlib, sys
+from critic_gpt.scripts.prepare_data import main
+
+rename, done = pathlib.Path.rename, 0
+
+def killed(self, target):
+    global done
+    if done == int(sys.argv[2]):
+        os._exit(9)
+    done += 1
+    return rename(self, target)
+
+pathlib.Path.rename = killed
+sizes = ["--num_train", "40", "--num_validation", "8", "--num_test", "8"]
+main(["--task", "sudoku", "--size", "6", "--overwrite", *sizes, "--output_dir", sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+@pytest.mark.parametrize("by", ["loading", "looking", "preparing"])
+def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next(tmp_path, renames, by):
+    folder = sudoku(tmp_path / "data [1]", "--size", "4")
+    run = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(renames)], capture_output=True, text=True)
+    assert run.returncode == 9, run.stderr
+    if by == "looking":
+        assert resolve_dataset(str(folder)).folder == folder
+    if by == "preparing":
+        with pytest.raises(ValueError, match="or pass --overwrite"):
+            sudoku(folder, "--size", "4")
+    assert load_task(folder).size == (4 if renames == 0 else 6)
+    if renames == 1:
+        assert os.listdir(tmp_path) == [folder.name]
+
+
+@pytest.fixture
+def text_model(tmp_path):
+    """A model of as many tokens as 6x6 grids have, with the same [MASK], and other characters."""
+    tokenizer = build_character_tokenizer("abcdef", model_max_length=36)
+    sizes = {"vocab_size": 8, "n_embd": 8, "n_head": 1, "n_layer": 1, "block_size": 36}
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**sizes, mask_token_id=1, pad_token_id=0, add_critic_head=True))
+    torch.nn.init.normal_(model.critic_head.weight)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_meets_only_data_of_its_own_vocabulary(tmp_path, text_model):
+    data = sudoku(tmp_path / "data", "--size", "6")
+    message = "must know the data's tokens by the same ids, got .*whose token 2 is 'a' where that of the data is '1'"
+    for act, flags in (
+        (calibrate.main, [data, text_model, 8]),
+        (evaluate.main, ["--model", text_model, "--data_dir", data, "--output_dir", tmp_path / "report"]),
+        (train.main, ["--model_name_or_path", text_model, "--data_dir", data, "--output_dir", tmp_path / "out"]),
+        (main, ["--task", "fillings", "--model", text_model, "--data_dir", data, "--output_dir", tmp_path / "fill"]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            act([str(flag) for flag in flags])
+    (data / "task.json").unlink()  # data of one's own
+    with pytest.raises(ValueError, match=message):
+        calibrate.main([str(data), str(text_model), "8"])
+
+
+def test_a_model_that_knows_more_tokens_or_has_no_tokenizer_is_no_other(tmp_path, text_model):
+    check_same_vocabulary("model", text_model, build_character_tokenizer("abc", 8))
+    with pytest.raises(ValueError, match=r"`model` must .*whose token 8 is none .*'g' \(1 of 9 are others\)"):
+        check_same_vocabulary("model", text_model, build_character_tokenizer("abcdefg", 8))
+    check_same_vocabulary("model", tmp_path, build_character_tokenizer("xyz", 8))
+    (text_model / "tokenizer.json").write_text("{")
+    with pytest.raises(ValueError, match="must hold an intact tokenizer or none"):
+        check_same_vocabulary("model", text_model, build_character_tokenizer("abc", 8))
