@@ -215,7 +215,7 @@ def test_the_search_for_other_forms_finds_them_wherever_they_stand(line):
 
 
 # Modules of rooms that travel which no model needs.
-AT_HOME = {"calibration.histogram", "hub.text"}
+AT_HOME = {"calibration.histogram"}
 
 
 def test_no_two_modules_have_one_name_in_a_models_folder_and_none_changes_its_lines():
@@ -231,14 +231,8 @@ def test_no_two_modules_have_one_name_in_a_models_folder_and_none_changes_its_li
 
 def test_what_travels_with_a_model_needs_no_library_but_these():
     # Whoever loads it without the package has to have them; tests/hub/test_remote_code.py does.
-    allowed = {
-        "torch",
-        "transformers",
-        "safetensors",
-        "huggingface_hub",
-        "critic_gpt",
-        "msvcrt",
-    }  # the last: of Windows
+    allowed = {"torch", "transformers", "safetensors", "huggingface_hub", "critic_gpt"}
+    allowed.add("msvcrt")  # of Windows itself
     for name in IN_CLOSURE:
         found = {module.split(".")[0] for _, module in imports_of(MODULES[name])} - sys.stdlib_module_names
         assert name in AT_HOME or found <= allowed, f"{name} imports {found - allowed}"
@@ -374,7 +368,13 @@ def test_a_wheel_holds_the_packages_and_nothing_else(tmp_path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {f"critic_gpt/{path.relative_to(ROOT)}" for path in MODULES.values()}
     expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / "scripts/configs").glob("*.yaml")}
-    assert names == expected
+    assert names == expected | {"critic_gpt/py.typed"}
+
+
+def test_hooks_run_the_linter_of_constraints_txt():
+    pinned = re.findall(r"^ruff==\S+$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    hooks = re.findall(r"ruff==[^\s\],]+", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert len(pinned) == 1 and set(hooks) == set(pinned)
 
 
 def test_the_installed_package_is_the_one_tested():
