@@ -17,6 +17,7 @@ from critic_gpt.hub.folder import (
     other_pipelines,
     write_source_files,
 )
+from critic_gpt.hub.moving import finish_moving
 
 
 logger = logging.get_logger(__name__)
@@ -89,6 +90,10 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             diffusion needs `False`.
         mask_token_id (`int`, *optional*): Id of [MASK]. Needed for the critic and for generation.
         pad_token_id (`int`, *optional*): Id of the padding token. Needs to differ from `mask_token_id`.
+        suppressed_token_ids (`list[int]`, *optional*): Ids that are never drawn, beside those two: the other special
+            tokens of the tokenizer, such as [UNK] and [CLS]. Set by the trainer where nobody did.
+        drawable_vocab_size (`int`, *optional*): How many of the ids are tokens; those from here to `vocab_size` are
+            rows without a token, and never drawn. Set by `resize_token_embeddings(..., pad_to_multiple_of=64)`.
         add_critic_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a critic
             head: one logit per token, higher = more likely wrong. `False` leaves the model exactly as without it.
         critic_alpha (`float`, *optional*, defaults to 0.5): Weight of the critic's loss, at least 0; `make demo`
@@ -181,6 +186,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
     mask_token_id: int | None = None
+    suppressed_token_ids: list[int] | None = None
+    drawable_vocab_size: int | None = None
     tie_word_embeddings: bool = True
     add_critic_head: bool = False
     critic_alpha: float | int = 0.5
@@ -283,6 +290,13 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             self.push_to_hub(repo_id, **kwargs)
 
     @classmethod
+    def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
+        """As the parent's, after what an interrupted save has left undone in a folder."""
+        if pretrained_model_name_or_path is not None:
+            finish_moving(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
+        return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
     def from_dict(cls, config_dict, **kwargs):
         """As the parent's, which applies `kwargs` after the checks: runs them again."""
         loaded = super().from_dict(config_dict, **kwargs)
@@ -350,7 +364,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
 
     def validate_token_ids(self):
         """Checks that the special tokens lie inside the vocabulary and apart."""
-        for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
+        for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id", "suppressed_token_ids"):
             value = getattr(self, name)
             for token in value if isinstance(value, list) else [value]:
                 if token is not None and not 0 <= token < self.vocab_size:
@@ -358,6 +372,11 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                         f"`{name}` must be in [0, vocab_size = {self.vocab_size}), got {value}: take it from the "
                         "tokenizer and set `vocab_size=len(tokenizer)`."
                     )
+        if self.drawable_vocab_size is not None and not 1 <= self.drawable_vocab_size <= self.vocab_size:
+            raise ValueError(
+                f"`drawable_vocab_size` must be in [1, vocab_size = {self.vocab_size}], got "
+                f"{self.drawable_vocab_size}: set it to `len(tokenizer)`."
+            )
         if self.mask_token_id is not None and self.mask_token_id == self.pad_token_id:
             raise ValueError(
                 f"`pad_token_id` must differ from `mask_token_id`, got {self.pad_token_id} for both: add a padding "

@@ -41,6 +41,7 @@ from critic_gpt.heads.critic import (
     build_critic_head,
     unnoticed_generator,
 )
+from critic_gpt.heads.evaluation_mode import evaluation_mode
 from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
@@ -238,18 +239,26 @@ class CriticGPTPreTrainedModel(NamedInEveryFolder, WholeWeightsMixin, PreTrained
             init.constant_(module.scale, self.config.regression_scale_init)
             init.zeros_(module.shift)
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, *args, **kwargs
+    ) -> nn.Embedding:
         """
-        As the parent's.
+        As the parent's. Rows that `pad_to_multiple_of` adds belong to no token, and are never drawn.
 
         Raises:
             `ValueError`: A special token of the configuration, such as [MASK], would be cut off.
         """
         if new_num_tokens is not None:
             resized = copy.copy(self.config)
-            resized.vocab_size = new_num_tokens
+            resized.vocab_size, resized.drawable_vocab_size = new_num_tokens, None
             resized.validate_token_ids()
-        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        num_tokens = new_num_tokens
+        if new_num_tokens is None and pad_to_multiple_of is not None:
+            num_tokens = self.config.drawable_vocab_size or self.config.vocab_size
+        embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, *args, **kwargs)
+        if num_tokens is not None:
+            self.config.drawable_vocab_size = num_tokens if num_tokens < self.config.vocab_size else None
+        return embedding
 
     def freeze_trunk(self, untie: bool = False) -> None:
         """
@@ -574,8 +583,9 @@ class CriticGPTForMaskedLM(
                 "`add_critic_head` must be True for critic scores, got False: load the model with "
                 "`add_critic_head=True` and train the critic."
             )
-        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
-        return self.critic_head(outputs.last_hidden_state)
+        with evaluation_mode(self):
+            outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
+            return self.critic_head(outputs.last_hidden_state)
 
     @property
     def correction_trains(self) -> bool:

@@ -14,7 +14,9 @@ import torch
 from transformers.utils import logging
 
 from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
+from critic_gpt.heads.evaluation_mode import evaluation_mode
 
 
 logger = logging.get_logger(__name__)
@@ -152,7 +154,7 @@ class ProofreadingRun:
         self.threshold, self.masks_doubtful = threshold, masks_doubtful
         self.mask_id = model.config.mask_token_id
         suppressed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
-        suppressed[sorted({*suppressed_ids, self.mask_id, model.config.pad_token_id} - {None})] = True
+        suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
         self.suppressed = suppressed.to(model.device)
         self.calibration = model.calibration
         self.calibrated = self.calibration is not None
@@ -330,7 +332,7 @@ class ProofreadingMixin:
             `list[Proof]`: One per sequence, independent of the other sequences.
 
         Raises:
-            `ValueError`: No trained critic, a model in training mode, a value out of range, or scores that are NaN.
+            `ValueError`: No trained critic, a value out of range, or scores that are NaN.
         """
         self.check_proofreads()
         self._check_inputs(sequences, threshold, suggest_by)
@@ -340,18 +342,15 @@ class ProofreadingMixin:
         run = ProofreadingRun(self, window, stride, batch_size, wanted, threshold, masks, suppressed_ids)
         judged = [None] * len(sequences) if judged is None else judged
         texts = [run.text(*pair) for pair in zip(sequences, judged, strict=True)]
-        run.read(texts)
-        proofs = [text.proof(top_k, run.calibrated) for text in texts]
-        if correct:
-            run.correct(texts, max_rounds)
-            proofs = [text.corrected(proof) for text, proof in zip(texts, proofs, strict=True)]
+        with evaluation_mode(self):
+            run.read(texts)
+            proofs = [text.proof(top_k, run.calibrated) for text in texts]
+            if correct:
+                run.correct(texts, max_rounds)
+                proofs = [text.corrected(proof) for text, proof in zip(texts, proofs, strict=True)]
         return proofs
 
     def _check_inputs(self, sequences: Sequence[torch.Tensor], threshold: Any, suggest_by: Any) -> None:
-        if self.training:
-            raise ValueError(
-                "`model` must be in evaluation mode to proofread, got training mode: call `model.eval()`."
-            )
         if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0.0 <= threshold <= 1.0:
             raise ValueError(f"`threshold` must be a probability in [0, 1], got {threshold!r}: 0.5 is even odds.")
         if suggest_by not in SUGGEST_BY:

@@ -49,7 +49,7 @@ setup(
         "critic_gpt.training",
         "critic_gpt.training.modifiers",
     ],
-    package_data={"critic_gpt.scripts": ["configs/*.yaml"]},
+    package_data={"critic_gpt": ["py.typed"], "critic_gpt.scripts": ["configs/*.yaml"]},
     install_requires=[
         "torch>=2.9",
         "numpy>=1.26",

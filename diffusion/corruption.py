@@ -4,6 +4,7 @@
 Pure functions: no model, no tokenizer, no file, no global state. Letters: B batch, T positions, V vocabulary.
 """
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -150,6 +151,8 @@ def suppress_tokens(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
     if not token_ids:
         return logits
     logits = logits.clone()
-    for token_id in token_ids:  # by a plain index: a list would have to be copied to the device
-        logits[..., token_id] = float("-inf")
+    # By slices: a list of ids would have to be copied to the device.
+    for _, run in itertools.groupby(enumerate(sorted(token_ids)), key=lambda pair: pair[1] - pair[0]):
+        run = [token_id for _, token_id in run]
+        logits[..., run[0] : run[-1] + 1] = float("-inf")
     return logits

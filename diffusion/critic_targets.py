@@ -4,6 +4,7 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -75,6 +76,7 @@ def build_critic_artifacts_from_logits(
     fill_mask: torch.Tensor | None = None,
     fill_uniforms: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
+    suppressed_token_ids: Iterable[int] = (),
 ) -> CriticArtifacts:
     """
     Fills masks with the model's own predictions and says where they are wrong. The only place where the critic's
@@ -98,6 +100,7 @@ def build_critic_artifacts_from_logits(
         fill_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Numbers in (0, 1) for
             the draw. Without them they come from `generator`.
         generator (`torch.Generator`, *optional*): Source of the draw, torch's global one by default.
+        suppressed_token_ids (iterable of `int`, *optional*): Never filled in, beside [MASK] and padding.
 
     Returns:
         [`CriticArtifacts`]: critic_input, critic_target, critic_valid, filled.
@@ -107,7 +110,7 @@ def build_critic_artifacts_from_logits(
     masked = labels != ignore_index if mask_token_id is None else input_ids == mask_token_id
     fill_mask = masked if fill_mask is None else fill_mask.bool() & masked
     with torch.no_grad():
-        special = sorted({token for token in (mask_token_id, pad_token_id) if token is not None})
+        special = sorted({mask_token_id, pad_token_id, *suppressed_token_ids} - {None})
         logits = suppress_tokens(logits.detach(), special)
         if fill == "argmax":
             tokens = logits.argmax(dim=-1)

@@ -126,7 +126,8 @@ def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch
     total = cumulative[..., -1:]
     # Rounding could lift u * total to the total itself, past the last token that has probability.
     target = torch.minimum(draw[..., None].to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total)))
-    tokens = torch.searchsorted(cumulative, target, right=True)
+    # Where probabilities are NaN no place is found: any index will do, and whoever reads them sees it.
+    tokens = torch.searchsorted(cumulative, target, right=True).clamp(max=probabilities.shape[-1] - 1)
     # A parallel scan adds in another order at each position, so that on a GPU the sum may grow by a rounding error
     # where nothing was added.
     possible = probabilities.gather(-1, tokens) > 0

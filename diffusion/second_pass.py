@@ -12,6 +12,7 @@ import torch
 
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
+from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.loss_terms import SecondPass, corrects, second_pass_losses
 
 
@@ -58,6 +59,7 @@ def critic_second_pass(
         fill=config.critic_fill if fill_uniforms is not None else "argmax",
         fill_mask=fill_mask,
         fill_uniforms=fill_uniforms,
+        suppressed_token_ids=never_drawn_ids(config),
     )
     # A statement, not an expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
     lm_terms = False

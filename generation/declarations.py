@@ -11,6 +11,7 @@ from critic_gpt.diffusion.schedules import SCHEDULES
 from critic_gpt.diffusion.selection import REMASK_SELECTION
 from critic_gpt.generation.values import (
     COUNT_OR_SHARE,
+    NO_OR_SOME_IDS,
     SCHEDULE,
     TOKEN_IDS,
     Clash,
@@ -306,6 +307,14 @@ _DECLARED = (
     ),
     Setting("mask_token_id", whole(), "id of [MASK]", default_words="that of the model's configuration"),
     Setting("pad_token_id", whole(), "id of padding", default_words="that of the model's configuration"),
+    Setting(
+        "suppressed_token_ids",
+        NO_OR_SOME_IDS,
+        "ids that are never drawn, beside [MASK] and padding",
+        "Ids that are never drawn, beside [MASK], padding and the rows of an embedding that is larger than its "
+        "vocabulary: special tokens such as [UNK] and [CLS].",
+        default_words="those of the model's configuration",
+    ),
     Setting(
         "bos_token_id",
         whole(),

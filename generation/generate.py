@@ -25,6 +25,7 @@ from critic_gpt.generation.settings import GenerationSettingsMixin, check_reads_
 from critic_gpt.generation.stopping import Stopping, check_criteria
 from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.streamers import Stream
+from critic_gpt.heads.evaluation_mode import evaluation_mode
 
 
 @dataclass
@@ -182,8 +183,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             seeds = candidate_seeds(seeds, config.num_candidates)
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
-        with Stream(streamer, run) as stream:
+        with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:
             _denoise(run, strategy(run), stopping, stream)
+            run.check_numbers()
             return self._finish(run, canvas, stopping, stream, judge_model)
 
     def place_seed_text(
@@ -245,6 +247,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
         """The same with the critic's P(wrong), in one pass."""
         output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True)
+        run.note_scores(output.critic_logits, result.attention_mask)
+        run.check_numbers()
         return result._replace(error_probabilities=run.calibration.error_probability(output.critic_logits))
 
 

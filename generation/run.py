@@ -12,6 +12,7 @@ import torch
 from transformers.generation import (
     GenerationConfig,
     LogitsProcessorList,
+    SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -19,6 +20,7 @@ from transformers.generation import (
 from transformers.utils import logging
 
 from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.randomness import (
     STREAM_DRAW_ORDER,
     STREAM_REMASK,
@@ -114,7 +116,6 @@ class DenoisingRun:
         self.seeds = seeds.to(canvas.input_ids.device)
         # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
         self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        self.processors, self.own_warpers = sort_processors(processors)
         self.remasking_model = remasking_model
         # Places (B,) of the present rows among all; `None` as long as all are there.
         self.rows = None
@@ -128,9 +129,16 @@ class DenoisingRun:
         self.steps_left = 1
         # The last prediction, where somebody asks for it: it is as large as all logits.
         self.keeps_prediction, self.prediction = False, None
+        # Whether the language model and its critic gave numbers so far; known to the device alone.
+        self.broken_logits = self.broken_scores = torch.zeros((), dtype=torch.bool, device=canvas.input_ids.device)
         # The probability each token was last drawn with; kept only for an output that reports it.
         self.drawn_probability = None
-        self.special_ids = sorted({i for i in (config.mask_token_id, config.pad_token_id) if i is not None})
+        suppressed = config.suppressed_token_ids, config.mask_token_id, config.pad_token_id
+        self.special_ids = never_drawn_ids(model.config, *suppressed)
+        self.processors, self.own_warpers = sort_processors(processors)
+        for given in (self.processors, self.own_warpers):
+            if given:  # whatever they make of the scores, what is drawn is a token
+                given.append(SuppressTokensLogitsProcessor(self.special_ids, device=canvas.input_ids.device))
 
     @cached_property
     def calibration(self) -> CriticCalibration:
@@ -160,7 +168,30 @@ class DenoisingRun:
         output = self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
+        if self.critic_logits is not None:
+            self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
+
+    def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
+        """Keeps in mind whether any score (B, T) of a real token is no number."""
+        self.broken_scores = self.broken_scores | (critic_logits.isnan() & attention_mask.bool()).any()
+
+    def check_numbers(self) -> None:
+        """
+        Raises a `ValueError` where a prediction or a score was no number, which would pass for a token or for a safe
+        one. Waits for the device.
+        """
+        for broken, what, way_out in (
+            (
+                self.broken_logits,
+                "logits",
+                "load it in another dtype, such as float32, check its weights, and leave a "
+                "token possible where you give `logits_processor`",
+            ),
+            (self.broken_scores, "critic scores", "load it in another dtype, such as float32, and check its weights"),
+        ):
+            if bool(broken):
+                raise ValueError(f"`model` must give finite {what}, got NaN or infinity: {way_out}.")
 
     def predict(
         self,
@@ -176,6 +207,14 @@ class DenoisingRun:
         prediction = predict_tokens(
             input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
         )
+        return self._noted(prediction)
+
+    def _noted(self, prediction: Prediction) -> Prediction:
+        """Keeps what is asked for later of a prediction, which it gives back."""
+        # Of broken logits all probabilities are NaN.
+        self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
+        if self.broken_logits.device.type == "cpu":
+            self.check_numbers()  # at once where nothing has to be waited for
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
@@ -195,9 +234,7 @@ class DenoisingRun:
             JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
             *self._chance(STREAM_SAMPLE, step, self.config.temperature),
         )
-        if self.keeps_prediction:
-            self.prediction = prediction
-        return prediction
+        return self._noted(prediction)
 
     def eagerness(self, probabilities: torch.Tensor, probability: torch.Tensor, step: int) -> torch.Tensor:
         """How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means."""

@@ -105,6 +105,14 @@ TOKEN_IDS = Values(
     several=True,
 )
 
+NO_OR_SOME_IDS = Values(
+    lambda v: isinstance(v, (list, tuple)) and all(is_int(token) and token >= 0 for token in v),
+    lambda: "a list of whole numbers of at least 0",
+    "`list[int]`",
+    int,
+    several=True,
+)
+
 
 class Condition(NamedTuple):
     """A setting means something only where another one has a value; `otherwise` says what is the case without it."""

@@ -226,8 +226,9 @@ class CriticDiffusionPipeline(CriticPipeline):
         seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
         if bool(model_inputs["num_new"].any()):
             input_ids = self.model.place_seed_text(input_ids, attention_mask, model_inputs["num_new"], seed=seeds)
+        settings = {"suppressed_token_ids": sorted(self._never_drawn()), **generate_kwargs}
         output = self.model.generate(
-            input_ids, attention_mask, **{**generate_kwargs, "seed": seeds, "return_dict_in_generate": True}
+            input_ids, attention_mask, **{**settings, "seed": seeds, "return_dict_in_generate": True}
         )
         batch_size = len(output.sequences)
         result = {

@@ -92,6 +92,11 @@ class CriticPipeline(Pipeline):
                 "pass it."
             )
 
+    def _never_drawn(self) -> set[int]:
+        """Ids that stand for no token of a text: special tokens but for EOS, and rows beyond the vocabulary."""
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.eos_token_id}
+        return special | set(range(len(self.tokenizer), self.model.config.vocab_size))
+
     # ---- from a text to tokens ----
 
     def _text_of(self, given: Any) -> str:

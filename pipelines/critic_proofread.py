@@ -13,6 +13,8 @@ from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 # What a token is: judged; a [MASK], which is no error; what the tokenizer does not know; another special token.
 TEXT, HOLE, UNKNOWN, SPECIAL = "text", "hole", "unknown", "special"
+# What decoding writes for bytes that make no character.
+NO_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
@@ -111,8 +113,7 @@ class CriticProofreadPipeline(CriticPipeline):
         self.model.check_proofreads()
         self._check_tokenizer()
         self._known_tokens: dict[int, dict[str, Any]] = {}
-        # Rows of the embedding beyond the vocabulary belong to no token.
-        self._never_suggested = {*self.tokenizer.all_special_ids, *range(len(self.tokenizer), config.vocab_size)}
+        self._never_suggested = {*self._never_drawn(), *self.tokenizer.all_special_ids}
 
     def __call__(self, inputs: Any, **kwargs):
         batch_size = kwargs.get("batch_size")
@@ -204,8 +205,8 @@ class CriticProofreadPipeline(CriticPipeline):
             "text": text.text,
             "tokens": [self._token(text, place, errors[place], found) for place, found in enumerate(pairs)],
             "spans": [],
-            "holes": [self._edit(text, *run, best) for run in _runs([kind == HOLE for kind in text.kinds])],
-            "unknown": [self._edit(text, *run, best) for run in _runs([kind == UNKNOWN for kind in text.kinds])],
+            "holes": self._edits_of(text, HOLE, best),
+            "unknown": self._edits_of(text, UNKNOWN, best),
             "expected_errors": sum(errors, 0.0),
             "calibrated": proof.calibrated,
             "windows": proof.windows,
@@ -213,7 +214,7 @@ class CriticProofreadPipeline(CriticPipeline):
         }
         dropped = _dropped(self.tokenizer, text)
         result["unknown"] = sorted([*result["unknown"], *dropped], key=lambda span: span["start"])
-        for begin, end in _runs(proof.doubtful.tolist()):
+        for begin, end in _runs(proof.doubtful.tolist(), text.offsets):
             span = self._edit(text, begin, end, best)
             numbers = {"max": max(errors[begin:end]), "mean": sum(errors[begin:end]) / (end - begin)}
             result["spans"].append({**span, **{f"{name}_error_probability": p for name, p in numbers.items()}})
@@ -245,6 +246,7 @@ class CriticProofreadPipeline(CriticPipeline):
         proof, ids = text.proof, text.proof.corrected_ids.tolist()
         runs = _runs([new != old for new, old in zip(ids, text.ids, strict=True)], text.offsets)
         corrections = [self._edit(text, *run, ids) for run in runs]
+        corrections = [one for one in corrections if one["replacement"] != one["text"]]
         pieces, done = [], 0
         for correction in corrections:
             pieces += [text.text[done : correction["start"]], correction["replacement"]]
@@ -256,6 +258,10 @@ class CriticProofreadPipeline(CriticPipeline):
             "rounds": proof.rounds,
             "settled": proof.settled,
         }
+
+    def _edits_of(self, text: _Tokens, kind: str, ids: list[int]) -> list[dict[str, Any]]:
+        """The edits of neighbouring tokens of one kind."""
+        return [self._edit(text, *run, ids) for run in _runs([one == kind for one in text.kinds], text.offsets)]
 
     def _edit(self, text: _Tokens, begin: int, end: int, ids: list[int]) -> dict[str, Any]:
         """Where tokens stand in the text, and what would stand there with other ids; all else stays as it is."""
@@ -270,7 +276,10 @@ class CriticProofreadPipeline(CriticPipeline):
                 replacement = replacement[len(space) :]
             elif text.text.endswith(space, 0, start):
                 start -= len(space)
-        return {"text": text.text[start:stop], "start": start, "end": stop, "replacement": replacement}
+        written = text.text[start:stop]
+        if NO_CHARACTER in replacement and NO_CHARACTER not in present:
+            replacement = written  # tokens of bytes that make no character together are no text
+        return {"text": written, "start": start, "end": stop, "replacement": replacement}
 
     def _decode(self, ids: list[int], before: list[int] = ()) -> str:
         """Tokens as text, as they read behind those `before` them."""

@@ -26,6 +26,10 @@ from critic_gpt.hub.documents import read_object
 from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
+# Exit code of a program that Ctrl-C has ended, by the custom of shells.
+INTERRUPTED = 130
+
+
 def one_line(error: BaseException) -> str:
     """An error as one line, whatever library wrote it and whatever file it quotes."""
     if isinstance(error, StrictDataclassClassValidationError):
@@ -35,7 +39,8 @@ def one_line(error: BaseException) -> str:
 
 def run_as_program(main: Callable, name: str) -> None:
     """
-    Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1, all else as a traceback.
+    Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1, Ctrl-C as one
+    line and exit code 130, all else as a traceback.
     Characters that stdout cannot encode are printed as escapes (`\\u4e2d`) and end nothing.
 
     Args:
@@ -48,7 +53,21 @@ def run_as_program(main: Callable, name: str) -> None:
         main()
     except (StrictDataclassError, SafetensorError, ValueError, OSError, ImportError) as error:
         sys.exit(f"{name}: {one_line(error)}")
+    except KeyboardInterrupt as stop:
+        leave_interrupted(f"{name}: {one_line(stop) or 'interrupted; what was saved before is as it was.'}")
     leave_together()
+
+
+def leave_interrupted(line: str) -> None:
+    """Ends what Ctrl-C has interrupted: one line, and the exit code of shells for it. The other processes end too."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)  # below a progress bar
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # the others cannot be waited for
+    sys.exit(INTERRUPTED)
 
 
 def leave_together() -> None:

@@ -8,7 +8,8 @@ Trains a masked diffusion language model with a critic, or a classifier or score
 
 Every field of `CriticGPTConfig` that shapes the model or its critic is a flag (`--rope_theta` for the base of rotary
 positions), and so is every field of `CriticTrainingArguments`. `--resume_from_checkpoint auto` goes on from the last
-checkpoint in the output folder, if there is one.
+whole checkpoint of this run in the output folder, if there is one; what has changed since is said, one line each. A
+folder with a model or checkpoints is left alone without it, unless `--overwrite_output_dir True` is given.
 `--model_name_or_path` begins with a trained model, which keeps its own settings where no flag says otherwise. A
 trained model gets a critic, and stays as it is but for that, by
 
@@ -25,7 +26,6 @@ Data of your own will do as well: a folder with what `DatasetDict.save_to_disk` 
 to be measured on) and what `tokenizer.save_pretrained` writes, with token ids in the column `input_ids`.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from critic_gpt import CriticTrainer, CriticTrainingArguments
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import run_as_program
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
+from critic_gpt.scripts.training_output import check_output, checkpoint_to_resume, how_to_go_on
 from critic_gpt.scripts.training_setup import (
     Labels,
     StopWhereDiverged,
@@ -48,7 +49,6 @@ from critic_gpt.scripts.training_setup import (
 from critic_gpt.tasks import load_data, stream_prepared
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import UnfreezeCallback
-from critic_gpt.training.checkpoints import last_complete_checkpoint
 from critic_gpt.training.head_collator import DataCollatorForHeads
 from critic_gpt.training.head_trainer import ClassificationTrainer, ScoringTrainer
 from critic_gpt.training.modifiers import LossModifiers
@@ -56,7 +56,9 @@ from critic_gpt.training.modifiers import LossModifiers
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Runs one training; returns the metrics of the final evaluation."""
-    model_arguments, run, args = parse(list(sys.argv[1:] if argv is None else argv))
+    argv = list(sys.argv[1:] if argv is None else argv)
+    model_arguments, run, args = parse(argv)
+    check_output(run, args)
     set_seed(args.seed)
     dataset, tokenizer, sequence_length = load_data(run.data_dir)
     labels = None
@@ -69,10 +71,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         print(f"{model.num_parameters():,} parameters, {len(dataset['train']):,} training sequences, {precision}")
         warn_of_idle_cores(args)
 
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(args))
-    check_weights(trainer)
-    trainer.save_model()
-    trainer.save_state()
+    checkpoint = checkpoint_to_resume(trainer, run)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        check_weights(trainer)
+        trainer.save_model()
+        trainer.save_state()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_go_on(trainer, argv)) from None
     metrics = trainer.evaluate() if trainer.eval_dataset is not None else {}
     check_bound(metrics, args.output_dir)
     if trainer.is_world_process_zero():
@@ -138,19 +144,6 @@ def build_trainer(
         trainer = kind(data_collator=DataCollatorForHeads(tokenizer, labels.column), **common)
     stop.trainer = trainer
     return trainer
-
-
-def checkpoint_to_resume(args: CriticTrainingArguments) -> str | None:
-    """The folder that `--resume_from_checkpoint` names, or `None` to begin at the beginning."""
-    checkpoint = args.resume_from_checkpoint
-    if checkpoint == "auto":
-        return last_complete_checkpoint(args.output_dir)
-    if checkpoint is not None and not os.path.isdir(checkpoint):
-        raise ValueError(
-            f"`resume_from_checkpoint` must be auto or the folder of a checkpoint, got {checkpoint!r}: look for "
-            f"checkpoint-* in {args.output_dir}."
-        )
-    return checkpoint
 
 
 def summary(metrics: dict[str, float]) -> str:

@@ -121,6 +121,9 @@ class RunArguments:
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after this many evaluations that are no better than the best."}
     )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Begin anew where a model or checkpoints lie; the checkpoints are removed."}
+    )
     precision: str = field(default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where it is faster."})
 
 

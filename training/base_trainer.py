@@ -25,6 +25,8 @@ from critic_gpt.training.measurements import record_training
 from critic_gpt.training.model_card import write_model_card
 from critic_gpt.training.modifiers import LossModifiers
 from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
+from critic_gpt.training.predicting import EvaluationSums, Predictions
+from critic_gpt.training.resuming import ResumableTraining
 from critic_gpt.training.weight_average import (
     TRAINING_WEIGHTS_NAME,
     WeightAverageCallback,
@@ -54,7 +56,7 @@ def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> 
         raise ValueError("`processing_class` or `data_collator` must be given, got neither: pass the tokenizer.")
 
 
-class ExactTrainer(CountedBatches, Trainer):
+class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
     """
     The common part of [`CriticTrainer`] and the trainers of the other heads. A subclass says what makes its batches
     (`_default_collator`), what is summed and by what it is divided: `_count` and `compute_loss` for training,
@@ -379,14 +381,13 @@ class ExactTrainer(CountedBatches, Trainer):
     ) -> EvalLoopOutput:
         """
         Metrics of the whole evaluation set, made of sums over its rows: the same numbers on any number of processes
-        and for any batch size. With `compute_metrics` the parent's loop runs, which gathers logits.
+        and for any batch size. With `compute_metrics`, and in `predict`, logits are gathered beside them.
         """
+        wanted = self.args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
         with self._average.applied():
-            if self.compute_metrics is None:
+            if wanted or (self.compute_metrics is None and description != "Prediction"):
                 return self._evaluate_rows(dataloader, metric_key_prefix)
-            return super().evaluation_loop(
-                dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
-            )
+            return self._predict_rows(dataloader, description, ignore_keys, metric_key_prefix)
 
     def _evaluate_rows(self, dataloader, metric_key_prefix: str) -> EvalLoopOutput:
         model = self._wrap_model(self.model, training=False)
@@ -395,23 +396,15 @@ class ExactTrainer(CountedBatches, Trainer):
             model = self.accelerator.prepare_model(model.to(self.args.device), evaluation_mode=True)
         model.eval()
         self.callback_handler.eval_dataloader = dataloader
-        sums: dict[str, torch.Tensor] = {}
-        kept: list[torch.Tensor] = []
-        num_samples = 0
+        evaluation, num_samples = EvaluationSums(), 0
         for batch in dataloader:
             batch = self._prepare_inputs(batch)
             here = torch.ones(len(batch["input_ids"]), device=self.args.device)
             num_samples += len(self.accelerator.gather_for_metrics(here))
             with torch.no_grad(), self.compute_loss_context_manager():
                 terms, values = self._evaluation_rows(model, batch)
-            for name, rows in terms.items():
-                rows = self.accelerator.gather_for_metrics(rows)
-                sums[name] = sums.get(name, 0) + rows.double().sum(dim=0)
-            if values is not None:
-                # Rows of other processes may be longer; what is added says of itself that it does not count.
-                values = self.accelerator.gather_for_metrics(self.accelerator.pad_across_processes(values, dim=1))
-                kept.append(values[values[..., -1] != 0][:, :-1].cpu())
+            evaluation.add(terms, values, self.accelerator)
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        metrics = self._evaluation_metrics(sums, torch.cat(kept) if kept else None)
+        metrics = self._evaluation_metrics(evaluation.sums, torch.cat(evaluation.kept) if evaluation.kept else None)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)

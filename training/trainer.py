@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
+from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
 from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask
 from critic_gpt.diffusion.second_pass import second_pass_rows
@@ -51,6 +52,8 @@ class CriticTrainer(ExactTrainer):
                 f"`mask_token_id` of the model must be that of the tokenizer, {mask_token_id}, got "
                 f"{config.mask_token_id}: train with the tokenizer the model was made for."
             )
+        if tokenizer is not None:
+            adopt_tokenizer(config, tokenizer)
         # The generation config names the same special tokens, or the parent would report them as new ones.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             if getattr(self.model.generation_config, name) is None:

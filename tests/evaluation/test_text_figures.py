@@ -6,7 +6,7 @@ import re
 
 import pytest
 import regex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_gpt.tasks import TextTask, words_of
@@ -41,11 +41,13 @@ def test_hindi_words_keep_their_vowel_signs_and_unspaced_scripts_are_read_in_pai
 
 
 @given(st.text(st.characters(max_codepoint=0x24F, categories=["L", "Nd", "P", "Z", "Cc"])))
+@settings(deadline=None)
 def test_in_alphabets_without_marks_a_word_is_what_it_always_was(text):
     assert words_of(text) == re.findall(r"\w+", text.casefold())
     assert words_of(text, whole_only=True) == re.findall(r"(?<=\W)\w+(?=\W)", text.casefold())
 
 
 @given(st.lists(st.text(st.sampled_from("ab 今天，हिน् ที่\u200d\u0301."))))
+@settings(deadline=None)
 def test_a_text_in_pieces_has_the_words_of_the_whole(pieces):
     assert [word for words in iterate_words(pieces) for word in words] == words_of("".join(pieces))

@@ -1,6 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_gpt.explorer import TokenView
@@ -27,6 +27,7 @@ def test_no_control_character_survives(text):
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_a_text_of_several_lines_keeps_them_and_no_other_control_character_survives(text):
     shown = visible_text(text)
     assert len(shown) == len(text)

@@ -26,6 +26,7 @@ def test_the_fields_are_frozen():
         *("corrector_interval", "corrector_steps", "corrector_temperature"),
         *("temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
         *("return_dict_in_generate", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
+        "suppressed_token_ids",
     }
 
 

@@ -2,6 +2,7 @@
 """Claims about the task "critic-proofread"."""
 
 import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -212,12 +213,25 @@ def test_a_character_of_several_tokens_is_never_cut(tiny_model, bytes_tokenizer)
     places = [(token["start"], token["end"]) for token in result["tokens"]]
     assert places.count((1, 2)) == 2 and places.count((3, 4)) >= 3
     assert result["spans"][0]["text"] == text and not result["unknown"]
-    # One byte of two is exchanged: the whole character is written anew, half of it being no character.
-    assert spliced(proofread, text, {places.index((1, 2)): "a"}) == text.replace("é", "a\ufffd")
+    # One byte of two is exchanged: half of a character is no text, and what stands there stays.
+    assert spliced(proofread, text, {places.index((1, 2)): "a"}) == text
     # Rows of the embedding beyond the vocabulary are never suggested.
     everything = proofread("hello", top_k=1000)
     suggested = {r["token_id"] for token in everything["tokens"] for r in token["replacements"]}
     assert max(suggested) == len(bytes_tokenizer) - 1 and not {0, 1} & suggested
+
+
+def test_tokens_of_bytes_are_corrected_to_text_and_no_two_spans_share_a_character(tiny_model, bytes_tokenizer):
+    text, corrections = "naïve café, très \N{GRINNING FACE}: für 12 €", 0
+    for seed in range(6):
+        proofread = pipeline_of(partial(tiny_model, seed=seed, correction_alpha=0.1), bytes_tokenizer)
+        result = proofread(text, threshold=0.3, correct=True)
+        corrections += len(result["corrections"])
+        assert "\ufffd" not in result["corrected_text"]
+        for found in ("spans", "corrections"):
+            assert not any("\ufffd" in span["replacement"] for span in result[found])
+            assert all(one["end"] <= other["start"] for one, other in pairwise(result[found]))
+    assert corrections
 
 
 def test_the_space_before_a_word_goes_with_its_token(tiny_model, bytes_tokenizer):
