@@ -100,7 +100,7 @@ def checkpoints_in(folder: str | os.PathLike) -> list[Path]:
 def _was_interrupted(checkpoint: Path) -> bool:
     """The main process writes the trainer's state last: without a readable one a checkpoint was interrupted."""
     try:
-        return not isinstance(json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")), dict)
+        return not isinstance(read_json(checkpoint / TRAINER_STATE_NAME, max_bytes=MAX_STATE_BYTES), dict)
     except (OSError, ValueError):
         return True
 
@@ -144,7 +144,7 @@ def _damaged_file(folder: Path) -> str | None:
                 if not isinstance(TrainerState.load_from_json(path).global_step, int):
                     return path.name
             elif path.suffix == ".json":
-                content = json.loads(path.read_text(encoding="utf-8"))
+                content = read_json(path, max_bytes=MAX_STATE_BYTES)
                 if not isinstance(content, dict) and path.name in (RUN_NAME, "config.json"):
                     return path.name
                 if path.name.endswith(".safetensors.index.json"):
