@@ -8,6 +8,7 @@ from typing import Any
 from transformers.configuration_utils import PreTrainedConfig, strict
 from transformers.utils import logging
 
+from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.folder import (
     NamedInEveryFolder,
     complete_auto_map,
@@ -41,6 +42,20 @@ LEGACY_MODES = {
     "token_classifier": "CriticGPTForTokenClassification",
     "sequence_scorer": "CriticGPTForSequenceClassification",
 }
+
+# The largest of each size, far above any model there is: more layers take minutes to make, more of the rest no memory.
+_LARGEST = {
+    "vocab_size": 2**24,
+    "hidden_size": 2**17,
+    "intermediate_size": 2**20,
+    "num_hidden_layers": 2**10,
+    "num_attention_heads": 2**12,
+    "max_position_embeddings": 2**24,
+    "joint_num_heads": 2**10,
+    "joint_head_dim": 2**12,
+}
+_MOST_WEIGHTS = 10**12
+_MOST_LABELS = 2**20
 
 
 def legacy_mode(value: object) -> str:
@@ -200,8 +215,26 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         if self.intermediate_size is None:
             self.intermediate_size = 4 * self.hidden_size
         pipelines = kwargs.pop("custom_pipelines", None)
+        self._check_kinds(kwargs, pipelines)
         super().__post_init__(**kwargs)
         self._keep_pipelines(pipelines)
+
+    def _check_kinds(self, kwargs: dict, pipelines: Any) -> None:
+        """Of what the parent takes as it comes, that which it would trip over, or make millions of."""
+        count = kwargs.get("num_labels", 2)
+        if type(count) is not int or not 0 <= count <= _MOST_LABELS:
+            raise ValueError(
+                f"`num_labels` must be a whole number of at most {_MOST_LABELS:,}, got {count!r:.60}: mend the number."
+            )
+        given = {**vars(self), **kwargs, "custom_pipelines": pipelines}
+        for name in ("id2label", "label2id", "auto_map", "custom_pipelines", "rope_parameters"):
+            if not isinstance(given.get(name), (dict, type(None))):
+                raise ValueError(f"`{name}` must be an object, got {given[name]!r:.60}: mend it.")
+
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
+        """As the parent's, of bounded size and depth."""
+        return read_object(json_file)
 
     def _take_legacy_keys(self, kwargs: dict) -> None:
         """Translates keys of older GPT configurations in place; names in one warning what the class now decides."""
@@ -210,7 +243,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         for key, meanings in _LEGACY_VALUES.items():
             if key in kwargs:
                 value = kwargs.pop(key)
-                if value not in meanings:
+                if not isinstance(value, str) or value not in meanings:
                     raise ValueError(
                         f"`{key}` must be one of {sorted(meanings)}, got {value!r}: correct it in config.json."
                     )
@@ -288,6 +321,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}: give a positive number.")
+        self._check_size()
         if self.hidden_size % self.num_attention_heads != 0:
             raise ValueError(
                 f"`hidden_size` must be a multiple of `num_attention_heads` ({self.num_attention_heads}), got "
@@ -309,6 +343,24 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}: give a share, such as 0.1.")
+
+    def _check_size(self):
+        """Refuses, before anything is made, what no machine holds: a file from outside may say any number."""
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            if value > largest:
+                given = f"{value:,}" if value < 10**15 else "far more"
+                raise ValueError(
+                    f"`{name}` must be at most {largest:,}, got {given}: give a smaller number, or mend config.json."
+                )
+        width = self.hidden_size
+        size = self.num_hidden_layers * width * (4 * width + 2 * self.intermediate_size)
+        size += width * (self.vocab_size + self.max_position_embeddings)
+        if size > _MOST_WEIGHTS:
+            raise ValueError(
+                f"`num_hidden_layers`, `hidden_size` and the other sizes must make at most {_MOST_WEIGHTS:,} weights, "
+                f"got {size:,}: make one smaller, or mend config.json."
+            )
 
     def validate_token_ids(self):
         """Checks that the special tokens lie inside the vocabulary and apart."""

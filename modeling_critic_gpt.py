@@ -44,6 +44,7 @@ from critic_gpt.heads.critic import (
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
+from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading import ProofreadingMixin
 
 
@@ -156,6 +157,10 @@ class CriticGPTMLP(nn.Module):
 
     def __init__(self, config: CriticGPTConfig):
         super().__init__()
+        if config.hidden_act not in ACT2FN:  # known to a library that the configuration does without
+            raise ValueError(
+                f"`hidden_act` must be an activation of Transformers, got {config.hidden_act!r:.60}: gelu is usual."
+            )
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.use_bias)
         self.act_fn = ACT2FN[config.hidden_act]
         self.down_proj = ResidualProjection(config.intermediate_size, config.hidden_size, bias=config.use_bias)
@@ -195,7 +200,7 @@ class CriticGPTLayer(GradientCheckpointingLayer):
 
 
 @auto_docstring
-class CriticGPTPreTrainedModel(NamedInEveryFolder, PreTrainedModel):
+class CriticGPTPreTrainedModel(NamedInEveryFolder, WholeWeightsMixin, PreTrainedModel):
     config_class = CriticGPTConfig
     config: CriticGPTConfig
     base_model_prefix = "model"

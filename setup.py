@@ -59,7 +59,6 @@ setup(
         "safetensors>=0.5",
         "huggingface_hub>=1.0",
         "tokenizers>=0.22",
-        "filelock>=3.12",
         "pyyaml>=6.0",
         "regex>=2025.10.22",
         "rich>=13.0",

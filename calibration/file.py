@@ -4,23 +4,22 @@
 {"model.safetensors": [100 floats], ..., "__metadata__": {"format_version": 1, "entries": {key: {...}}}}
 """
 
-import hashlib
 import json
-import os
 import re
-import tempfile
-import uuid
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 
-from filelock import FileLock
+from critic_gpt.calibration.metadata import metadata_fault
+from critic_gpt.hub.documents import read_json
+from critic_gpt.hub.files import LOCK_SECONDS, locked, replace_file
 
 
 NUM_BUCKETS = 100
 CALIBRATION_NAME = "calibration.json"
 METADATA_KEY = "__metadata__"  # the reserved key of safetensors, for the same purpose
 FORMAT_VERSION = 1
+MAX_BYTES = 4 * 2**20  # a thousand tables
 
 
 def table_fault(values) -> str | None:
@@ -49,22 +48,19 @@ def _document_fault(document) -> str | None:
     entries = metadata.get("entries", {})
     if not isinstance(entries, dict) or not all(isinstance(value, dict) for value in entries.values()):
         return f"`{METADATA_KEY}` must hold an object of objects in `entries`, got {entries!r:.60}"
-    faults = ((key, table_fault(values)) for key, values in document.items() if key != METADATA_KEY)
-    return next((f"entry `{key}` {fault}" for key, fault in faults if fault), None)
+    faults = [(key, table_fault(values)) for key, values in document.items() if key != METADATA_KEY]
+    faults += [(key, metadata_fault(entry)) for key, entry in entries.items()]
+    return next((f"entry `{key:.60}` {fault}" for key, fault in faults if fault), None)
 
 
 def read_document(path: Path) -> dict:
     """The parsed file, `{}` if there is none; `ValueError` if it is not ours. Never writes."""
-
-    def refuse(constant):
-        raise ValueError(f"the constant {constant}")  # NaN and Infinity: Python reads them, JSON has none
-
     try:
-        document = json.loads(path.read_bytes(), parse_constant=refuse)
+        document = read_json(path, constants=False, max_bytes=MAX_BYTES)
         fault = _document_fault(document)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         fault = f"must be JSON, got {error}"
     if fault:
         raise ValueError(f"{path}: {fault}; the file is left as it is, move it away and calibrate again.")
@@ -105,32 +101,18 @@ def render_document(document: dict) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _lock_path(path: Path) -> str:
-    """The lock lies in the system's temporary folder: in the model's folder it would be pushed to the hub.
-
-    The home folder enters the name because another user's file in a shared temporary folder cannot be opened.
+def update_file(
+    path: Path, key: str, probabilities: Iterable[float], entry_metadata: dict, timeout: float = LOCK_SECONDS
+) -> None:
     """
-    identity = f"{os.path.expanduser('~')}\n{path.resolve()}"
-    return os.path.join(tempfile.gettempdir(), f"critic_gpt_{hashlib.sha256(identity.encode()).hexdigest()[:32]}.lock")
+    Adds one table to the file, under a lock beside it, so that writers lose nothing.
 
-
-def _replace_file(path: Path, text: str) -> None:
-    """All or nothing. Called under the lock, so an older temporary file is what a killed writer left behind."""
-    for stale in path.parent.glob(f"_{path.name}.*.tmp"):
-        stale.unlink(missing_ok=True)
-    # The leading underscore keeps the Trainer from uploading it; `open` respects the umask, which `mkstemp` does not.
-    temporary = path.with_name(f"_{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def update_file(path: Path, key: str, probabilities: Iterable[float], entry_metadata: dict) -> None:
-    """Adds one table to the file, under a lock, so that writers of one machine lose nothing."""
-    with FileLock(_lock_path(path)):
-        _replace_file(path, render_document(merge_entry(read_document(path), key, probabilities, entry_metadata)))
+    Raises:
+        `TimeoutError`: Another writer holds the lock for longer than `timeout` seconds; the message says which.
+        `OSError`: The file cannot be written.
+        `ValueError`: It is not ours.
+    """
+    with locked(path, timeout):
+        for stale in path.parent.glob(f"_{path.name}.*.tmp"):  # of a killed writer: no other one is at it now
+            stale.unlink(missing_ok=True)
+        replace_file(path, render_document(merge_entry(read_document(path), key, probabilities, entry_metadata)))

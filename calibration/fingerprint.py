@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,8 +27,9 @@ def weights_fingerprint(named_tensors: Mapping[str, torch.Tensor] | Iterable[tup
 
     SHA-256 over names, shapes and up to 4096 evenly spaced elements of each tensor: reading all of a large model
     would cost more than loading it, while training moves nearly every element. Elements are rounded to bfloat16, so a
-    float32 checkpoint and the same checkpoint loaded in bfloat16 agree; they rank and score alike. (float16 may not
-    agree: rounding twice is another rounding.) Wrappers of DDP and `torch.compile` do not change the answer.
+    float32 checkpoint and the same checkpoint loaded in bfloat16 agree; they rank and score alike. float16 may not
+    agree, since rounding twice is another rounding: see [`weights_fingerprints`]. Wrappers of DDP and `torch.compile`
+    do not change the answer.
 
     Args:
         named_tensors (`dict` or iterable of `(str, torch.Tensor)`): for instance `model.named_parameters()`.
@@ -37,16 +38,48 @@ def weights_fingerprint(named_tensors: Mapping[str, torch.Tensor] | Iterable[tup
         `str` or `None`: 64 hexadecimal digits; `None` if any tensor has no values here: on the meta device, or sharded
         over processes.
     """
+    found = _fingerprints(named_tensors, ((torch.bfloat16,),))
+    return None if found is None else found[0]
+
+
+def weights_fingerprints(
+    named_tensors: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]],
+) -> list[str] | None:
+    """
+    By what weights are known again though they were rounded to float16 on the way: their [`weights_fingerprint`], the
+    same in all digits of float16, and in those of bfloat16 that float16 leaves. Arguments and `None` as there.
+    """
+    return _fingerprints(named_tensors, ((torch.bfloat16,), (torch.float16,), (torch.float16, torch.bfloat16)))
+
+
+def fingerprints_agree(one: Sequence[str], other: Sequence[str]) -> bool:
+    """
+    Whether two sets of weights, by their [`weights_fingerprints`], are one but for what rounding to float16 or to
+    bfloat16 took from them. Of old tables the first alone is known.
+    """
+    rounded = one[1:2] == other[1:2] != []
+    return rounded or one[0] in (other[0], *other[2:]) or other[0] in one[2:]
+
+
+def _fingerprints(
+    named_tensors: Mapping[str, torch.Tensor] | Iterable[tuple[str, torch.Tensor]],
+    roundings: Sequence[tuple[torch.dtype, ...]],
+) -> list[str] | None:
     pairs = named_tensors.items() if isinstance(named_tensors, Mapping) else named_tensors
-    samples = {}
+    samples: list[dict[str, bytes]] = [{} for _ in roundings]
     for name, tensor in pairs:
         if tensor.is_meta or isinstance(tensor, DTensor):
             return None
         name = re.sub(r"^((_orig_mod|module)\.)+", "", name)
         flat = _values(tensor.detach()).reshape(-1)
-        sample = flat[:: max(1, -(-flat.numel() // FINGERPRINT_SAMPLE))].to(torch.bfloat16).cpu()
-        samples[name] = f"{name}{list(tensor.shape)}\n".encode() + sample.view(torch.int16).numpy().tobytes()
-    return hashlib.sha256(b"".join(samples[name] for name in sorted(samples))).hexdigest()
+        sample = flat[:: max(1, -(-flat.numel() // FINGERPRINT_SAMPLE))]
+        for found, dtypes in zip(samples, roundings, strict=True):
+            rounded = sample
+            for dtype in dtypes:
+                rounded = rounded.to(dtype)
+            numbers = rounded.cpu().view(torch.int16).numpy().tobytes()
+            found[name] = f"{name}{list(tensor.shape)}\n".encode() + numbers
+    return [hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest() for found in samples]
 
 
 def _values(tensor: torch.Tensor) -> torch.Tensor:
@@ -88,6 +121,14 @@ def stored_fingerprint(
     """
     files = stored_files(pretrained_model_name_or_path, variant, **location)
     return weights_fingerprint(_tensors(files)) if files else None
+
+
+def stored_fingerprints(
+    pretrained_model_name_or_path: str | os.PathLike, variant: str | None = None, **location: Any
+) -> list[str] | None:
+    """As [`stored_fingerprint`], all [`weights_fingerprints`]."""
+    files = stored_files(pretrained_model_name_or_path, variant, **location)
+    return weights_fingerprints(_tensors(files)) if files else None
 
 
 def _tensors(files: list[str]) -> Iterator[tuple[str, torch.Tensor]]:

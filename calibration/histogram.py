@@ -20,6 +20,10 @@ from critic_gpt.calibration.file import NUM_BUCKETS
 from critic_gpt.calibration.table import CriticCalibration, score_buckets
 
 
+# Ways to make a table, the ones that take most from what was observed first.
+FITTING_METHODS = ("nearest", "isotonic", "raw")
+
+
 def fill_nearest(rates: Sequence[float | None]) -> list[float]:
     """Fills empty buckets (`None`) from a neighbour: ascending, in place, the lower half looks up, the upper down.
 
@@ -168,19 +172,22 @@ class CriticHistogram:
         Args:
             method (`str`, *optional*, defaults to `"nearest"`):
                 `"nearest"` keeps every observed rate and copies neighbours into gaps (see `fill_nearest`);
-                `"isotonic"` also makes the table non-decreasing (see `fill_isotonic`).
+                `"isotonic"` also makes the table non-decreasing (see `fill_isotonic`); `"raw"` takes the score for the
+                probability, the middle of each bucket, and only counts.
             metadata (`dict`, *optional*): kept beside `method`, `counts`, `positives`, `positive_rate`.
 
         Raises:
             `ValueError`: an unknown method or an empty histogram.
         """
-        if method not in ("nearest", "isotonic"):
-            raise ValueError(f'`method` must be "nearest" or "isotonic", got {method!r}; choose one of the two.')
+        if method not in FITTING_METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(FITTING_METHODS)}, got {method!r}; choose one.")
         self._refuse_empty()
         counts, positives = self._counts.tolist(), self._positives.tolist()
         if method == "nearest":
             pairs = zip(positives, counts, strict=True)
             table = fill_nearest([wrong / count if count else None for wrong, count in pairs])
+        elif method == "raw":
+            table = [(index + 0.5) / NUM_BUCKETS for index in range(NUM_BUCKETS)]
         else:
             table = fill_isotonic(counts, positives)
         record = {"method": method, "counts": counts, "positives": positives, "positive_rate": self.positive_rate}

@@ -19,9 +19,12 @@ from transformers.utils.hub import create_and_tag_model_card, hf_api
 from critic_gpt.calibration.fingerprint import (
     ADAPTER_WEIGHTS_NAME,
     effective_weights,
+    fingerprints_agree,
     has_adapters,
     stored_fingerprint,
+    stored_fingerprints,
     weights_fingerprint,
+    weights_fingerprints,
 )
 from critic_gpt.calibration.table import DEFAULT_WEIGHTS_NAME, CriticCalibration, find_calibration_file
 from critic_gpt.hub.folder import location_of
@@ -112,6 +115,10 @@ class CalibratedModelMixin:
         """
         return weights_fingerprint(effective_weights(self, adapted))
 
+    def fingerprints(self, adapted: bool = True) -> list[str] | None:
+        """As [`fingerprint`], and by what the same weights are known once they are rounded to float16."""
+        return weights_fingerprints(effective_weights(self, adapted))
+
     @property
     def calibration(self) -> CriticCalibration | None:
         """The table measured on masks filled in one shot."""
@@ -143,29 +150,36 @@ class CalibratedModelMixin:
         finally:
             self.__dict__["_calibration_tables"] = kept
 
-    def _tables(self, source: str) -> dict[str | None, CriticCalibration]:
-        """The tables of a source by the fingerprints of their weights."""
+    def _tables(self, source: str) -> dict[tuple[str, ...] | None, CriticCalibration]:
+        """The tables of a source by all fingerprints of their weights; by `None` where these are not known."""
         return self.__dict__.setdefault("_calibration_tables", {}).setdefault(source, {})
 
     def _present_table(self, source: str) -> CriticCalibration | None:
         tables = self._tables(source)
-        if not tables:
-            return None
-        present = self.fingerprint()
-        if present in tables:
-            return tables[present]
-        # Weights that are not at hand cannot be told apart; those in float16 were rounded differently.
-        unknown = present is None or None in tables or self.dtype == torch.float16
-        return next(iter(tables.values())) if unknown and len(tables) == 1 and not has_adapters(self) else None
+        return tables.get(self._present_key(tables)) if tables else None
+
+    def _present_key(self, tables: dict[tuple[str, ...] | None, CriticCalibration]) -> tuple[str, ...] | None:
+        """Under which of these a table of the present weights stands; one that is no key where there is none."""
+        present, none = self.fingerprint(), ("",)
+        if present is None or None in tables:  # of weights that are not at hand nothing is known
+            return next(iter(tables)) if len(tables) == 1 and not has_adapters(self) else none
+        exact = next((key for key in tables if key[0] == present), None)
+        if exact is not None:
+            return exact
+        rounded = self.fingerprints()
+        return next((key for key in tables if fingerprints_agree(key, rounded)), none)
 
     def _set_table(self, source: str, table: CriticCalibration | None) -> None:
         tables = self._tables(source)
         if not has_adapters(self):
             tables.clear()
+        if table is None and not tables:
+            return
+        present = self.fingerprints()
+        for key in [key for key in tables if key and present and key[0] == present[0]]:
+            del tables[key]
         if table is not None:
-            tables[self.fingerprint()] = table
-        elif tables:
-            tables.pop(self.fingerprint(), None)
+            tables[tuple(present) if present else None] = table
 
     # ---- chosen for a generation ----
 
@@ -208,7 +222,16 @@ class CalibratedModelMixin:
                 # Measured before the weights were changed by hand: refused, and told of, where they are loaded.
                 table = next(iter(self._tables(source).values()), None)
             if table is not None:
+                table = self._named_by_present_weights(source, table)
                 table.save(folder, key=table_key(variant, source, adapted))
+
+    def _named_by_present_weights(self, source: str, table: CriticCalibration) -> CriticCalibration:
+        """A table whose weights have been rounded to float16 since says so where it is saved beside them."""
+        own = self.fingerprint()
+        key = self._present_key(self._tables(source))
+        if own is None or not key or key[0] in ("", own) or table.metadata.get("fingerprint") != key[0]:
+            return table
+        return table.with_metadata(fingerprint=own)
 
     def load_calibration(self, path: str | os.PathLike, variant: str | None = None, **location) -> None:
         """
@@ -229,17 +252,21 @@ class CalibratedModelMixin:
         file = find_calibration_file(path, **location)
         if file is None:
             return
-        own, stale = self.fingerprint(adapted), []
+        own, stale = self.fingerprints(adapted), []
         for source in CALIBRATION_SOURCES:
             key = table_key(variant, source, adapted)
             table = CriticCalibration.from_file(file, key)
             if table is None:
                 continue
-            # Transformers sets this where it quantised the weights.
-            if not table.matches(own) and getattr(self, "hf_quantizer", None) is not None:
-                table = self._taken_over(table, own, stored_fingerprint(path, variant, **location))
-            if table.matches(own):
-                self._tables(source)[own] = table
+            # Transformers sets `hf_quantizer` where it quantised the weights.
+            if own and not table.matches(own[0]) and getattr(self, "hf_quantizer", None) is not None:
+                table = self._taken_over(table, own[0], stored_fingerprint(path, variant, **location))
+            fits = table.fits(own)
+            if not fits and self.dtype == torch.float16 and not adapted:  # rounded as it was loaded
+                stored = stored_fingerprints(path, variant, **location)
+                fits = stored is not None and table.fits(stored) and own is not None and own[0] == stored[2]
+            if fits:
+                self._tables(source)[tuple(own) if own else None] = table
             else:
                 stale.append(key)
         if stale:

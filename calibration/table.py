@@ -27,6 +27,7 @@ from critic_gpt.calibration.file import (
     table_fault,
     update_file,
 )
+from critic_gpt.calibration.fingerprint import fingerprints_agree
 
 
 DEFAULT_WEIGHTS_NAME = "model.safetensors"  # what `save_pretrained` calls the weights
@@ -108,7 +109,7 @@ class CriticCalibration:
         self._probabilities = tuple(float(value) for value in values)
         try:  # through JSON and back: a deep copy that is already what a reader of the file will get
             self._metadata = json.loads(json.dumps(dict(metadata or {}), sort_keys=True, allow_nan=False))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"`metadata` must hold only what JSON can, got {error}; turn tensors into lists and NaN into None."
             ) from error
@@ -186,6 +187,13 @@ class CriticCalibration:
         """Whether the table belongs to weights with this `weights_fingerprint`; `True` if either side is unknown."""
         own = self._metadata.get("fingerprint")
         return own is None or fingerprint is None or own == fingerprint
+
+    def fits(self, fingerprints: Sequence[str] | None) -> bool:
+        """As [`matches`], by all [`weights_fingerprints`]: also where one of both was rounded to float16."""
+        own = self._metadata.get("fingerprint")
+        if own is None or fingerprints is None:
+            return True
+        return fingerprints_agree([own, *(self._metadata.get("fingerprints_float16") or ())], fingerprints)
 
     def save(self, folder: str | os.PathLike, key: str = DEFAULT_WEIGHTS_NAME) -> Path:
         """Writes the table into `folder/calibration.json`, beside the tables there; returns its path.

@@ -1,8 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Pictures of the numbers in `metrics`: PNG, SVG or PDF, as the suffix says. Needs the extra `critic_gpt[viz]`."""
 
+import io
 import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import binned_errors, calibration_error_of_bins, reliability_bins
+from critic_gpt.hub.files import replace_file
 
 
 # Okabe and Ito's palette (2008), told apart with every kind of colour vision; markers say it a second time.
@@ -58,16 +59,12 @@ def _tidy(axes) -> None:
 
 
 def _save(figure, path: str | os.PathLike) -> Path:
-    """Draws into a hidden neighbour first, so that a viewer or a killed run never meets half a picture."""
+    """Draws into memory first, so that a viewer or a killed run never meets half a picture."""
     path = check_picture(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"_{uuid.uuid4().hex}{path.suffix}")
-    try:
-        figure.savefig(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower())
+    return replace_file(path, picture.getvalue())
 
 
 def _finish(figure, upper, lower, title: str, path: str | os.PathLike) -> Path:

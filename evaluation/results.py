@@ -10,7 +10,6 @@ that is, a recorded file, a figure, and the strategies in their order, all of th
 `verifier` shows what the critic knows of whole sequences.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from critic_gpt.evaluation.competitors import OWN, SHOOT_OUT, TITLES
 from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figure
+from critic_gpt.hub.documents import read_json
 
 
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
@@ -100,7 +100,7 @@ def read_record(folder: str | os.PathLike, name: str) -> dict[str, Any]:
     """
     path = Path(folder) / f"{name}.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         known = sorted(file.stem for file in Path(folder).glob("*.json"))
         raise ValueError(

@@ -11,17 +11,21 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 try:
     import gradio as gr
+    from starlette.middleware import Middleware
 except ImportError as error:
     raise ImportError("`gradio` must be installed for the page, got none: pip install critic_gpt[web].") from error
 
 from critic_gpt.evaluation.competitors import left_out
 from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.denoising import DenoisingState
+from critic_gpt.explorer.guard import MAX_STATES, MAX_STEPS, Guard, check_length, whole_number
 from critic_gpt.explorer.markup import error_html, view_html
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.generation.declarations import remasking_names
 
 
+# Requests of one kind that are answered at a time and that may wait; visitors and seconds that are remembered.
+AT_A_TIME, MAX_WAITING, SESSIONS, FORGOTTEN = 4, 64, 256, 3600
 ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")
 LEGEND = (
     "Colour: P(wrong), green to red; blue: new from the model. Underlined: differs from the truth. Framed: flagged. "
@@ -59,28 +63,33 @@ class Page:
 
     def sample(self, split: str, index: float, rate: float | None, seed: float) -> str:
         """The clean example above the corrupted one."""
-        place = (int(index or 0), split)
 
         def draw() -> str:
+            place = (whole_number("index", index), split)
             clean = views.sample_view(self.explorer, *place)
-            masked = views.corrupted_view(self.explorer, *place, rate, int(seed or 0))
+            masked = views.corrupted_view(self.explorer, *place, rate, whole_number("seed", seed))
             return view_html(clean) + view_html(masked)
 
         return _guarded(draw)
 
     def critic(self, split: str, index: float, rate: float | None, seed: float, threshold: float) -> str:
         """The critic view."""
-        place = (int(index or 0), split, rate, int(seed or 0))
-        return _guarded(lambda: view_html(views.critic_view(self.explorer, *place, threshold)))
+
+        def draw() -> str:
+            place = (whole_number("index", index), split, rate, whole_number("seed", seed))
+            return view_html(views.critic_view(self.explorer, *place, threshold))
+
+        return _guarded(draw)
 
     def text(self, text: str, threshold: float) -> str:
         """A text under the critic's eyes."""
-        return _guarded(lambda: view_html(views.text_view(self.explorer, text, threshold)))
+        return _guarded(lambda: view_html(views.text_view(self.explorer, check_length("text", text), threshold)))
 
     def _start(self, split: str, index: float, rate: float | None, seed: float, text: str) -> DenoisingState:
-        if text:
-            return denoising.start_from_text(self.explorer, text, int(seed or 0))
-        return denoising.start_from_sample(self.explorer, int(index or 0), split, rate, int(seed or 0))
+        seed = whole_number("seed", seed)
+        if check_length("text", text):
+            return denoising.start_from_text(self.explorer, text, seed)
+        return denoising.start_from_sample(self.explorer, whole_number("index", index), split, rate, seed)
 
     def begin(self, split: str, index: float, rate: float | None, seed: float, text: str) -> tuple[tuple, str]:
         """Begins by hand, with the text if there is one, else with the sample; the acts so far, and HTML."""
@@ -93,7 +102,8 @@ class Page:
     def act(self, act: str, states: tuple, count: float, positions: str, threshold: float) -> tuple[tuple, str]:
         """One act by hand; at the positions, if there are any, else as many as counted."""
         try:
-            states = self._acted(act, states, int(count or 0), _positions(positions), threshold)
+            acted = self._acted(act, states, whole_number("how many", count), _positions(positions), threshold)
+            states = acted[-MAX_STATES:]
             return states, view_html(denoising_views.denoising_view(self.explorer, states[-1], threshold))
         except ValueError as error:
             return states, error_html(error)
@@ -124,7 +134,7 @@ class Page:
         """Generates; the view, the HTML of the end, and that of the first step."""
         try:
             state = self._start(split, index, rate, seed, text)
-            options = {"remasking": how, "num_steps": int(steps or 0)}
+            options = {"remasking": how, "num_steps": whole_number("num_steps", steps, MAX_STEPS)}
             view = denoising_views.generation_view(self.explorer, state, threshold, **options)
         except ValueError as error:
             return None, error_html(error), ""
@@ -134,13 +144,13 @@ class Page:
         """One step of a generation."""
         if view is None or not view.steps:
             return ""
-        return view_html(view.steps[min(int(number), len(view.steps) - 1)])
+        return view_html(view.steps[min(max(0, whole_number("step", number)), len(view.steps) - 1)])
 
 
 def _positions(text: str) -> list[int]:
     """Whole numbers between blanks or commas."""
     try:
-        return [int(word) for word in (text or "").replace(",", " ").split()]
+        return [int(word) for word in check_length("positions", text).replace(",", " ").split()]
     except ValueError:
         raise ValueError(f"`positions` must be whole numbers, got {text!r:.40}: write 3 5 8.") from None
 
@@ -192,7 +202,7 @@ def build_page(
 
 
 def _denoising_tab(page: Page, place: list, level) -> None:
-    states = gr.State(())
+    states = gr.State((), time_to_live=FORGOTTEN)
     text = gr.Textbox(label="begin with this text with [MASK] (empty: with the sample)")
     begin = gr.Button("begin")
     with gr.Row():
@@ -213,11 +223,11 @@ def _act(page: Page, act: str) -> Callable:
 
 
 def _generation_tab(page: Page, place: list, level) -> None:
-    view = gr.State(None)
+    view = gr.State(None, time_to_live=FORGOTTEN)
     text = gr.Textbox(label="a text with [MASK] (empty: the sample)")
     with gr.Row():
         how = gr.Dropdown(page_strategies(page.explorer.model), value="auto", label="strategy")
-        steps = gr.Number(8, precision=0, minimum=1, label="steps")
+        steps = gr.Number(8, precision=0, minimum=1, maximum=MAX_STEPS, label="steps")
     button, end = gr.Button("generate"), gr.HTML()
     slider, step = gr.Slider(0, 1, 0, step=1, label="step"), gr.HTML()
 
@@ -248,6 +258,8 @@ def serve(explorer: Explorer, host: str = "127.0.0.1", port: int = 7860, wait: b
     if not 0 <= port < 2**16:
         raise ValueError(f"`port` must be in [0, 65536), got {port}: 0 takes any that is free.")
     blocks = build_page(explorer, **begin)
+    # Several at a time of each button, so that nobody waits for one visitor's generation; not more than are answered.
+    blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_A_TIME, api_open=True)
     blocks.launch(
         server_name=host,
         server_port=port or None,
@@ -256,6 +268,10 @@ def serve(explorer: Explorer, host: str = "127.0.0.1", port: int = 7860, wait: b
         ssr_mode=False,
         theme=gr.themes.Base(**FONTS),
         prevent_thread_lock=True,
+        max_file_size=0,
+        state_session_capacity=SESSIONS,
+        enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(Guard, served_at=host)]},
     )
     if wait:
         print(f"The explorer is at {blocks.local_url} (Ctrl-C ends it).", flush=True)

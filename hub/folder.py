@@ -11,12 +11,13 @@ name` on its way into a folder, line by line, so that a traceback points to the 
 
 import os
 import re
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers.utils.hub import TRANSFORMERS_DYNAMIC_MODULE_NAME
+
+from critic_gpt.hub.files import replace_file
 
 
 # Arguments of `from_pretrained` that decide where files come from: what is loaded beside the weights is looked for
@@ -155,13 +156,7 @@ def write_source_files(folder: str | os.PathLike) -> list[str]:
     changed = {name: text for name, text in files.items() if present.get(name) != text}
     earlier = _brought_by(folder, present) if changed.keys() & present.keys() else {}
     for name, text in changed.items():
-        # The underscore keeps what a killed writer leaves behind from being pushed by the Trainer.
-        temporary = folder / f"_{name}.{uuid.uuid4().hex}.tmp"
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(folder / name, text)
     _remove_left_over(folder, earlier.keys() - files.keys(), earlier)
     return list(files)
 

@@ -6,12 +6,14 @@ first and comes last, so the folder holds no model in between, and what a kill l
 load.
 """
 
-import json
 import os
 import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
+
+from critic_gpt.hub.documents import read_json
+from critic_gpt.hub.files import write_json
 
 
 SAVED = ".saved"
@@ -32,7 +34,7 @@ def move_into(staging: Path, folder: Path) -> None:
         folder (`Path`): Where the files shall lie.
     """
     names = sorted(path.name for path in staging.iterdir())
-    (staging / _NAMES).write_text(json.dumps(names), encoding="utf-8")
+    write_json(staging / _NAMES, names)
     os.replace(staging, folder / SAVED)  # from here on the new files win
     finish_moving(folder)
 
@@ -47,7 +49,7 @@ def finish_moving(folder: str | os.PathLike) -> None:
     folder = Path(folder)
     saved = folder / SAVED
     try:
-        names = set(json.loads((saved / _NAMES).read_text(encoding="utf-8")))
+        names = set(read_json(saved / _NAMES))
     except (FileNotFoundError, NotADirectoryError):
         _remove_emptied(saved)
         return

@@ -51,6 +51,12 @@ class CriticPipeline(Pipeline):
         """What `preprocess` gets for the text at a place of the inputs."""
         return text
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # The code of an earlier version, in the model's folder, does not know it.
+        if getattr(self.model, "weights_fault", None) is not None:
+            self.model.check_whole("model", self.model.name_or_path)
+
     def __call__(self, inputs: Any, **kwargs):
         make_item = self._make_item
         if isinstance(inputs, (str, Mapping)) or (inputs is None and self._takes_none):

@@ -5,7 +5,6 @@ What they share stands here: how an error reaches somebody at a terminal, and ho
 """
 
 import io
-import json
 import logging
 import os
 import sys
@@ -23,6 +22,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.explorer.drawing import visible_text
+from critic_gpt.hub.documents import read_object
 from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
@@ -168,6 +168,7 @@ def load_model(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    model.check_whole(field, path)
     if tokenizer is not None:
         check_fits(field, model, tokenizer, sequence_length)
     return model
@@ -178,7 +179,7 @@ def _below_adapter(path: str) -> str:
     found = find_adapter_config_file(path)
     if found is None or Path(path, "config.json").is_file():
         return path
-    return json.loads(Path(found).read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return read_object(found).get("base_model_name_or_path") or path
 
 
 def check_type(field: str, path: str, config: dict[str, Any]) -> None:
@@ -216,11 +217,3 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
         )
     if model.name_or_path:  # a new model has no tokenizer of its own
         check_same_vocabulary(field, model.name_or_path, tokenizer)
-
-
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes a JSON file in one step: the old one or the new one, never half of it."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

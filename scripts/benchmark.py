@@ -30,7 +30,8 @@ import torch
 import transformers
 
 import critic_gpt
-from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program, write_json
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
 
 
 SHAPE = {

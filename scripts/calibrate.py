@@ -20,7 +20,6 @@ as corrupted already: its [MASK]s are filled and no others made. An `attention_m
 """
 
 import argparse
-import json
 import math
 import re
 import sys
@@ -31,7 +30,9 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
+from critic_gpt.calibration.histogram import FITTING_METHODS
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, sampler_settings, table_key, weights_file_name
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES, CRITIC_TARGET_SCOPES
 from critic_gpt.evaluation.data_sources import LOOKUP_HELP, DataSource, load_split, resolve_dataset
@@ -39,7 +40,9 @@ from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows, SpecialTokens, uniform_rows
 from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
+from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors, reason_to_keep
 from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
+from critic_gpt.hub.documents import parse_json
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -93,7 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
         choices=list(CALIBRATION_SOURCES),
         help="masks filled at once, as in training, or generations step by step",
     )
-    parser.add_argument("--method", default="nearest", choices=["nearest", "isotonic"], help="how to fill buckets")
+    parser.add_argument(
+        "--method",
+        default="auto",
+        choices=["auto", *FITTING_METHODS],
+        help="how to make the table; auto: the one with the smallest cross-fitted ECE (raw: the score as it is)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a table of these weights that is better")
     parser.add_argument("--batch_size", type=int, default=64, help="sequences per step, over all processes")
     parser.add_argument("--seed", type=int, default=0, help="of masks and fillings")
     parser.add_argument("--plot", help="write a reliability diagram to this PNG")
@@ -211,7 +220,7 @@ def generation_settings(args: argparse.Namespace) -> dict[str, Any]:
         if name in settings:
             raise ValueError(f"`{name}` must be given once, got {settings[name]!r} and {text!r}: drop one of the two.")
         try:
-            settings[name] = json.loads(text)
+            settings[name] = parse_json(text)
         except ValueError:
             settings[name] = text
         if settings[name] is None:
@@ -299,7 +308,9 @@ def closing_rates(
         `RuntimeError`: They differ by more than rounding; nothing must be saved then.
     """
     plain = float(judged.critic_target.mean(dtype=float))
-    from_buckets = judged.histogram.positive_rate_from_buckets(calibration.probabilities)
+    # A raw table is not made of the counts, which the rates of the buckets still are.
+    table = judged.histogram.fit() if calibration.metadata["method"] == "raw" else calibration
+    from_buckets = judged.histogram.positive_rate_from_buckets(table.probabilities)
     if not math.isclose(plain, from_buckets, rel_tol=1e-9, abs_tol=1e-12):
         raise RuntimeError(
             f"the share of wrong tokens is {plain!r} by positions and {from_buckets!r} by the buckets: the buckets "
@@ -308,15 +319,21 @@ def closing_rates(
     return plain, from_buckets
 
 
-def print_summary(path, key: str, rates: tuple[float, float], calibration, num_processes: int) -> None:
-    """What the user wants to know at the end: which table it is, both closing rates, and how good it is."""
+def print_summary(
+    folder: Path, key: str, rates: tuple[float, float], calibration, num_processes: int, kept: str | None = None
+) -> None:
+    """What the user wants to know in the end: which table it is, both closing rates, and what it is worth."""
     metadata = calibration.metadata
     before, after = metadata["quality"]["before"], metadata["quality"]["after"]
     # A critic that was judged on right or on wrong tokens alone has no AUROC.
     auroc = "none" if after["auroc"] is None else f"{after['auroc']:.4f}"
     shared = f", by {num_processes} processes" if num_processes > 1 else ""
     positions = metadata["quality"]["positions"]
-    print(f"Saved {path} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    path = folder / CALIBRATION_NAME
+    done = f"Saved {path}" if kept is None else f"Kept the table in {path}, not the new one"
+    print(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    if kept is not None:
+        print(f"The one there is better: {kept}. Give --overwrite to replace it all the same.")
     print(f"Table {key}: {measured_on(metadata)}.")
     print(f"Share of wrong tokens:   {rates[0]:.6f}")
     print(f"The same by the buckets: {rates[1]:.6f}")
@@ -355,8 +372,11 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     rows, collator, task = load_rows(source, split, model, regime, args)
     judged = judge(model, rows, collator, args, settings, accelerator)
     check_judged("num_sequences", args.num_sequences, judged.sequence_index, least=2)
+    fitted = (judged.critic_logits, judged.critic_target, judged.sequence_index)
+    errors = cross_fitted_errors(*fitted) if args.method == "auto" else {}
+    method = best_method(errors) if errors else args.method
     calibration = judged.histogram.fit(
-        args.method,
+        method,
         metadata={
             "source": args.source,
             "task": task,
@@ -367,21 +387,32 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
             "seed": args.seed,
             **measured,
             "fingerprint": model.fingerprint(),
+            "fingerprints_float16": (model.fingerprints() or [None])[1:],
             "critic_gpt_version": critic_gpt.__version__,
-            "quality": quality_of(judged, args.method),
+            "quality": quality_of(judged, method),
         },
     )
     rates = closing_rates(judged, calibration)
     if accelerator.is_main_process:
         key = table_key(checkpoint.variant, args.source, adapter=has_adapters(model))
-        path = calibration.save(checkpoint.folder, key=key)
-        refresh_model_card(checkpoint.folder)
+        old = None if args.overwrite else critic_gpt.CriticCalibration.load(checkpoint.folder, key)
+        kept = None
+        if old is not None and old.metadata.get("fingerprint") and old.fits(model.fingerprints()):
+            kept = reason_to_keep(old, calibration, *fitted[:2], measured)
+        if kept is None:
+            calibration.save(checkpoint.folder, key=key)
+            refresh_model_card(checkpoint.folder)
         if args.verbose:
             print("the table as saved: bucket, count, count of target 1, probability, saved")
             print(judged.histogram.format_table(calibration.probabilities))
         if args.plot:
             plot_calibration(args.plot, judged.critic_logits, judged.critic_target, calibration)
-        print_summary(path, key, rates, calibration, accelerator.num_processes)
+        print_summary(checkpoint.folder, key, rates, calibration, accelerator.num_processes, kept)
+        if errors:
+            named = ", ".join(f"{name} {error:.4f}" for name, error in errors.items())
+            print(f"Method {method}, the best by cross-fitted ECE: {named}.")
+        if kept is not None:
+            calibration = old
     return calibration
 
 

@@ -15,16 +15,17 @@ is one.
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from critic_gpt.explorer.drawing import visible_text
-from critic_gpt.modeling_critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, run_as_program, train, write_json
+from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import check_at_least, check_output_dir, evaluate, load_model, run_as_program, train
 from critic_gpt.tasks import load_task
+from critic_gpt.training.checkpoints import MAX_STATE_BYTES
 from critic_gpt.training.settings_files import parse_settings
 
 
@@ -95,9 +96,9 @@ def measure(args: argparse.Namespace, folder: Path, figure: str) -> dict[str, An
     words = [word for name, value in {**paths, **numbers}.items() for word in (f"--{name}", str(value))]
     if args.dtype is not None:
         words += ["--dtype", args.dtype]
-    strategy = "critic" if CriticGPTForMaskedLM.from_pretrained(folder).has_trained_critic else "confidence"
+    strategy = "critic" if load_model("output_dir", str(folder)).has_trained_critic else "confidence"
     report = evaluate.main([*words, "--strategies", strategy, "--forward_passes", *map(str, args.forward_passes)])
-    state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    state = read_object(folder / "trainer_state.json", MAX_STATE_BYTES)
     runtime = next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
     critic = report.get("calibration", {}).get("before", {})
     return {
@@ -136,7 +137,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     output, path = Path(args.output_dir), Path(args.output_dir, "recipes.json")
     output.mkdir(parents=True, exist_ok=True)
     asked = {"base": base, "seeds": seeds, "recipes": recipes, "num_samples": args.num_samples}
-    done = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else {}
+    done = read_object(path)["results"] if path.is_file() else {}
     for seed in seeds:
         for name, flags in recipes.items():
             if str(seed) in done.get(name, {}):

@@ -15,6 +15,7 @@ from critic_gpt.generation.declarations import SETTINGS
 from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.generation.values import Setting, default_in_words, in_code
+from critic_gpt.hub.files import replace_file
 from critic_gpt.scripts import run_as_program
 
 
@@ -87,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", default=".", help="folder that holds docs/")
     page = Path(parser.parse_args(argv).root, PAGE)
-    page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
+    replace_file(page, rendered(page.read_text(encoding="utf-8")))
     print(f"Written: {page}.")
 
 

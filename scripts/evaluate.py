@@ -61,6 +61,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.text_figures import TextFigures
 from critic_gpt.evaluation.text_judge import TextJudge
 from critic_gpt.evaluation.verifier import verify
+from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -70,7 +71,6 @@ from critic_gpt.scripts import (
     progress_bar,
     run_as_program,
     start_accelerator,
-    write_json,
 )
 from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import load_prepared, load_puzzles
@@ -304,19 +304,22 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
     """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
-    write_json(report_dir / "metrics.json", metrics)
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed = figures_of(table, "by_seed")
-    for number, (figure, words) in enumerate(subject.figures.items()):
-        if number == 0 or every_picture:
-            plot_quality_by_forward_passes(
-                report_dir / f"{figure}.png",
-                by_seed[figure],
-                words,
-                f"{subject.name}: {words}",
-                emphasised=OURS,
-                reference=("real text", real[figure]) if figure in real else None,
-            )
+    drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
+    names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
+    # An earlier report in the same folder may have others, perhaps of another model.
+    metrics["pictures"] = sorted(f"{name}.png" for name in [*names, *drawn])
+    write_json(report_dir / "metrics.json", metrics)
+    for figure, words in drawn.items():
+        plot_quality_by_forward_passes(
+            report_dir / f"{figure}.png",
+            by_seed[figure],
+            words,
+            f"{subject.name}: {words}",
+            emphasised=OURS,
+            reference=("real text", real[figure]) if figure in real else None,
+        )
     print(comparison_text(table, subject.figures, real))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")

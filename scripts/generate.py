@@ -55,7 +55,8 @@ from transformers import pipeline
 from critic_gpt import __version__
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
-from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program, write_json
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
 from critic_gpt.scripts.generation_flags import (
     add_generation_flags,
     add_strategy_flag,

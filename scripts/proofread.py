@@ -41,8 +41,9 @@ from transformers import pipeline
 
 from critic_gpt import __version__
 from critic_gpt.explorer.drawing import error_color, visible_text
+from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.proofreading import SUGGEST_BY
-from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program, write_json
+from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
 
 
 # Flags handed to the pipeline where given.
@@ -187,7 +188,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.output:
         ending = "\n" if args.lines else ""
         content = "".join(result["corrected_text"] + ending for result in results)
-        Path(args.output).write_bytes(content.encode("utf-8"))
+        replace_file(args.output, content)
     if args.save:
         versions = {"critic_gpt": __version__, "transformers": transformers.__version__}
         versions |= {"torch": torch.__version__, "python": platform.python_version()}

@@ -92,6 +92,7 @@ def load_whole(folder: Path) -> PreTrainedModel:
             f"`model` must hold all weights of a {model_class.__name__}, got {str(folder)!r} without "
             f"{', '.join(sorted(info['missing_keys']))}: save it again."
         )
+    model.check_whole("model", folder)
     return model
 
 

@@ -12,11 +12,12 @@ a comment there: see `critic_gpt.evaluation.results`. A test compares the docume
 import argparse
 import datetime
 import importlib.metadata
-import json
 from pathlib import Path
 
 from critic_gpt.evaluation.results import merge_metrics, record_of, rendered
-from critic_gpt.scripts import run_as_program, write_json
+from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.files import replace_file, write_json
+from critic_gpt.scripts import run_as_program
 
 
 INDEX = "docs/experiments/README.md"
@@ -50,7 +51,7 @@ def record(args: argparse.Namespace, folder: Path) -> Path:
             raise FileNotFoundError(
                 f"`report` must hold metrics.json, got {str(path.parent)!r}: measure with evaluate.py first."
             )
-    metrics = merge_metrics([json.loads(path.read_text(encoding="utf-8")) for path in paths])
+    metrics = merge_metrics([read_object(path) for path in paths])
     pairs = [note.partition("=") for note in args.note]
     for key, sign, _ in pairs:
         if not key or not sign:
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> list[Path]:
         before = document.read_text(encoding="utf-8")
         after = rendered(before, root / RESULTS)
         if after != before:
-            document.write_text(after, encoding="utf-8")
+            replace_file(document, after)
             changed.append(document)
     print(f"Written: {', '.join(str(path) for path in changed) or 'nothing, all tables are as recorded'}.")
     return changed

@@ -32,7 +32,8 @@ from pathlib import Path
 from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, set_seed
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments
-from critic_gpt.scripts import run_as_program, write_json
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import run_as_program
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
 from critic_gpt.scripts.training_output import check_output, checkpoint_to_resume, how_to_go_on
 from critic_gpt.scripts.training_setup import (

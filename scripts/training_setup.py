@@ -257,6 +257,7 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
         else:
             check_class("model_name_or_path", path, config.to_dict())
         model = cls.from_pretrained(path, **fields)
+        model.check_whole("model_name_or_path", path)
     check_fits("model_name_or_path" if path else "max_position_embeddings", model, tokenizer, sequence_length)
     if labels is not None and labels.soft and model.config.balanced_class_weights:
         raise ValueError(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedTokenizerBase
 
+from critic_gpt.hub.documents import read_json
+from critic_gpt.hub.files import replace_file
 from critic_gpt.tasks.base import TASKS, Prepared, Task
 from critic_gpt.tasks.own_data import load_own_data, load_splits_and_tokenizer
 from critic_gpt.tasks.rows import write_rows
@@ -153,14 +155,13 @@ def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool
         del splits  # it holds the files of `parts` open
         prepared.tokenizer.save_pretrained(str(building))
         for name, text in prepared.files.items():
-            (building / name).write_text(text(), encoding="utf-8")
+            replace_file(building / name, text())
         metadata = {
             **prepared.metadata,
             "num_examples": {split: examples for split, (examples, _) in counts.items()},
             "num_tokens": {split: tokens for split, (_, tokens) in counts.items()},
         }
-        text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
-        (building / TASK_FILE).write_text(text, encoding="utf-8")
+        replace_file(building / TASK_FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
         _put_in_place(building, folder, replaced)
     return metadata
 
@@ -278,7 +279,7 @@ def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
             f"`{PREPARE} {folder}`."
         )
     try:
-        metadata = json.loads(existing_file(folder, TASK_FILE).read_text(encoding="utf-8"))
+        metadata = read_json(existing_file(folder, TASK_FILE))
     except ValueError as error:  # broken JSON and broken UTF-8
         raise _corrupt(folder, f"which does not parse ({error})") from error
     if not isinstance(metadata, dict) or "task" not in metadata:

@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Checkpoints that are whole or not there: files appear in one step, and only whole checkpoints are resumed."""
 
-import json
 import os
 import re
 import shutil
@@ -17,10 +16,12 @@ from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from critic_gpt.hub.documents import read_json
 from critic_gpt.hub.moving import finish_moving, move_into
 
 
 STAGING = ".saving"
+MAX_STATE_BYTES = 2**28  # it holds all that was ever logged
 # What a checkpoint holds of the run it is of.
 RUN_NAME = "run.json"
 # Weights, as they are saved whole, in shards, as adapters, by FSDP and by DeepSpeed.
@@ -99,7 +100,7 @@ def checkpoints_in(folder: str | os.PathLike) -> list[Path]:
 def _was_interrupted(checkpoint: Path) -> bool:
     """The main process writes the trainer's state last: without a readable one a checkpoint was interrupted."""
     try:
-        return not isinstance(json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8")), dict)
+        return not isinstance(read_json(checkpoint / TRAINER_STATE_NAME, max_bytes=MAX_STATE_BYTES), dict)
     except (OSError, ValueError):
         return True
 
@@ -143,7 +144,7 @@ def _damaged_file(folder: Path) -> str | None:
                 if not isinstance(TrainerState.load_from_json(path).global_step, int):
                     return path.name
             elif path.suffix == ".json":
-                content = json.loads(path.read_text(encoding="utf-8"))
+                content = read_json(path, max_bytes=MAX_STATE_BYTES)
                 if not isinstance(content, dict) and path.name in (RUN_NAME, "config.json"):
                     return path.name
                 if path.name.endswith(".safetensors.index.json"):

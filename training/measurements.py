@@ -7,7 +7,6 @@ Each entry but the data's names the weights it was measured on, and is passed ov
 """
 
 import importlib.metadata
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,7 +16,15 @@ from typing import Any
 from safetensors.torch import load_file
 from transformers.trainer_utils import has_length
 
-from critic_gpt.calibration.fingerprint import ADAPTER_WEIGHTS_NAME, stored_fingerprint, weights_fingerprint
+from critic_gpt.calibration.fingerprint import (
+    ADAPTER_WEIGHTS_NAME,
+    fingerprints_agree,
+    stored_fingerprint,
+    stored_fingerprints,
+    weights_fingerprint,
+)
+from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.files import replace_file, write_json
 
 
 MEASUREMENTS_NAME = "measurements.json"
@@ -44,16 +51,20 @@ def folder_fingerprint(folder: str | os.PathLike) -> str | None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file; empty where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"`folder` must hold readable files, got {str(path)!r}: {error}; remove it.") from error
 
 
 def read_measurements(folder: str | os.PathLike) -> dict[str, Any]:
     """The entries of `measurements.json` that hold for the weights in the folder."""
     entries = read_json(Path(folder, MEASUREMENTS_NAME))
+    for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"`{MEASUREMENTS_NAME}` must hold objects, got {entry!r:.60} for {name!r:.60} in {str(folder)!r}: "
+                "remove the file."
+            )
     own = folder_fingerprint(folder) if entries else None
     return {name: entry for name, entry in entries.items() if entry.get("fingerprint") in (None, own)}
 
@@ -62,9 +73,7 @@ def record(folder: str | os.PathLike, name: str, entry: Mapping[str, Any]) -> No
     """Writes an entry of `measurements.json`, in one step, beside the others."""
     path = Path(folder, MEASUREMENTS_NAME)
     entries = {**read_json(path), name: dict(entry)}
-    temporary = path.with_name(f"_{path.name}.tmp")
-    temporary.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_json(path, entries)
 
 
 def record_data(folder: str | os.PathLike, data_dir: str | os.PathLike) -> None:
@@ -122,17 +131,20 @@ def record_report(folder: str | os.PathLike, report_dir: str | os.PathLike) -> N
         )
     own, settings = folder_fingerprint(folder), metrics["settings"]
     measured = settings.get("fingerprint")
-    comparable = not (folder / ADAPTER_WEIGHTS_NAME).is_file() and settings.get("dtype") != "float16"
-    if comparable and measured not in (None, own):
+    adapter = (folder / ADAPTER_WEIGHTS_NAME).is_file()  # measured with what it adapts
+    stored = None if adapter else stored_fingerprints(folder)
+    if measured is not None and stored is not None and not fingerprints_agree([str(measured)], stored):
         raise ValueError(
             f"`report_dir` must be a report on the weights in {str(folder)!r}, got {str(report_dir)!r} on others: "
             "evaluate the model again."
         )
     pictures = sorted(path.name for path in source.glob("*.png"))
+    if "pictures" in metrics:  # others are of an earlier report in the same folder, perhaps of another model
+        pictures = [name for name in pictures if name in metrics["pictures"]]
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
     for name in pictures:
         (folder / FIGURES).mkdir(exist_ok=True)
-        shutil.copyfile(source / name, folder / FIGURES / name)
+        replace_file(folder / FIGURES / name, (source / name).read_bytes())
     kept = ("language_model", "calibration", "real_text")
     cells = {
         strategy: {budget: cell and {"figures": cell["figures"]} for budget, cell in row.items()}

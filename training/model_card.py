@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from critic_gpt.hub.files import replace_file
 from critic_gpt.training.measurements import record_data, record_report
 from critic_gpt.training.model_card_facts import DIFFUSION, CardFacts
 from critic_gpt.training.model_card_template import BEGIN, END, TEMPLATE
@@ -80,8 +81,7 @@ def write_model_card(
     card = ModelCard.from_template(data, template_str=template, **facts.texts(repo_id, title))
     ours = card.text.strip()
     card.text = ours if old is None else _replaced(old.text, ours)
-    card.save(path)
-    return path
+    return replace_file(path, str(card))
 
 
 def refresh_model_card(folder: str | os.PathLike) -> None:

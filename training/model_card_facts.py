@@ -8,11 +8,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from critic_gpt.calibration.fingerprint import stored_fingerprints
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS
-from critic_gpt.training.measurements import FIGURES, folder_fingerprint, read_json, read_measurements
+from critic_gpt.training.measurements import FIGURES, read_json, read_measurements
 
 
 DIFFUSION = "CriticGPTForMaskedLM"
@@ -65,10 +66,10 @@ class CardFacts:
 
     def _tables(self):
         """By source the tables of the critic that fit the weights, or the adapter's."""
-        own = None if self.adapter else folder_fingerprint(self.folder)
+        own = None if self.adapter else stored_fingerprints(self.folder)
         for source in CALIBRATION_SOURCES:
             table = CriticCalibration.load(self.folder, table_key(None, source, adapter=bool(self.adapter)))
-            if table is not None and table.matches(own):
+            if table is not None and table.fits(own):
                 yield source, table
 
     # ---- words ----

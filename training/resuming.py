@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Trainings that go on from checkpoints of their own that are whole, say what a change does, and end when done."""
 
-import json
 import os
 import pickle
 from pathlib import Path
@@ -13,8 +12,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
+from critic_gpt.hub.documents import read_json
+from critic_gpt.hub.files import write_json
 from critic_gpt.hub.moving import finish_moving
-from critic_gpt.training.checkpoints import RUN_NAME, checkpoints_in, fault_of, uninterrupted
+from critic_gpt.training.checkpoints import MAX_STATE_BYTES, RUN_NAME, checkpoints_in, fault_of, uninterrupted
 from critic_gpt.training.runs import changes, describe_run, model_fields, other_run
 
 
@@ -71,9 +72,9 @@ class ResumableTraining:
     def _known_run(self, checkpoint: Path) -> dict[str, Any]:
         """What a checkpoint holds about its run; of one that was written by others the model's configuration."""
         if (checkpoint / RUN_NAME).is_file():
-            return json.loads((checkpoint / RUN_NAME).read_text(encoding="utf-8"))
+            return read_json(checkpoint / RUN_NAME)
         if (checkpoint / "config.json").is_file():
-            return {"model": model_fields(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))}
+            return {"model": model_fields(read_json(checkpoint / "config.json"))}
         return {}
 
     def _check_run(self, checkpoint: Path) -> None:
@@ -136,7 +137,7 @@ class ResumableTraining:
             self._say(f"{checkpoint} is of another number of processes: dropout draws other numbers from here on.")
         if self.args.fp16 and not (checkpoint / "scaler.pt").is_file():
             self._say(f"{checkpoint} holds no scaler.pt: the scale of fp16 gradients begins anew.")
-        step = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))["global_step"]
+        step = read_json(checkpoint / TRAINER_STATE_NAME, max_bytes=MAX_STATE_BYTES)["global_step"]
         if self._run is not None:
             self._run, effective, idle = changes(self._known_run(checkpoint), self._run, step)
             for line in idle:
@@ -201,9 +202,7 @@ class ResumableTraining:
                 folder.mkdir(parents=True, exist_ok=True)
                 # Until its end it must not pass for a whole one, as an older one of its number would.
                 (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
-                temporary = folder / f".{RUN_NAME}"
-                temporary.write_text(json.dumps(self._run, indent=2) + "\n", encoding="utf-8")
-                os.replace(temporary, folder / RUN_NAME)
+                write_json(folder / RUN_NAME, self._run)
             super()._save_checkpoint(model, trial)
 
     # ---- the best model ----

@@ -7,24 +7,25 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from critic_gpt.calibration import file as calibration_file_critic_gpt
+import critic_gpt
 from critic_gpt.calibration.file import CALIBRATION_NAME, METADATA_KEY, read_document, update_file
+from critic_gpt.hub.files import locked
 
 
-# Loads the one module from its file, so that a writer starts in a moment. Says which tables are finished. With
+# Takes the package without what it imports, so that a writer starts in a moment. Says which tables are finished. With
 # `dies_at`, the writer kills itself in the middle of writing that table.
 WRITER = """
-import importlib.util, os, signal, sys
+import os, signal, sys, types
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("calibration_file", sys.argv[1])
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
+package = sys.modules["critic_gpt"] = types.ModuleType("critic_gpt")
+package.__path__ = [sys.argv[1]]
+from critic_gpt.calibration import file as module
 path, name, saves, dies_at = Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 for turn in range(saves):
     if turn == dies_at:
@@ -36,9 +37,11 @@ for turn in range(saves):
 
 
 def start(path: Path, name: str, saves: int, dies_at: int = -1) -> subprocess.Popen:
-    module = calibration_file_critic_gpt.__file__
-    command = [sys.executable, "-c", WRITER, module, str(path), name, str(saves), str(dies_at)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    root = str(Path(critic_gpt.__file__).parent)
+    command = [sys.executable, "-c", WRITER, root, str(path), name, str(saves), str(dies_at)]
+    # A temporary folder of their own: jobs of a cluster share the model's folder and not that one.
+    environment = {**os.environ, "TMPDIR": tempfile.mkdtemp(dir=path.parent.parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def watch(path: Path, writers: list[subprocess.Popen], killed: list[subprocess.Popen], seed: int) -> int:
@@ -59,7 +62,8 @@ def watch(path: Path, writers: list[subprocess.Popen], killed: list[subprocess.P
 
 @pytest.mark.skipif(os.name != "posix", reason="kills processes by signals")
 def test_writers_lose_nothing_though_some_are_killed_in_the_middle_of_writing(tmp_path):
-    path = tmp_path / CALIBRATION_NAME
+    path = tmp_path / "model" / CALIBRATION_NAME
+    path.parent.mkdir()
     update_file(path, "old.safetensors", [0.5] * 100, {})
     steady = [start(path, f"steady{i}", 12) for i in range(3)]
     dying = [start(path, f"dying{i}", 12, dies_at=3 + i) for i in range(2)]
@@ -78,8 +82,8 @@ def test_writers_lose_nothing_though_some_are_killed_in_the_middle_of_writing(tm
     turns = {key: value["turn"] for key, value in document[METADATA_KEY]["entries"].items() if "turn" in value}
     assert all(document[key] == [turn / 1000] * 100 for key, turn in turns.items())
 
-    with FileLock(calibration_file_critic_gpt._lock_path(path), timeout=0):  # free, though its holders died
+    with locked(path, timeout=0):  # free, though its holders died
         pass
     update_file(path, "last.safetensors", [0.5] * 100, {})
-    assert [file.name for file in tmp_path.iterdir()] == [CALIBRATION_NAME]  # nothing half-written stays
+    assert [file.name for file in path.parent.iterdir()] == [CALIBRATION_NAME]  # nothing half-written stays
     assert set(read_document(path)) == {*document, "last.safetensors"}

@@ -30,7 +30,16 @@ from critic_gpt.tasks import load_prepared
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
-    *("fill", "regime", "fingerprint", "critic_gpt_version", "quality", "dataset", "corrupted_by"),
+    *(
+        "fill",
+        "regime",
+        "fingerprint",
+        "fingerprints_float16",
+        "critic_gpt_version",
+        "quality",
+        "dataset",
+        "corrupted_by",
+    ),
     *("fill_exponent", "temperature", "top_k", "top_p"),
 }
 
@@ -66,7 +75,9 @@ def model_dir(tmp_path):
 
 
 def run(data_dir, model_dir, num, *more):
-    return calibrate.main([str(data_dir), str(model_dir), str(num), *map(str, more)])
+    """By one method and whatever table is there: tests/scripts/test_calibrate_choice.py has the choices."""
+    fixed = ["--method", "nearest", "--overwrite"]
+    return calibrate.main([str(data_dir), str(model_dir), str(num), *fixed, *map(str, more)])
 
 
 def entry(model_dir, key="model.safetensors"):

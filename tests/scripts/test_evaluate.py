@@ -95,7 +95,7 @@ def test_a_report_is_figures_and_two_pictures(report):
 def test_the_keys_of_the_figures_are_frozen(report):
     metrics = report[1]
     judged = {"valid_rate", "distinct_rate", "duplicates", "num_samples", "seconds"}
-    assert set(metrics) == {"language_model", "calibration", "comparison", "settings", *judged}
+    assert set(metrics) == {"language_model", "calibration", "comparison", "settings", "pictures", *judged}
     for name in judged:
         assert {strategy: set(row) for strategy, row in metrics[name].items()} == {
             strategy: {"2", "4"} for strategy in ("random", "confidence", "critic")

@@ -1,0 +1,106 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The one way in which JSON from outside is read: size and depth are bounded before anything is made of it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+MAX_BYTES = 8 * 2**20
+# Levels of lists and objects: what people write has a few, and recursion over thousands ends a program.
+MAX_DEPTH = 64
+
+
+def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
+    """
+    The content of a file of bounded size.
+
+    Raises:
+        `OSError`: It cannot be read.
+        `ValueError`: It is larger.
+    """
+    with open(path, "rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"it must have at most {max_bytes:,} bytes, and has more")
+    return data
+
+
+def parse_json(data: str | bytes, constants: bool = True) -> Any:
+    """
+    The value of a JSON document.
+
+    Args:
+        data (`str` or `bytes`): The document.
+        constants (`bool`, *optional*, defaults to `True`): Whether NaN and Infinity, which Python writes and JSON does
+            not have, are read.
+
+    Raises:
+        `ValueError`: It is none, or nested too deeply; the reason in one line, for the caller's own sentence.
+    """
+    try:
+        value = json.loads(data, parse_constant=None if constants else _refuse)
+        _check_depth(value)
+        return value
+    except RecursionError as error:
+        raise ValueError(_too_deep()) from error
+    except ValueError as error:
+        raise ValueError(" ".join(str(error).split()).rstrip(".")) from error
+
+
+def read_json(path: str | os.PathLike, constants: bool = True, max_bytes: int = MAX_BYTES) -> Any:
+    """
+    [`parse_json`] of a file.
+
+    Raises:
+        `OSError`: It cannot be read.
+        `ValueError`: As [`parse_json`], and a file that is too large.
+    """
+    return parse_json(read_bytes(path, max_bytes), constants)
+
+
+def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """
+    [`read_json`] of a file that holds an object.
+
+    Raises:
+        `OSError`, `ValueError`: As [`read_json`], and for any other value; the sentence is complete.
+    """
+    try:
+        content = read_json(path, max_bytes=max_bytes)
+        fault = None if isinstance(content, dict) else f"it must hold a JSON object, and holds {_kind(content)}"
+    except ValueError as error:
+        fault = str(error)
+    if fault:
+        raise ValueError(
+            f"`{Path(path).name}` must be a readable file, got {str(path)!r}: {fault}; mend it or remove it."
+        )
+    return content
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
+
+
+def _check_depth(value: Any) -> None:
+    """Level by level, since recursion over what is nested too deeply is what this keeps away."""
+    level = [[value]]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return
+    raise ValueError(_too_deep())
+
+
+def _too_deep() -> str:
+    return f"it must nest at most {MAX_DEPTH} levels of lists and objects, and nests more"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"the constant {constant}")
