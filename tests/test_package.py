@@ -180,6 +180,21 @@ def unflattened(text: str) -> list[str]:
     return sorted(line.strip() for line in found if not is_flattened(line))
 
 
+def test_the_architecture_page_counts_rooms_floors_and_arrows_as_they_are():
+    arrows = set()
+    for name, path in MODULES.items():
+        own = name.split(".")[0]
+        arrows |= {(own, room_of(module)) for _, module in imports_of(path)} - {(own, own), (own, None)}
+    heights: dict[str, int] = {}
+    for room in sorted(FLOOR, key=FLOOR.get):
+        heights[room] = 1 + max((heights[below] for above, below in arrows if above == room), default=0)
+    said = f"{len(FLOOR)} rooms, {max(heights.values())} floors, {len(arrows)} arrows between rooms"
+    page = ROOT / "docs" / "ARCHITECTURE.md"
+    if not page.is_file():
+        pytest.skip("the package is installed without its documents")
+    assert said in page.read_text(encoding="utf-8"), said
+
+
 @pytest.mark.parametrize("name", IN_CLOSURE)
 def test_what_travels_with_a_model_names_our_modules_in_a_form_that_the_writer_can_flatten(name):
     # That is `from critic_gpt.room.module import name`, of a module that travels too.

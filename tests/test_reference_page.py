@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""docs/REFERENCE.md, docs/HUGGING_FACE.md and docs/RELIABILITY.md keep their word: the places and tests that they name exist."""
+"""docs/REFERENCE.md, docs/HUGGING_FACE.md and docs/RELIABILITY.md name places and tests that exist."""
 
 import ast
 import re
