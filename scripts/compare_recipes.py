@@ -82,6 +82,7 @@ def train_flags(
 ) -> list[str]:
     """The command line of scripts/train.py for one model."""
     given = {"data_dir": data_dir, "output_dir": folder, "seed": seed, "save_strategy": "no", **flags}
+    given["overwrite_output_dir"] = True  # of a run that was interrupted before it was measured
     given.pop("after", None)
     if begin_with is not None:
         given["model_name_or_path"] = begin_with

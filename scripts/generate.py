@@ -53,9 +53,10 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import check_at_least, one_line, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
 from critic_gpt.scripts.generation_flags import (
     add_generation_flags,
     add_strategy_flag,
@@ -141,6 +142,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.save or args.history:
         options["return_history"] = True
     if args.save:
+        check_output_file("save", args.save)
         os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
     try:
         generate = pipeline("critic-diffusion", model=args.model)
@@ -152,8 +154,6 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
     stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
     results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
-    for result in results:
-        print(describe(result if args.history else {**result, "history": []}))
     if args.save:
         settings = {
             "model": args.model,
@@ -174,6 +174,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             },
         }
         write_json(args.save, {"settings": settings, "results": results})
+    for result in results:
+        print(visible_text(describe(result if args.history else {**result, "history": []})))
     return results
 
 

@@ -40,10 +40,10 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
-from critic_gpt.explorer.drawing import error_color, visible
+from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.proofreading import SUGGEST_BY
-from critic_gpt.scripts import check_at_least, one_line, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
 
 
 # Flags handed to the pipeline where given.
@@ -104,16 +104,11 @@ def place_of(text: str, start: int) -> str:
     return f"{before.count(chr(10)) + 1}:{start - before.rfind(chr(10))}"
 
 
-def clean(text: str) -> str:
-    """A text on which no terminal acts, on the lines it has."""
-    return "\n".join(visible(line) for line in text.split("\n"))
-
-
 def draw_text(result: dict[str, Any], colors: bool) -> Text:
     """The text with its doubtful spans and its holes, by colours or by signs."""
     text, spans, holes = result["text"], result["spans"], result["holes"]
     if colors:
-        drawn = Text(clean(text))  # which has as many characters
+        drawn = Text(visible_text(text))  # which has as many characters
         for hole in holes:
             drawn.stylize("bold cyan", hole["start"], hole["end"])
         doubtful = {place for span in spans for place in range(span["start"], span["end"])}
@@ -123,10 +118,10 @@ def draw_text(result: dict[str, Any], colors: bool) -> Text:
         return drawn
     drawn, done = Text(), 0
     for span in sorted([*spans, *holes], key=lambda span: span["start"]):
-        drawn.append(clean(text[done : span["start"]]))
-        drawn.append(f"[-{clean(span['text'])}-]{{+{clean(span['replacement'])}+}}")
+        drawn.append(visible_text(text[done : span["start"]]))
+        drawn.append(f"[-{visible_text(span['text'])}-]{{+{visible_text(span['replacement'])}+}}")
         done = span["end"]
-    return drawn.append(clean(text[done:]))
+    return drawn.append(visible_text(text[done:]))
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -164,9 +159,9 @@ def draw(result: dict[str, Any], console: Console) -> None:
     """Prints one result."""
     console.print(draw_text(result, console.color_system is not None and not console.no_color), soft_wrap=True)
     for line in [*table(result), *describe(result)]:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(visible_text(line), soft_wrap=True, markup=False, highlight=False)
     if "corrected_text" in result:
-        console.print(clean(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
+        console.print(visible_text(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
@@ -178,8 +173,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     texts = read_texts(args)
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
-    for path in (args.output, args.save):
+    for name, path in (("output", args.output), ("save", args.save)):
         if path:
+            check_output_file(name, path)
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     try:
         proofread = pipeline("critic-proofread", model=args.model)
@@ -189,14 +185,6 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
     results = proofread(texts, batch_size=args.batch_size, **options)
-    if args.json:
-        print(json.dumps(results, indent=2))
-    else:
-        # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
-        system = {"always": "truecolor", "never": None}.get(args.color, "auto")
-        console = Console(color_system=system, force_terminal=args.color == "always" or None)
-        for result in results:
-            draw(result, console)
     if args.output:
         ending = "\n" if args.lines else ""
         content = "".join(result["corrected_text"] + ending for result in results)
@@ -214,6 +202,14 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             "versions": versions,
         }
         write_json(args.save, {"settings": settings, "results": results})
+    if args.json:
+        print(json.dumps(results, indent=2))
+    else:
+        # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
+        system = {"always": "truecolor", "never": None}.get(args.color, "auto")
+        console = Console(color_system=system, force_terminal=args.color == "always" or None)
+        for result in results:
+            draw(result, console)
     return results
 
 

@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
 from critic_gpt import CriticTrainingArguments
 from critic_gpt.hub.moving import SAVED, WEIGHTS
 from critic_gpt.scripts import check_output_dir
@@ -69,7 +71,8 @@ def checkpoint_to_resume(trainer: ExactTrainer, run: RunArguments) -> str | None
     checkpoint = args.resume_from_checkpoint
     if checkpoint == "auto":
         checkpoint = trainer.find_checkpoint()
-        if checkpoint is None and not checkpoints_in(args.output_dir):
+        # Of checkpoints that are all damaged nothing is lost by beginning anew; a finished model would be.
+        if checkpoint is None and not (_occupied(args.output_dir) or "").startswith(PREFIX_CHECKPOINT_DIR):
             _check_free(run, args)
     elif checkpoint is not None:
         trainer.check_checkpoint(checkpoint)

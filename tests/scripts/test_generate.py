@@ -112,7 +112,7 @@ EVERY_FIELD = [
     {"remasking": "remdm_loop", "remdm_eta": 0.2, "loop_start": 0.3, "loop_end": 0.7, "loop_visible": 0.8},
     {"remasking": "proseco", "corrector_interval": 2, "corrector_steps": 2, "corrector_temperature": 0.5},
     {"max_new_tokens": 6, "seed_placement": "random", "mask_token_id": 1, "pad_token_id": 0, "bos_token_id": 3},
-    {"eos_token_id": [4, 5], "return_error_probabilities": False},
+    {"eos_token_id": [4, 5], "suppressed_token_ids": [6, 7], "return_error_probabilities": False},
 ]
 
 

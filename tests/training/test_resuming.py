@@ -203,6 +203,14 @@ def test_a_model_in_the_output_folder_is_not_replaced_unasked(data_dir, tmp_path
     assert (tmp_path / "model.safetensors").read_bytes() == before
     with pytest.raises(ValueError, match="must be a checkpoint of this run"):
         train.main([*given, "--seed", "5", "--resume_from_checkpoint", "auto"])
+    kept = {path: path.read_bytes() for path in tmp_path.glob("checkpoint-*/trainer_state.json")}
+    for path in kept:
+        path.write_text("{")
+    with pytest.raises(ValueError, match=r"`output_dir` must hold no model"):
+        train.main([*given, "--resume_from_checkpoint", "auto"])
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    for path, content in kept.items():
+        path.write_bytes(content)
     train.main([*given, "--seed", "5", "--overwrite_output_dir", "True"])
     assert (tmp_path / "model.safetensors").read_bytes() != before
 
