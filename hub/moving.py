@@ -6,6 +6,7 @@ first and comes last, so the folder holds no model in between, and what a kill l
 load.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from critic_gpt.hub.documents import read_json
-from critic_gpt.hub.files import write_json
 
 
 SAVED = ".saved"
@@ -34,7 +34,7 @@ def move_into(staging: Path, folder: Path) -> None:
         folder (`Path`): Where the files shall lie.
     """
     names = sorted(path.name for path in staging.iterdir())
-    write_json(staging / _NAMES, names)
+    (staging / _NAMES).write_text(json.dumps(names), encoding="utf-8")
     os.replace(staging, folder / SAVED)  # from here on the new files win
     finish_moving(folder)
 
