@@ -74,6 +74,7 @@ setup(
             *WEB,
             *PEFT,
             "hypothesis>=6.100",
+            "mypy>=2.0",
             "optimum-quanto>=0.2.7",
             "parameterized>=0.9",
             "pytest>=8.0",

@@ -30,7 +30,9 @@ def table_fault(values) -> str | None:
     if len(values) != NUM_BUCKETS:
         return f"must hold {NUM_BUCKETS} numbers, got {len(values)}"
     for index, value in enumerate(values):
-        if not isinstance(value, Real) or isinstance(value, bool) or not 0.0 <= value <= 1.0:  # NaN is never between
+        if (
+            not isinstance(value, Real) or isinstance(value, bool) or not 0.0 <= float(value) <= 1.0
+        ):  # NaN is never between
             return f"must hold finite numbers in [0, 1], got {value!r:.60} at index {index}"
     return None
 

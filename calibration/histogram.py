@@ -13,6 +13,7 @@ authors, KDD 2002. This file travels with a model to the hub: it needs nothing b
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def fill_nearest(rates: Sequence[float | None]) -> list[float]:
     "In place" is part of the rule: a bucket filled a moment ago serves the next one as if it had been observed. Where
     one side has nothing the other is asked; if nothing was observed at all, every bucket becomes 0.0.
     """
-    filled = list(rates)
+    filled: list[Any] = list(rates)
     for index, rate in enumerate(filled):
         if rate is None:
             upward, downward = filled[index + 1 :], filled[:index][::-1]
@@ -48,7 +49,7 @@ def fill_isotonic(counts: Sequence[int], positives: Sequence[int]) -> list[float
     Takes judged tokens per bucket (at least one of them not 0) and the wrong ones among them; returns a non-decreasing
     list in [0, 1] of the same length.
     """
-    blocks = []  # [positives, count, observed buckets]; their means strictly increase
+    blocks: list[list[int]] = []  # [positives, count, observed buckets]; their means strictly increase
     observed = [index for index, count in enumerate(counts) if count > 0]
     for index in observed:
         block = [positives[index], counts[index], 1]

@@ -152,7 +152,7 @@ def suppress_tokens(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
         return logits
     logits = logits.clone()
     # By slices: a list of ids would have to be copied to the device.
-    for _, run in itertools.groupby(enumerate(sorted(token_ids)), key=lambda pair: pair[1] - pair[0]):
-        run = [token_id for _, token_id in run]
+    for _, group in itertools.groupby(enumerate(sorted(token_ids)), key=lambda pair: pair[1] - pair[0]):
+        run = [token_id for _, token_id in group]
         logits[..., run[0] : run[-1] + 1] = float("-inf")
     return logits

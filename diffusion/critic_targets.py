@@ -110,7 +110,8 @@ def build_critic_artifacts_from_logits(
     masked = labels != ignore_index if mask_token_id is None else input_ids == mask_token_id
     fill_mask = masked if fill_mask is None else fill_mask.bool() & masked
     with torch.no_grad():
-        special = sorted({mask_token_id, pad_token_id, *suppressed_token_ids} - {None})
+        given = (mask_token_id, pad_token_id, *suppressed_token_ids)
+        special = sorted({token for token in given if token is not None})
         logits = suppress_tokens(logits.detach(), special)
         if fill == "argmax":
             tokens = logits.argmax(dim=-1)

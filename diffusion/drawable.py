@@ -27,9 +27,10 @@ def never_drawn_ids(
         `list[int]`: in ascending order.
     """
     special = config.suppressed_token_ids if suppressed_token_ids is None else suppressed_token_ids
-    ids = {config.mask_token_id, config.pad_token_id, mask_token_id, pad_token_id, *(special or ())} - {None}
+    ids = (config.mask_token_id, config.pad_token_id, mask_token_id, pad_token_id, *(special or ()))
     size = config.vocab_size
-    return sorted({token for token in ids if token < size} | set(range(config.drawable_vocab_size or size, size)))
+    known = {token for token in ids if token is not None and token < size}
+    return sorted(known | set(range(config.drawable_vocab_size or size, size)))
 
 
 def adopt_tokenizer(config: CriticGPTConfig, tokenizer: Any) -> None:

@@ -109,7 +109,7 @@ def is_exponent(schedule: object) -> bool:
 
 def _decay(schedule: str | float, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
-    if is_exponent(schedule):
+    if isinstance(schedule, (int, float)) and is_exponent(schedule):
         return 1.0 - progress**schedule
     if schedule == "linear":
         return 1.0 - progress

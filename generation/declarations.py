@@ -5,7 +5,7 @@ The configuration, its checks, the strategies, the flags of the scripts and docs
 setting is one entry here and the code that acts on it; what only some strategies know is named there in `takes`.
 """
 
-from typing import Any
+import functools
 
 from critic_gpt.diffusion.schedules import SCHEDULES
 from critic_gpt.diffusion.selection import REMASK_SELECTION
@@ -36,8 +36,7 @@ def remasking_names() -> tuple[str, ...]:
     return ("auto", *STRATEGIES)
 
 
-def _of_strategies(*fields: Any, **named: Any) -> Setting:
-    return Setting(*fields, **named, of_strategies=True)
+_of_strategies = functools.partial(Setting, of_strategies=True)
 
 
 _ANOTHER_ORDER = "for another order of unmasking"

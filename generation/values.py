@@ -182,7 +182,7 @@ class Setting:
             )
 
 
-def default_in_words(setting: Setting, strategies: Mapping[str, type]) -> str:
+def default_in_words(setting: Setting, strategies: Mapping[str, Any]) -> str:
     """Its default, from its own declaration or from the strategies that take it; "" where it may stay unset."""
     if setting.default is not None:
         return f"defaults to {in_code(setting.default)}"

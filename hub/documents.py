@@ -85,7 +85,7 @@ def _kind(value: Any) -> str:
 
 def _check_depth(value: Any) -> None:
     """Level by level, since recursion over what is nested too deeply is what this keeps away."""
-    level = [[value]]
+    level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         level = [
             inner

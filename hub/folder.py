@@ -208,4 +208,4 @@ class NamedInEveryFolder:
         ours nothing is left to register, and the parent would copy their files as they stand in the package.
         """
         if _reference(cls) not in AUTO_MAP.values():
-            super().register_for_auto_class(*args, **kwargs)
+            super().register_for_auto_class(*args, **kwargs)  # type: ignore[misc]
