@@ -34,6 +34,9 @@ def plain_parts():
 def rules(**changes):
     """All that the second pass asks of a configuration."""
     defaults = {
+        "vocab_size": VOCAB,
+        "drawable_vocab_size": None,
+        "suppressed_token_ids": None,
         "mask_token_id": MASK,
         "pad_token_id": PAD,
         "critic_target_scope": "masked_only",

@@ -121,7 +121,9 @@ def test_views_of_denoising_are_strict_json(explorer):
 
 def test_what_follows_a_generated_end_is_neither_text_nor_wrong_nor_judged(explorer):
     judged = []
-    explorer = Explorer(explorer.model, explorer.tokenizer, explorer.splits, task=SimpleNamespace(judge=judged.extend))
+    explorer = Explorer(
+        explorer.model, explorer.tokenizer, explorer.splits, task=SimpleNamespace(judge=judged.extend, row_width=None)
+    )
     state = start_from_sample(explorer, 0, mask_rate=1.0)
     whole = [token.id for token in generation_view(explorer, state, remasking="none", num_steps=4).tokens]
     judged.clear()

@@ -61,6 +61,7 @@ def test_flags_reach_the_configuration(trained):
 
 def test_every_field_that_shapes_the_model_or_its_critic_is_a_flag(data_dir, tmp_path):
     of_the_data = {"vocab_size", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"}
+    of_the_data |= {"suppressed_token_ids", "drawable_vocab_size"}
     shaping = set(CriticGPTConfig.__annotations__) - of_the_data - {"rope_parameters", "regression_scale_init"}
     assert {"intermediate_size", "hidden_act", "critic_alpha", "correction_alpha"} <= shaping
     assert shaping | {"rope_theta"} <= {field.name for field in dataclasses.fields(training_flags.ModelArguments)}

@@ -207,12 +207,13 @@ def test_a_file_of_modifiers_modifies_the_training_loss_alone(data_dir, tmp_path
     (tmp_path / "scores.json").write_text(json.dumps({"modifiers": [{"name": "sequence_variance", "scale": 2.0}]}))
     runs = {"lm": ([], "entropy/"), "scores": (["--task", "sequence_scoring"], "sequence_variance/")}
     for name, (task, figure) in runs.items():
-        path = next(tmp_path.glob(f"{name}.*"))
+        path = next(path for path in tmp_path.glob(f"{name}.*") if path.is_file())
         more = [*task, "--logging_steps", "1", "--learning_rate", "0", "--weight_decay", "0"]
-        plain = run(data_dir, tmp_path / "plain", *more)
-        modified = run(data_dir, tmp_path / "modified", *more, "--loss_modifiers", str(path))
+        folders = tmp_path / f"{name}_plain", tmp_path / f"{name}_modified"
+        plain = run(data_dir, folders[0], *more)
+        modified = run(data_dir, folders[1], *more, "--loss_modifiers", str(path))
         assert plain["eval_loss"] == modified["eval_loss"]
-        plain, modified = logs_of(tmp_path / "plain"), logs_of(tmp_path / "modified")
+        plain, modified = map(logs_of, folders)
         unmodified = {"lm": "lm_loss", "scores": "mse"}[name]
         for one, other in zip(plain, modified, strict=True):
             assert other[unmodified] == pytest.approx(one["loss"], abs=1e-5)
