@@ -49,10 +49,17 @@ def finish_moving(folder: str | os.PathLike) -> None:
     folder = Path(folder)
     saved = folder / SAVED
     try:
-        names = set(read_json(saved / _NAMES))
+        listed = read_json(saved / _NAMES)
     except (FileNotFoundError, NotADirectoryError):
         _remove_emptied(saved)
         return
+    # A folder may come from anywhere, and a name that leads out of it would be somebody else's file.
+    if not isinstance(listed, list) or not all(_is_plain(name) for name in listed):
+        raise ValueError(
+            f"`{saved / _NAMES}` must list names of files in its folder, got {listed!r:.80}: remove {str(saved)!r}, which "
+            "no save of ours has left."
+        )
+    names = set(listed)
     if any(WEIGHTS.fullmatch(name) for name in names):
         for name in CONFIGURATIONS:
             if (saved / name).exists():
@@ -75,3 +82,8 @@ def finish_moving(folder: str | os.PathLike) -> None:
 def _remove_emptied(saved: Path) -> None:
     with suppress(OSError):  # not there, or somebody else's and full
         saved.rmdir()
+
+
+def _is_plain(name: object) -> bool:
+    """Whether a name stays in its folder."""
+    return isinstance(name, str) and Path(name).name == name and name != ".."

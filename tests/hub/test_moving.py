@@ -1,5 +1,6 @@
 """Claims about new files entering a model's folder: the old model, the new one or none, and never a mixture."""
 
+import json
 import os
 
 import pytest
@@ -68,3 +69,14 @@ def test_a_folder_without_a_move_is_left_as_it_is(tmp_path):
     finish_moving(tmp_path / "missing")
     finish_moving(tmp_path / "config.json")
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".saved", "config.json", "mine"]
+
+
+@pytest.mark.parametrize("listed", [["../precious"], ["/etc/hosts"], [".."], "config.json", [3], {"a": 1}])
+def test_a_list_that_leads_out_of_its_folder_moves_nothing(tmp_path, listed):
+    folder = tmp_path / "model"
+    (folder / ".saved").mkdir(parents=True)
+    (tmp_path / "precious").write_text("mine")
+    (folder / ".saved" / "names.json.moving").write_text(json.dumps(listed))
+    with pytest.raises(ValueError, match="must list names of files in its folder"):
+        finish_moving(folder)
+    assert (tmp_path / "precious").read_text() == "mine"
