@@ -56,8 +56,8 @@ def finish_moving(folder: str | os.PathLike) -> None:
     # A folder may come from anywhere, and a name that leads out of it would be somebody else's file.
     if not isinstance(listed, list) or not all(_is_plain(name) for name in listed):
         raise ValueError(
-            f"`{saved / _NAMES}` must list names of files in its folder, got {listed!r:.80}: remove {str(saved)!r}, which "
-            "no save of ours has left."
+            f"`{saved / _NAMES}` must list names of files in its folder, got {listed!r:.80}: remove {str(saved)!r}, "
+            "which no save of ours has left."
         )
     names = set(listed)
     if any(WEIGHTS.fullmatch(name) for name in names):
