@@ -63,7 +63,7 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int, length: int) -> tor
     counter-based generators of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 
     Args:
-        row_seed (`torch.LongTensor` of shape `(batch_size,)`): One seed a sequence.
+        row_seed (`torch.LongTensor` of shape `(batch_size,)`): One seed per sequence.
         stream (`int`): Which kind of decision the numbers are for (`STREAM_*`).
         step (`int`): Which denoising step they are for; 0 in training.
         length (`int`): How many positions T.
@@ -81,11 +81,11 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int, length: int) -> tor
 
 def row_seeds(seed: int | list[int] | None, batch_size: int, generator: torch.Generator | None = None) -> torch.Tensor:
     """
-    Turns whatever a caller has into one seed a row.
+    Turns whatever a caller has into one seed per row.
 
     Args:
         seed (`int` or `list[int]`, *optional*): One number (row `i` then gets a seed made of the number and `i`) or
-            one number a row (row `i` depends on its own number only, whatever the batch around it).
+            one number per row (row `i` depends on its own number only, whatever the batch around it).
         batch_size (`int`): How many rows B.
         generator (`torch.Generator`, *optional*): Drawn from where `seed` is `None`; torch's global one by default.
 

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Schedules: which share of a canvas is masked at each step, and how many tokens a step masks again.
+"""Schedules: which share of a canvas is masked at each step, and how many tokens a step re-masks.
 
 Letters: B batch.
 """
@@ -19,7 +19,7 @@ Schedule = str | float | list[float] | Callable[[float], float]
 
 def remask_ratios(schedule: Schedule, num_steps: int, start: float = 0.95, end: float = 0.05) -> list[float]:
     """
-    Share of the sequence that is masked again before each iteration of a fill-all strategy.
+    Share of the sequence that is re-masked before each iteration of a fill-all strategy.
 
     Args:
         schedule (`str`, `float`, `list[float]` or callable): `"linear"`: `start - i / (N - 1) * (start - end)`;
@@ -90,7 +90,7 @@ def share_of(count: torch.Tensor, share: float) -> torch.Tensor:
 
 def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Tensor:
     """
-    How many tokens a step masks again: that number, or of a float that share of the masks, rounded, one at least.
+    How many tokens a step re-masks: that number, or of a float that share of the masks, rounded, one at least.
 
     Args:
         count (`torch.LongTensor` of shape `(batch_size,)`): Masks in each row.

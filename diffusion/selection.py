@@ -1,8 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Selection: which positions to reveal and to mask again, and who decides (the precedence of scores).
+"""Selection: which positions to reveal and to re-mask, and who decides (the precedence of scores).
 
 Pure functions over tensors. Letters: B batch, T positions, V vocabulary. Scores: higher = more likely wrong =
-masked again first.
+re-masked first.
 """
 
 import math

@@ -35,7 +35,7 @@ d TEXT              denoise a text with [MASK] by hand
 json                the data of the last view
 help, q             this list, the end
 Colour: P(wrong), green to red. Underlined: differs from the truth. Without colour a line of marks beneath:
-+ wrong and flagged, x wrong and not flagged, ! flagged though right or unknown, ~ masked again."""
++ wrong and flagged, x wrong and not flagged, ! flagged though right or unknown, ~ re-masked."""
 
 
 def style_of(token: TokenView) -> str:

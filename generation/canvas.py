@@ -206,8 +206,8 @@ def scheduled_reveal(
     remasked: torch.Tensor,
 ) -> torch.Tensor:
     """
-    Which masks of the input a step reveals so that, with the tokens masked again, `target_visible` are visible. What
-    is masked again in a step is not revealed in the same step.
+    Which masks of the input a step reveals so that, with the tokens re-masked, `target_visible` are visible. What
+    is re-masked in a step is not revealed in the same step.
 
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
@@ -217,7 +217,7 @@ def scheduled_reveal(
         target_visible (`torch.LongTensor` of shape `(batch_size,)`): Editable tokens to be visible after the step.
         unmasking (`str`): Order of revealing.
         reveal_noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers.
-        remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to mask again.
+        remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to re-mask.
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.

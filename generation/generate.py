@@ -126,7 +126,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             stopping_criteria ([`~transformers.StoppingCriteriaList`], *optional*): Asked after each step with the
                 tokens `(batch_size, sequence_length)` of all rows, [MASK] among them, and a tuple of one tensor of
                 scores `(batch_size, sequence_length, vocab_size)`: log-probabilities of the step's predictions, NaN in
-                rows that are done. One truth value a row says which are done: these are finished in the same step,
+                rows that are done. One truth value per row says which are done: these are finished in the same step,
                 without a further pass, their masks filled by the step's predictions, and leave the batch. With
                 `num_candidates` above 1 each candidate is a row. `MaxTimeCriteria` works as it is; `EosTokenCriteria`
                 and `StopStringCriteria` end a row where a generated token completes what they wait for and no mask is
@@ -134,11 +134,11 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             protected_mask (`torch.BoolTensor` of the same shape, *optional*): Positions that never change. By default
                 every given token; visible tokens left unprotected may be revised, and a protected [MASK] stays one.
             remasking_model (callable or token classifier, *optional*): Judges tokens for `remasking="external"`:
-                called with `input_ids` and `attention_mask`, higher output = better token: one logit a token, or two
+                called with `input_ids` and `attention_mask`, higher output = better token: one logit per token, or two
                 classes of which 1 is the good one.
             judge_model (callable or sequence scorer, *optional*): Judges the finished sequences: called with
                 `input_ids` and `attention_mask`, gives the wrongness in [0, 1] of each row.
-            seed (`int` or `list[int]`, *optional*): One number, or one a row: a row's result then depends on its own
+            seed (`int` or `list[int]`, *optional*): One number, or one per row: a row's result then depends on its own
                 number only, whatever the batch around it.
             generator (`torch.Generator`, *optional*): Used where no seed is given; torch's global one by default.
             streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]. `put` gets the prompt, which

@@ -44,7 +44,7 @@ _ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confi
 
 class DenoisingStep(NamedTuple):
     """
-    One step of the history, all (B, T): what went in, what stood there once masks were filled, what was masked again,
+    One step of the history, all (B, T): what went in, what stood there once masks were filled, what was re-masked,
     P(wrong) where the critic guided; and, of a model with a critic, the tokens it judged in this step with its raw
     logits about them, NaN in rows that were finished before.
     """

@@ -50,7 +50,7 @@ class Stopping:
 
     `EosTokenCriteria` and `StopStringCriteria` end a row where a *generated* token completes what they wait for and no
     mask is left before it; what was generated behind is cut. All others are called, as in Transformers, with the
-    tokens of all rows (A, T) and with scores, and give one truth value a row (A,).
+    tokens of all rows (A, T) and with scores, and give one truth value per row (A,).
 
     Args:
         criteria ([`~transformers.StoppingCriteriaList`]): Checked.
@@ -96,7 +96,7 @@ class Stopping:
     def applied(self, run: DenoisingRun, outcome: StepOutcome) -> StepOutcome:
         """
         A step's outcome once the criteria were asked. A row that is done is finished in this very step, without a
-        further pass: a token that was to be masked again stays, and every mask takes the token drawn for it; or it
+        further pass: a token that was to be re-masked stays, and every mask takes the token drawn for it; or it
         ends with the best complete sequence, where the strategy has one and would not have been done.
         """
         scores = run.prediction.probabilities.log()

@@ -38,7 +38,7 @@ terminal while it happens, coloured by error probability; into a file or pipe it
         history                 one entry a step of the batch:
             input, input_ids    what went in, masks included
             filled, filled_ids  what stood there once masks were filled
-            remasked            positions that were masked again, counted from 0
+            remasked            positions that were re-masked, counted from 0
 """
 
 import argparse

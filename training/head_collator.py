@@ -20,8 +20,8 @@ class DataCollatorForHeads:
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Gives the padding token and its side.
-        column (`str`): Where the labels are: `"labels"`, one class a token (-100 or -1: ignored) or C probabilities
-            a token (all zeros: ignored); `"score"`, a number in [0, 1] a sequence; `"label"`, a class a sequence.
+        column (`str`): Where the labels are: `"labels"`, one class per token (-100 or -1: ignored) or C probabilities
+            a token (all zeros: ignored); `"score"`, a number in [0, 1] a sequence; `"label"`, a class per sequence.
 
     Returns `input_ids`, `attention_mask` (0 at padding alone) of shape `(batch_size, sequence_length)`, and `labels`
     of shape `(batch_size, sequence_length)`, `(batch_size, sequence_length, num_labels)` or `(batch_size,)`.

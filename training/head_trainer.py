@@ -98,7 +98,7 @@ class ClassificationTrainer(HeadTrainer):
         model ([`CriticGPTForTokenClassification`] or [`CriticGPTForSequenceClassification`]): With `num_labels` >= 2.
         args ([`CriticTrainingArguments`]): Arguments; those of masks and of the critic are refused.
         data_collator (*optional*): [`DataCollatorForHeads`] by default, made from `processing_class`, for the column
-            `labels` of token classes. For a class a sequence: `DataCollatorForHeads(tokenizer, "label")`.
+            `labels` of token classes. For a class per sequence: `DataCollatorForHeads(tokenizer, "label")`.
         kwargs: As for [`~transformers.Trainer`].
     """
 

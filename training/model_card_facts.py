@@ -138,7 +138,7 @@ class CardFacts:
         return [(name.replace("_", " "), value) for name, value in rows if value not in (None, False, 0, 0.0)]
 
     def bounds(self) -> list[tuple[str, str, str]]:
-        """Data, nats and bits a token, of every measurement of the diffusion bound."""
+        """Data, nats and bits per token, of every measurement of the diffusion bound."""
         rows = []
         validated = self.training.get("metrics", {}).get("eval_lm_loss")
         if validated is not None:

@@ -59,7 +59,7 @@ This is an adapter: `peft` has to be installed, and the model below it is loaded
 
 The diffusion bound: an upper bound of the negative log-likelihood of held-out data.
 
-| data | nats a token | bits a token |
+| data | nats per token | bits per token |
 |---|---|---|
 {% for data, nats, bits in bounds -%}
 | {{ data }} | {{ nats }} | {{ bits }} |

@@ -30,7 +30,7 @@ class Backtrack(PlainUnmasking):
     """
     Reveals what is sure, and where the complete sequence is not, goes back to the token whose best alternative had the
     best odds against it when it was revealed: that takes its place, and all that was revealed in the same pass or
-    later is masked again. The result is the sequence with the fewest expected errors of all that were complete; what
+    later is re-masked. The result is the sequence with the fewest expected errors of all that were complete; what
     the last step fills is judged by the model's own probabilities of it.
 
     Once a wrong guess has spread, the tokens that follow from it agree with each other, and the critic sees that the
@@ -182,7 +182,7 @@ class Backtrack(PlainUnmasking):
         return settle(odds.masked_fill(self.came == NOT_YET, 0.0).nan_to_num(nan=0.0))
 
     def _turn_back(self, branching: torch.Tensor, doubt: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where (B, T) the other token is put, one a row, and where masks again, in the rows (B,) that go back."""
+        """Where (B, T) the other token is put, one per row, and where masks again, in the rows (B,) that go back."""
         turned = select_worst(doubt, self.editable & (doubt > 0), branching.long())
         since = self.came.masked_fill(~turned, NOT_YET).amax(dim=-1, keepdim=True)
         undone = self.editable & branching[:, None] & (self.came >= since) & ~turned

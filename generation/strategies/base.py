@@ -90,7 +90,7 @@ class Strategy:
 
     @classmethod
     def steps_within(cls, budget: int, config: GenerationConfig) -> int | None:
-        """The most denoising steps whose forward passes a sequence do not exceed `budget`; `None` if not even one."""
+        """The most denoising steps whose passes per sequence do not exceed `budget`; `None` if not even one."""
         steps, most = 0, budget
         while steps < most:  # passes grow with steps
             middle = (steps + most + 1) // 2

@@ -20,7 +20,7 @@ from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 
 # Above it a token is wrong more likely than not, or another one right more likely than it.
 EVEN_ODDS = 0.5
-# At or below it a token is too probably right to be masked again; and how many times as often as any token along
+# At or below it a token is too probably right to be re-masked; and how many times as often as any token along
 # generations it must be wrong, since a critic that knows no more of it masks at random
 # (docs/experiments/sampling-settings.md).
 LOWEST_FLOOR, LIFT = 0.1, 2.0
@@ -180,7 +180,7 @@ class Critic(PlainUnmasking):
             # A number alone would mask right tokens again wherever little is wrong.
             allowed = allowed & ~(probabilities <= self.floor)
         if not replaces and not self._polishes(step):
-            # Tokens masked again must still fit among those the schedule leaves masked.
+            # Tokens re-masked must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))
         _, chosen = self.run.remask(
             input_ids,

@@ -44,11 +44,11 @@ class FillAll(Strategy):
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
         config = run.config
-        # The share masked again after each step but the last; `None` where a threshold decides.
+        # The share re-masked after each step but the last; `None` where a threshold decides.
         self.ratios = None if config.error_threshold is not None else self.masked_shares(config)
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
-        """The share of the sequence masked again after each step but the last."""
+        """The share of the sequence re-masked after each step but the last."""
         return remask_ratios(config.schedule, config.num_steps, config.start_ratio, config.end_ratio)[1:]
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:

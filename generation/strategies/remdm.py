@@ -33,7 +33,7 @@ def reveal_probability(sigma: torch.Tensor | float, alpha_t: float, alpha_s: flo
 
 class ReMDM(Strategy):
     """
-    Every visible token is masked again with the probability sigma, and every mask lifted with the one that keeps the
+    Every visible token is re-masked with the probability sigma, and every mask lifted with the one that keeps the
     expected share of visible tokens on its way, `alpha = 1 - t`, from 0 to 1. Each decision is a draw of its own, so
     that a step has no fixed number of tokens; the last one lifts all masks that are left.
     """
@@ -53,7 +53,7 @@ class ReMDM(Strategy):
         return [i / config.num_steps for i in range(config.num_steps + 1)]
 
     def sigma(self, step: int, visible: torch.Tensor) -> torch.Tensor | float:
-        """Probability of masking again: one number, or one a position (B, T)."""
+        """Probability of re-masking: one number, or one per position (B, T)."""
         raise NotImplementedError
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
@@ -119,7 +119,7 @@ class ReMDMConf(ReMDM):
 class ReMDMLoop(ReMDM):
     """
     Three phases: plain unmasking until the share `loop_visible` is visible, at the progress `loop_start`; then that
-    share is held and visible tokens are masked again with probability eta; from `loop_end` on plain unmasking again.
+    share is held and visible tokens are re-masked with probability eta; from `loop_end` on plain unmasking again.
     """
 
     name = "remdm_loop"

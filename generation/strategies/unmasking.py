@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Plain unmasking: one forward pass a step, nothing is masked again. The base of all one-pass strategies.
+"""Plain unmasking: one forward pass per step, nothing is re-masked. The base of all one-pass strategies.
 
 Letters: B batch, T positions, V vocabulary.
 """
@@ -86,7 +86,7 @@ class PlainUnmasking(Strategy):
         return self.run.draw_jointly(input_ids, prediction, masked, int(count.max()), step)
 
     def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
-        """At most how many tokens (B,) a step masks again, of the number of masks (B,)."""
+        """At most how many tokens (B,) a step re-masks, of the number of masks (B,)."""
         return torch.zeros_like(masks)
 
     def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
@@ -94,7 +94,7 @@ class PlainUnmasking(Strategy):
         return Verdict(self.nothing, self.nothing)
 
     def act(self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, step: int) -> StepOutcome:
-        """Reveals, redraws and masks again, all at once."""
+        """Reveals, redraws and re-masks, all at once."""
         mask_id = self.run.config.mask_token_id
         revealed = self.revealed(input_ids, prediction, verdict.remasked, step)
         drawn = revealed | verdict.replaced

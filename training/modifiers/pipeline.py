@@ -140,7 +140,7 @@ class LossModifiers:
 
     def modify_token_loss(self, batch: TokenLossBatch, step: int) -> tuple[torch.Tensor, Metrics]:
         """
-        The modified loss a token (B, T), to be divided by the same count as the plain one, and the metrics.
+        The modified loss per token (B, T), to be divided by the same count as the plain one, and the metrics.
 
         Args:
             batch ([`TokenLossBatch`]): One micro-batch.
@@ -159,7 +159,7 @@ class LossModifiers:
         return token_loss, metrics
 
     def modify_row_loss(self, batch: RowLossBatch, step: int) -> tuple[torch.Tensor, Metrics]:
-        """As `modify_token_loss`, for the scorer's loss a sequence (B,)."""
+        """As `modify_token_loss`, for the scorer's loss per sequence (B,)."""
         row_loss, metrics = batch.row_loss, {}
         for one in self.modifiers if self.enabled else ():
             factor, own = one.modify(batch, step)
