@@ -37,16 +37,17 @@ demo: $(STAMP)
 	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report
 
 # The type checker wants the package under its name, whatever the folder of the clone is called.
-TYPED := $(addprefix critic_gpt/,$(wildcard hub/*.py heads/*.py calibration/[fhmt]*.py diffusion/[cdmrs]*.py) \
-	diffusion/losses.py $(addprefix generation/,values.py declarations.py quality.py canvas.py drawing.py))
-UNTYPED := $(addprefix critic_gpt/,hub/weights.py calibration/fingerprint.py calibration/model.py diffusion/selection.py)
+TYPED := $(wildcard __init__.py configuration_critic_gpt.py hub/*.py diffusion/*.py heads/*.py calibration/*.py) \
+	$(addprefix generation/,configuration.py values.py declarations.py quality.py canvas.py drawing.py)
+# Not yet: mixins that use what the class beside them has, and values whose kind a check has settled.
+UNTYPED := calibration/model.py diffusion/loss_terms.py diffusion/selection.py
 
 quality: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p build/typing && ln -sfn ../.. build/typing/critic_gpt
 	cd build/typing && ../../$(BIN)/mypy --config-file ../../pyproject.toml --follow-imports silent \
-		$(filter-out $(UNTYPED),$(TYPED)); checked=$$?; rm critic_gpt; exit $$checked
+		$(addprefix critic_gpt/,$(filter-out $(UNTYPED),$(TYPED))); checked=$$?; rm critic_gpt; exit $$checked
 
 # The tests that Transformers asks of its own models come with its source distribution only: fetched into build/, once.
 common-tests: $(STAMP)

@@ -29,7 +29,7 @@ CRITIC_HEAD_TYPES = ("linear", "mlp")
 POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
 
 # Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
-_LEGACY_VALUES = {
+_LEGACY_VALUES: dict[str, dict[str, dict[str, Any]]] = {
     "attention_type": {"causal": {"is_causal": True}, "bidirectional": {"is_causal": False}},
     "position_encoding": {
         "rotary": {"position_embedding_type": "rotary"},
@@ -269,7 +269,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         where it is not, this is how `pipeline` learns of them.
         """
         pipelines = complete_pipelines(present) if is_remote_code() else other_pipelines(present)
-        vars(self).pop("custom_pipelines", None)
+        self.__dict__.pop("custom_pipelines", None)
         if pipelines:
             self.custom_pipelines = pipelines
 
@@ -354,7 +354,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                     f"`{name}` must be at most {largest:,}, got {given}: give a smaller number, or mend config.json."
                 )
         width = self.hidden_size
-        size = self.num_hidden_layers * width * (4 * width + 2 * self.intermediate_size)
+        size = self.num_hidden_layers * width * (4 * width + 2 * (self.intermediate_size or 0))
         size += width * (self.vocab_size + self.max_position_embeddings)
         if size > _MOST_WEIGHTS:
             raise ValueError(

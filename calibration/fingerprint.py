@@ -138,7 +138,7 @@ def _tensors(files: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, weights.get_tensor(name)
 
 
-def _adapter_classes() -> tuple[type, ...]:
+def _adapter_classes() -> tuple[Any, ...]:
     """What PEFT puts in place of modules: layers with an adapter, and modules that are trained whole."""
     # Unless somebody has imported it there are no adapters. An import here would make it a requirement.
     if "peft" not in sys.modules:
@@ -187,7 +187,7 @@ def _walk(module: nn.Module, prefix: str, classes: tuple[type, ...], adapted: bo
 
 
 @torch.no_grad()
-def _effective_module(layer: nn.Module, adapted: bool) -> tuple[nn.Module, bool]:
+def _effective_module(layer: Any, adapted: bool) -> tuple[nn.Module, bool]:
     """The plain module that a module of PEFT amounts to, and whether it is a part of the model and not made here."""
     on = adapted and not layer.disable_adapters and bool(layer.active_adapters)
     if isinstance(layer, _adapter_classes()[1]):

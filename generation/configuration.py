@@ -39,7 +39,7 @@ def _argument(setting: Setting) -> str:
     if setting.values.types == "`float`":
         words = setting.values.words()
         text += f" {words[0].upper()}{words[1:]}."
-    indents = {"initial_indent": "    " * 2, "subsequent_indent": "    " * 3}
+    indents: dict[str, Any] = {"initial_indent": "    " * 2, "subsequent_indent": "    " * 3}
     return textwrap.fill(head + text, 119, break_on_hyphens=False, break_long_words=False, **indents)
 
 

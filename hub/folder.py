@@ -66,7 +66,7 @@ AUTO_MAP = {
     name: f"{folder_name(module)}.{cls}" for module, cls, name, model in re.findall(_OFFER, _OFFERS) if not model
 }
 # As in config.json: task -> "module.Class" of the pipeline and the Auto classes of its model.
-PIPELINES = {
+PIPELINES: dict[str, dict[str, Any]] = {
     task: {"impl": f"{folder_name(module)}.{cls}", "pt": [model], "type": "text"}
     for module, cls, task, model in re.findall(_OFFER, _OFFERS)
     if model

@@ -59,7 +59,7 @@ class WholeWeightsMixin:
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, output_loading_info: bool = False, **kwargs):
         """As the parent's; what it did not find is remembered, for [`check_whole`]."""
         try:
-            model, info = super().from_pretrained(
+            model, info = super().from_pretrained(  # type: ignore[misc]
                 pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
             )
         except RuntimeError as error:
