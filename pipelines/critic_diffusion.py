@@ -41,7 +41,7 @@ class CriticDiffusionPipeline(CriticPipeline):
     dataset or generator of these (also mappings with the key `prompt` or `text`), and returns for each a dictionary of
     plain Python values; for a dataset or generator an iterator over them:
 
-    - `generated_text` (`str`): The finished text.
+    - `generated_text` (`str`): The finished text, without the EOS it ends with.
     - `tokens` (`list[str]`), `token_ids` (`list[int]`): Its tokens.
     - `error_probabilities` (`list[float]` or `None`): P(wrong) of each token, 0 for given ones; `None` without a
       trained critic.
@@ -259,8 +259,9 @@ class CriticDiffusionPipeline(CriticPipeline):
         if "error_probabilities" in rows:
             probabilities = rows["error_probabilities"][real].tolist()
         candidates = rows.get("candidate_expected_errors")
+        ends = bool(ids) and ids[-1] == self.tokenizer.eos_token_id  # the end of a text is no part of it
         result = {
-            "generated_text": self.tokenizer.decode(ids),
+            "generated_text": self.tokenizer.decode(ids[: len(ids) - ends]),
             "tokens": self.tokenizer.convert_ids_to_tokens(ids),
             "token_ids": ids,
             "error_probabilities": probabilities,

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the task "critic-diffusion"."""
 
+import copy
 import json
 from itertools import pairwise
 
@@ -471,3 +472,16 @@ def test_a_tokenizer_in_python_serves_as_well(tiny_model):
     with pytest.raises(ValueError) as error:
         generate("abz[MASK]y")
     one_sentence(error, "'y', 'z'")
+
+
+def test_the_token_that_ends_a_text_is_no_part_of_it(tiny_model, tokenizer):
+    ending = copy.deepcopy(tokenizer)
+    ending.add_special_tokens({"eos_token": "z"})
+    model = tiny_model(eos_token_id=ending.eos_token_id)
+    generate = pipeline("critic-diffusion", model=model, tokenizer=ending)
+    results = generate(["ab"] * 12, max_new_tokens=20, seed=0, num_steps=8)
+    ended = [result for result in results if result["tokens"][-1] == "z"]
+    assert ended
+    for result in ended:
+        assert result["generated_text"] == "".join(result["tokens"][:-1]) and "z" not in result["generated_text"]
+        assert len(result["tokens"]) == len(result["error_probabilities"])
