@@ -102,7 +102,7 @@ def test_a_failing_draw_leaves_the_old_picture(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def breaks(self, target, **kwargs):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", breaks)

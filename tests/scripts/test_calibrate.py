@@ -625,7 +625,17 @@ def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, sour
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     accelerate += ["--main_process_port", port, "-m", "critic_gpt.scripts.calibrate"]
-    arguments = [str(data_dir), str(model_dir), "45", "--batch_size", "10", "--verbose", *source]
+    arguments = [
+        str(data_dir),
+        str(model_dir),
+        "45",
+        "--batch_size",
+        "10",
+        "--verbose",
+        "--method",
+        "nearest",
+        *source,
+    ]
     done = launch([*accelerate, *arguments], ACCELERATE_USE_CPU="true")
     assert done.returncode == 0, done.stderr
     together = CriticCalibration.load(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
