@@ -11,6 +11,7 @@ import sys
 import datasets
 import pytest
 import torch
+from calibrated_folder import corrupted_rows, save_model
 from payload import Payload
 
 from critic_gpt import (
@@ -54,18 +55,6 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared") / "sudoku"
     sizes = ["--num_train", "220", "--num_validation", "20", "--num_test", "8"]
     prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
-    return folder
-
-
-def save_model(folder, critic=True, trained=True, **fields):
-    """In float64: the counts of two batch sizes differ in no rounding."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
-    special = {"vocab_size": 6, "max_position_embeddings": 16, "pad_token_id": 0, "mask_token_id": 1}
-    model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": critic, **fields}))
-    if critic and trained:
-        torch.nn.init.normal_(model.critic_head.weight)
-    model.double().save_pretrained(folder)
     return folder
 
 
@@ -290,14 +279,6 @@ def test_the_data_may_be_named_and_a_config_may_name_them(data_dir, model_dir, t
     (tmp_path / "train.py").write_text('raise SystemExit("was run")\ndataset = "sudoku"\n')
     monkeypatch.chdir(tmp_path)
     assert run("sudoku", model_dir, 12) == run("train.py", model_dir, 12) == expected
-
-
-def corrupted_rows(num=40):
-    """Rows of 16 tokens of which some are masked, in the form of data sets that come corrupted."""
-    generator = torch.Generator().manual_seed(3)
-    clean = torch.randint(2, 6, (num, 16), generator=generator)
-    masked = torch.rand((num, 16), generator=generator) < 0.5
-    return clean.masked_fill(masked, 1).tolist(), clean.masked_fill(~masked, -100).tolist()
 
 
 @pytest.mark.parametrize("names", [("input_ids", "labels"), ("input", "target"), ("x", "y")])

@@ -5,32 +5,13 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from calibrated_folder import corrupted_rows, save_model
 
-from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt import CriticCalibration, CriticGPTForMaskedLM
 from critic_gpt.calibration.histogram import FITTING_METHODS, CriticHistogram
 from critic_gpt.evaluation.metrics import calibration_report
 from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors
 from critic_gpt.scripts import calibrate
-
-
-def save_model(folder, critic=True, trained=True, **fields):
-    """In float64: the counts of two batch sizes differ in no rounding."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
-    special = {"vocab_size": 6, "max_position_embeddings": 16, "pad_token_id": 0, "mask_token_id": 1}
-    model = CriticGPTForMaskedLM(CriticGPTConfig(**{**shape, **special, "add_critic_head": critic, **fields}))
-    if critic and trained:
-        torch.nn.init.normal_(model.critic_head.weight)
-    model.double().save_pretrained(folder)
-    return folder
-
-
-def corrupted_rows(num=40):
-    """Rows of 16 tokens of which some are masked, in the form of data sets that come corrupted."""
-    generator = torch.Generator().manual_seed(3)
-    clean = torch.randint(2, 6, (num, 16), generator=generator)
-    masked = torch.rand((num, 16), generator=generator) < 0.5
-    return clean.masked_fill(masked, 1).tolist(), clean.masked_fill(~masked, -100).tolist()
 
 
 @pytest.fixture
