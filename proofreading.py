@@ -11,15 +11,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from transformers.utils import logging
 
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 
-
-logger = logging.get_logger(__name__)
 
 SUGGEST_BY = ("auto", "visible", "masked")
 DEFAULT_ROUNDS = 8
@@ -156,14 +153,8 @@ class ProofreadingRun:
         suppressed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
         suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
         self.suppressed = suppressed.to(model.device)
-        self.calibration = model.calibration
-        self.calibrated = self.calibration is not None
-        if not self.calibrated:
-            logger.warning_once(
-                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
-                "scripts/calibrate.py for true ones."
-            )
-            self.calibration = CriticCalibration.ramp()
+        self.calibrated = model.calibration is not None
+        self.calibration = CriticCalibration.or_ramp(model.calibration)
 
     def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
         """A sequence (T,) of which nothing is known yet."""

@@ -42,17 +42,23 @@ def adopt_tokenizer(config: CriticGPTConfig, tokenizer: Any) -> None:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
     """
     if config.suppressed_token_ids is None:
-        others = sorted(set(special_ids_of(tokenizer)) - {config.mask_token_id, config.pad_token_id})
+        others = sorted(_special_ids(tokenizer) - {config.mask_token_id, config.pad_token_id})
         config.suppressed_token_ids = [token for token in others if token < config.vocab_size] or None
     if config.drawable_vocab_size is None and len(tokenizer) < config.vocab_size:
         config.drawable_vocab_size = len(tokenizer)
 
 
-def special_ids_of(tokenizer: Any) -> list[int]:
+def ids_without_text(tokenizer: Any, vocab_size: int) -> list[int]:
     """
-    The ids of a tokenizer that stand for no token of a text: its special tokens but for the one that ends a text.
+    The ids that stand for no token of a text, as a tokenizer knows them: its special tokens but for the one that ends
+    a text, and the rows beyond it.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of the model.
+        vocab_size (`int`): Rows of the model's embedding.
     """
-    return sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id})
+    return sorted(_special_ids(tokenizer) | set(range(len(tokenizer), vocab_size)))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}

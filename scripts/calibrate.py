@@ -43,6 +43,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors, reason_to_keep
 from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
 from critic_gpt.hub.documents import parse_json
+from critic_gpt.hub.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -52,7 +53,6 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.training.model_card import refresh_model_card
 
 

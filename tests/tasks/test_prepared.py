@@ -10,10 +10,10 @@ import torch
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation.data_sources import resolve_dataset
+from critic_gpt.hub.vocabulary import check_same_vocabulary
 from critic_gpt.scripts import calibrate, evaluate, train
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import build_character_tokenizer, load_task
-from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
 def sudoku(folder, *flags):
