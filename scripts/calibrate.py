@@ -53,6 +53,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.tasks.own_data import with_own_padding
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -247,12 +248,14 @@ def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], r
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
     """The rows to judge, the collator that makes batches of them, and the task's name (`None` for data of others)."""
-    loaded, config = load_split(source, split), model.config
+    loaded, config, own = load_split(source, split), model.config, None
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
         check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
+    if own is not None:
+        rows = with_own_padding(rows, own, config.pad_token_id)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
         collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)

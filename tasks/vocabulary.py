@@ -25,17 +25,19 @@ def make_ready(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     if tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": _mask_token_for(tokenizer)})
         changes.append(f"has no mask_token: added {tokenizer.mask_token!r} with id {tokenizer.mask_token_id}")
-    others = {
-        kind: token
-        for kind in ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
-        if (token := getattr(tokenizer, kind)) is not None
-    }
-    shared = next((kind for kind, token in others.items() if token == tokenizer.pad_token), None)
+    shared = shared_padding(tokenizer)
     if tokenizer.pad_token is None or shared is not None:
         why = "has no pad_token" if shared is None else f"has its {shared} {tokenizer.pad_token!r} for a pad_token"
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
         changes.append(f"{why}: added {PAD_TOKEN!r} with id {tokenizer.pad_token_id}")
     return changes
+
+
+def shared_padding(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Which other special token a tokenizer has for its padding, `"eos_token"` for instance; `None`: none."""
+    kinds = ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
+    padding = tokenizer.pad_token
+    return next((kind for kind in kinds if padding is not None and getattr(tokenizer, kind) == padding), None)
 
 
 def _mask_token_for(tokenizer: PreTrainedTokenizerBase) -> AddedToken:
