@@ -14,6 +14,10 @@ With `--source trajectory` the masked sequences are generated step by step, and 
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
 `generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
 
+--method auto takes whichever of the nearest buckets, isotonic regression and the score as it is has the smallest
+cross-fitted ECE, and says so. A better table of the same weights, measured on many more tokens for instance, stays
+unless --overwrite is given.
+
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
 as corrupted already: its [MASK]s are filled and no others made. An `attention_mask` of the data is ignored.
@@ -53,6 +57,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
+from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks.own_data import with_own_padding
 from critic_gpt.training.model_card import refresh_model_card
 
@@ -112,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     one_shot.add_argument("--scope", choices=CRITIC_TARGET_SCOPES, help="positions judged; default: the model's own")
     one_shot.add_argument("--regime", choices=CRITIC_REGIMES, help="share of masks filled; default: the model's own")
     sampler = parser.add_argument_group("with --source trajectory", "the model's own generation settings by default")
+    add_strategy_flag(sampler)
     sampler.add_argument("--remasking", help="strategy of generation")
     sampler.add_argument("--num_steps", type=int, help="denoising steps")
     sampler.add_argument("--temperature", type=float, help="of the draws of tokens")
@@ -359,6 +365,7 @@ def measured_on(metadata: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_arguments(args)
     settings = generation_settings(args)
