@@ -8,7 +8,17 @@ import torch
 
 from critic_gpt import CriticCalibration
 from critic_gpt.evaluation import auroc
-from critic_gpt.explorer import Explorer, corrupted_view, critic_view, sample_view, text_view, view_data
+from critic_gpt.explorer import (
+    Explorer,
+    corrupted_view,
+    critic_view,
+    fill,
+    sample_view,
+    score,
+    start_from_sample,
+    text_view,
+    view_data,
+)
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(20)]} for row in range(4)]
