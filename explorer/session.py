@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
@@ -42,9 +43,10 @@ class Explorer:
 
     def __post_init__(self):
         config, mask_id = self.model.config, self.tokenizer.mask_token_id
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
+        rows = Backbone.of(config).vocab_size
+        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > rows:
             raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
+                f"`tokenizer` must be the one the model was trained with, of at most {rows} tokens with "
                 f"[MASK] {config.mask_token_id}, got {len(self.tokenizer)} tokens with [MASK] {mask_id}: take it from "
                 "the model's folder."
             )
@@ -105,10 +107,11 @@ class Explorer:
     def encoded(self, text: str) -> torch.Tensor:
         """A text of the user's as ids of shape `(1, sequence_length)`; a literal `[MASK]` is a hole."""
         ids = encode_strict(self.tokenizer, text, split_special_tokens=False)
-        longest = self.model.config.max_position_embeddings
-        if not 1 <= len(ids) <= longest:
+        backbone = Backbone.of(self.model.config)
+        longest = backbone.max_text_length
+        if not ids or (longest is not None and len(ids) > longest):
             raise ValueError(f"`text` must have 1 to {longest} tokens, got {len(ids)}: lengthen or shorten it.")
-        return torch.tensor([ids], device=self.model.device)
+        return backbone.framed(torch.tensor(ids, device=self.model.device))[None]
 
     def attention_mask(self, input_ids: torch.Tensor) -> torch.Tensor:
         """1 at real tokens, 0 at padding."""

@@ -12,6 +12,7 @@ from typing import Any
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.hub.folder import write_source_files
 from critic_gpt.hub.text import placed_tokens, without_byte_order_mark
 
@@ -81,21 +82,28 @@ class CriticPipeline(Pipeline):
             write_source_files(save_directory)
         super().save_pretrained(save_directory, **kwargs)
 
+    def _backbone(self) -> Backbone:
+        """What is under the model's heads."""
+        return Backbone.of(self.model.config)
+
     def _check_tokenizer(self) -> None:
         """Refuses the tokenizer of another model."""
         config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
+        rows = self._backbone().vocab_size
+        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > rows:
             size = 0 if self.tokenizer is None else len(self.tokenizer)
             raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
+                f"`tokenizer` must be the one the model was trained with, of at most {rows} tokens with "
                 f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
                 "pass it."
             )
 
     def _never_drawn(self) -> set[int]:
         """Ids that stand for no token of a text: special tokens but for EOS, and rows beyond the vocabulary."""
+        backbone = self._backbone()
         special = set(self.tokenizer.all_special_ids) - {self.tokenizer.eos_token_id}
-        return special | set(range(len(self.tokenizer), self.model.config.vocab_size))
+        special |= {*backbone.prefix_ids, *backbone.suffix_ids}
+        return special | set(range(len(self.tokenizer), backbone.vocab_size))
 
     # ---- from a text to tokens ----
 
