@@ -16,11 +16,11 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from critic_gpt.backbones.critic_config import CriticConfig
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.critic_model.any_masked_lm import get_critic_model
 from critic_gpt.critic_model.auto import AutoModelForMaskedLMWithCritic
+from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.diffusion.selection import apply_remasking_step
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig

@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from transformers.utils import logging
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
@@ -19,8 +18,6 @@ from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 
-
-logger = logging.get_logger(__name__)
 
 SUGGEST_BY = ("auto", "visible", "masked")
 DEFAULT_ROUNDS = 8
@@ -160,14 +157,8 @@ class ProofreadingRun:
         suppressed = torch.zeros(self.backbone.vocab_size, dtype=torch.bool)
         suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
         self.suppressed = suppressed.to(model.device)
-        self.calibration = model.calibration
-        self.calibrated = self.calibration is not None
-        if not self.calibrated:
-            logger.warning_once(
-                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
-                "scripts/calibrate.py for true ones."
-            )
-            self.calibration = CriticCalibration.ramp()
+        self.calibrated = model.calibration is not None
+        self.calibration = CriticCalibration.or_ramp(model.calibration)
 
     def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
         """A sequence (T,) of which nothing is known yet."""
@@ -228,7 +219,7 @@ class ProofreadingRun:
         return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
 
     def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
-        """Sends windows through the model, `batch_size` at a time; gives each batch, the critic's logits and the LM's."""
+        """Sends windows through the model, `batch_size` at a time: each batch, what the critic and what the LM says."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
@@ -374,8 +365,8 @@ class ProofreadingMixin:
             if ids.dim() != 1 or ids.is_floating_point() or (len(ids) and not self._in_vocabulary(ids)):
                 raise ValueError(
                     f"`sequences` must be tensors (sequence_length,) of ids in [0, vocab_size = "
-                    f"{Backbone.of(self.config).vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode each text by the "
-                    "model's own tokenizer."
+                    f"{Backbone.of(self.config).vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode "
+                    "each text by the model's own tokenizer."
                 )
 
     def _checked_counts(

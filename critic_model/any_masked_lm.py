@@ -9,9 +9,9 @@ import transformers
 from transformers import PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from critic_gpt.backbones.critic_config import CriticConfig
 from critic_gpt.backbones.description import DESCRIPTION, Backbone
 from critic_gpt.calibration.model import CalibratedModelMixin
+from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import CriticFolderMixin
 from critic_gpt.critic_model.measuring import measured_backbone
 from critic_gpt.critic_model.passes import pass_of
@@ -239,8 +239,8 @@ def _check_arguments(model: Any, config: Any, tokenizer: Any) -> None:
         )
     if tokenizer.mask_token_id == tokenizer.pad_token_id:
         raise ValueError(
-            f"`tokenizer` must have a padding token of its own, got {tokenizer.pad_token!r} for both padding and mask: "
-            "add one with `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
+            f"`tokenizer` must have a padding token of its own, got {tokenizer.pad_token!r} for both padding and "
+            "mask: add one with `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
         )
 
 

@@ -10,9 +10,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from critic_gpt.backbones.critic_config import CriticConfig
 from critic_gpt.backbones.description import DESCRIPTION
 from critic_gpt.critic_model.any_masked_lm import attach_critic, critic_class
+from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import check_base, check_widths, read_critic_config, write_into_config
 from critic_gpt.hub.folder import location_of
 

@@ -17,9 +17,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
-from critic_gpt.backbones.critic_config import CriticConfig
 from critic_gpt.backbones.description import DESCRIPTION, Backbone
 from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, weights_fingerprints
+from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
@@ -87,7 +87,7 @@ class CriticFolderMixin:
         return weights_fingerprints(weights)
 
     def saved_alone(self) -> bool:
-        """Whether the critic is saved without the model's weights: these lie elsewhere, and nothing has changed them."""
+        """Whether the critic is saved without the weights under it: they lie elsewhere, and nothing has changed them."""
         base = self.__dict__.get("_base")
         if base is None or not base["base_model_name_or_path"] or not self.config.critic_freeze:
             return False
@@ -223,7 +223,8 @@ def read_critic_config(path: str | os.PathLike, **location: Any) -> dict[str, An
     version = content.get("format_version")
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ValueError(
-            f"`format_version` must be from 1 to {FORMAT_VERSION} in {file}, got {version!r:.60}: use a newer critic_gpt."
+            f"`format_version` must be from 1 to {FORMAT_VERSION} in {file}, got {version!r:.60}: use a newer "
+            "critic_gpt."
         )
     Backbone.from_dict(content["backbone"])
     CriticConfig.from_dict(content["critic"])
@@ -250,8 +251,8 @@ def check_base(model: Any, content: Mapping[str, Any], name: str) -> None:
     if own and known and not fingerprints_agree(known, own):
         raise ValueError(
             f"`base_model` must be the model that the critic was trained on, "
-            f"{content['base_model_name_or_path']!r}, got other weights in {name!r}: pass `base_model=` with the folder "
-            "or the revision that holds them, or train the critic anew."
+            f"{content['base_model_name_or_path']!r}, got other weights in {name!r}: pass `base_model=` with the "
+            "folder or the revision that holds them, or train the critic anew."
         )
 
 

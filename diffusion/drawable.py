@@ -44,17 +44,24 @@ def adopt_tokenizer(config: CriticGPTConfig, tokenizer: Any) -> None:
     """
     size = Backbone.of(config).vocab_size
     if config.suppressed_token_ids is None:
-        others = sorted(set(special_ids_of(tokenizer)) - {config.mask_token_id, config.pad_token_id})
+        others = sorted(_special_ids(tokenizer) - {config.mask_token_id, config.pad_token_id})
         config.suppressed_token_ids = [token for token in others if token < size] or None
     if config.drawable_vocab_size is None and len(tokenizer) < size:
         config.drawable_vocab_size = len(tokenizer)
 
 
-def special_ids_of(tokenizer: Any) -> list[int]:
+def ids_without_text(tokenizer: Any, backbone: Backbone) -> list[int]:
     """
-    The ids of a tokenizer that stand for no token of a text: its special tokens but for the one that ends a text.
+    The ids that stand for no token of a text, as a tokenizer knows them: its special tokens but for the one that ends
+    a text, what frames a text, and the rows beyond it.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of the model.
+        backbone ([`~backbones.description.Backbone`]): The model's.
     """
-    return sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id})
+    special = _special_ids(tokenizer) | {*backbone.prefix_ids, *backbone.suffix_ids}
+    return sorted(special | set(range(len(tokenizer), backbone.vocab_size)))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}

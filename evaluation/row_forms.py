@@ -43,11 +43,13 @@ class SpecialTokens:
     eos_token_id: int | None = None
     pad_token: str = "[PAD]"
     padding_side: str = "right"
+    all_special_ids: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, config: CriticGPTConfig) -> "SpecialTokens":
         """Those that a configuration names."""
-        return cls(config.mask_token_id, config.pad_token_id, config.eos_token_id)
+        special = tuple(config.suppressed_token_ids or ())
+        return cls(config.mask_token_id, config.pad_token_id, config.eos_token_id, all_special_ids=special)
 
 
 @dataclass

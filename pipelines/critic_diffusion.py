@@ -84,7 +84,6 @@ class CriticDiffusionPipeline(CriticPipeline):
     def __init__(self, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
-        self._check_tokenizer()
 
     @staticmethod
     def _make_item(text: Any, index: int) -> dict[str, Any]:
@@ -153,10 +152,10 @@ class CriticDiffusionPipeline(CriticPipeline):
             self._loaded_judges[key] = model.to(self.device).eval()
         return self._loaded_judges[key]
 
-    def preprocess(
-        self, inputs: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
+    def _read(
+        self, item: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
     ) -> dict[str, torch.Tensor]:
-        prompt = self._text_of(inputs["prompt"])
+        prompt = self._text_of(item["prompt"])
         ids = self._encode(prompt)
         backbone = self._backbone()
         longest = backbone.max_text_length
@@ -197,7 +196,7 @@ class CriticDiffusionPipeline(CriticPipeline):
             "attention_mask": torch.ones((1, len(ids)), dtype=torch.long),
             # What is the text's own, and not the frame that the model knows it in.
             "shown": torch.tensor([shown]),
-            "index": torch.tensor([inputs["index"]]),
+            "index": torch.tensor([item["index"]]),
             # Among how many masks the prompt is to be placed at random; 0 = it stays where it is.
             "num_new": torch.tensor([num_new]),
         }
@@ -234,7 +233,7 @@ class CriticDiffusionPipeline(CriticPipeline):
         seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
         if bool(model_inputs["num_new"].any()):
             input_ids = self._placed_at_random(input_ids, shown, model_inputs["num_new"], seeds)
-        settings = {"suppressed_token_ids": sorted(self._never_drawn()), **generate_kwargs}
+        settings = {"suppressed_token_ids": self._never_drawn, **generate_kwargs}
         output = self.model.generate(
             input_ids, attention_mask, **{**settings, "seed": seeds, "return_dict_in_generate": True}
         )

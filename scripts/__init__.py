@@ -24,7 +24,7 @@ from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
-from critic_gpt.tasks.vocabulary import check_same_vocabulary
+from critic_gpt.hub.vocabulary import check_same_vocabulary
 
 
 # Exit code of a program that Ctrl-C has ended, by the custom of shells.
