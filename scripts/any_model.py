@@ -25,7 +25,10 @@ def is_other_model(path: str) -> bool:
 
 def has_critic(path: str) -> bool:
     """Whether the model of somebody else, or what lies there of one, has a critic already."""
-    return read_critic_config(path) is not None or getattr(AutoConfig.from_pretrained(path), DESCRIPTION, None) is not None
+    return (
+        read_critic_config(path) is not None
+        or getattr(AutoConfig.from_pretrained(path), DESCRIPTION, None) is not None
+    )
 
 
 def load_other_model(field: str, path: str, variant: str | None = None, dtype: str | None = None) -> PreTrainedModel:
