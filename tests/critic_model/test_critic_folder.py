@@ -100,7 +100,7 @@ def test_it_is_saved_again_from_where_it_was_loaded(folder, tmp_path):
 def test_other_weights_under_it_are_refused_and_the_right_ones_elsewhere_are_taken(base, trained, folder, tmp_path):
     other = tmp_path / "other"
     tiny_masked_lm("roberta", seed=1).save_pretrained(other)
-    with pytest.raises(ValueError, match="got other weights in .*pass `base_model=`"):
+    with pytest.raises(ValueError, match=r"got other weights in .*pass `base_model=`"):
         AutoModelForMaskedLMWithCritic.from_pretrained(folder, base_model=other)
     moved = tmp_path / "moved"
     shutil.copytree(base, moved)
@@ -113,7 +113,9 @@ def test_a_model_that_is_gone_is_asked_for(folder):
     content = json.loads((folder / "critic_config.json").read_text())
     content["base_model_name_or_path"] = str(folder / "gone")
     (folder / "critic_config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="`base_model` must be the model that the critic was trained on.*base_model="):
+    with pytest.raises(
+        ValueError, match=r"`base_model` must be the model that the critic was trained on.*base_model="
+    ):
         AutoModelForMaskedLMWithCritic.from_pretrained(folder)
 
 
@@ -121,7 +123,7 @@ def test_a_head_of_another_width_is_refused(folder):
     head = load_file(folder / "critic_head.safetensors")
     head["states.weight"] = torch.zeros(16, 31)
     save_file(head, folder / "critic_head.safetensors")
-    with pytest.raises(ValueError, match="`critic_head.safetensors` must hold the 'odds' head"):
+    with pytest.raises(ValueError, match=r"`critic_head.safetensors` must hold the 'odds' head"):
         AutoModelForMaskedLMWithCritic.from_pretrained(folder)
 
 
@@ -137,7 +139,7 @@ def test_a_damaged_description_is_one_sentence(folder, name, value):
 
 
 def test_a_model_without_a_critic_is_refused(base):
-    with pytest.raises(ValueError, match="must be a model with a critic.*get_critic_model"):
+    with pytest.raises(ValueError, match=r"must be a model with a critic.*get_critic_model"):
         AutoModelForMaskedLMWithCritic.from_pretrained(base)
 
 
