@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.hub.documents import cause_of
 
 
@@ -79,14 +80,14 @@ def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> No
     """
     config, mask_id = model.config, getattr(tokenizer, "mask_token_id", None)
     size = 0 if tokenizer is None else len(tokenizer)
-    fault = None
-    if mask_id is None or mask_id != config.mask_token_id or size > config.vocab_size:
+    rows, fault = Backbone.of(config).vocab_size, None
+    if mask_id is None or mask_id != config.mask_token_id or size > rows:
         fault = f"{size} tokens with [MASK] {mask_id}"
     else:
         fault = other_tokens(model, tokenizer)
     if fault is not None:
         raise ValueError(
-            f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
+            f"`tokenizer` must be the one the model was trained with, of at most {rows} tokens with "
             f"[MASK] {config.mask_token_id}, got {fault}: take the one that was saved beside the model."
         )
 

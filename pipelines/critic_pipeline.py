@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.drawable import ids_without_text
 from critic_gpt.hub.folder import write_source_files
 from critic_gpt.hub.text import placed_tokens, without_byte_order_mark
@@ -69,7 +70,7 @@ class CriticPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         self._check_model()
         check_tokenizer(self.model, self.tokenizer)
-        self._never_drawn = ids_without_text(self.tokenizer, self.model.config.vocab_size)
+        self._never_drawn = ids_without_text(self.tokenizer, self._backbone())
 
     def _check_model(self) -> None:
         """Refuses a model that cannot do this task."""
@@ -132,6 +133,10 @@ class CriticPipeline(Pipeline):
             os.makedirs(save_directory, exist_ok=True)
             write_source_files(save_directory)
         super().save_pretrained(save_directory, **kwargs)
+
+    def _backbone(self) -> Backbone:
+        """What is under the model's heads."""
+        return Backbone.of(self.model.config)
 
     # ---- from a text to tokens ----
 
