@@ -75,7 +75,11 @@ def _start(explorer: Explorer, input_ids: torch.Tensor, seed: int, truth, revise
     protected = torch.zeros_like(input_ids, dtype=torch.bool) if revise else None
     backbone = Backbone.of(explorer.model.config)
     canvas = prepare_canvas(
-        input_ids, explorer.attention_mask(input_ids), protected, _settings(explorer, options), backbone
+        input_ids,
+        explorer.attention_mask(input_ids),
+        protected,
+        _settings(explorer, options),
+        backbone.max_sequence_length,
     )
     ids, editable = canvas.input_ids[0].tolist(), canvas.editable[0].tolist()
     return DenoisingState(tuple(ids), tuple(editable), seed, truth=truth, options=dict(options))
