@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from critic_gpt.hub.text import uncovered
+from critic_gpt.hub.text import leaves_a_space_before, uncovered
 from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
@@ -84,6 +84,7 @@ class CriticDiffusionPipeline(CriticPipeline):
     def __init__(self, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
+        self._leaves_space = leaves_a_space_before(self.tokenizer)
 
     @staticmethod
     def _make_item(text: Any, index: int) -> dict[str, Any]:
@@ -197,6 +198,8 @@ class CriticDiffusionPipeline(CriticPipeline):
             # What is the text's own, and not the frame that the model knows it in.
             "shown": torch.tensor([shown]),
             "index": torch.tensor([item["index"]]),
+            # Whether a space before the text is the tokenizer's.
+            "puts_space": torch.tensor([self._leaves_space and not prompt.startswith(" ")]),
             # Among how many masks the prompt is to be placed at random; 0 = it stays where it is.
             "num_new": torch.tensor([num_new]),
         }
@@ -246,6 +249,7 @@ class CriticDiffusionPipeline(CriticPipeline):
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
             "row_passes": output.row_passes,
+            "puts_space": model_inputs["puts_space"],
         }
         result |= {name: output[name] for name in QUALITY if output.get(name) is not None}
         for name in ("error_probabilities", "candidate_expected_errors"):
@@ -275,9 +279,14 @@ class CriticDiffusionPipeline(CriticPipeline):
         if "error_probabilities" in rows:
             probabilities = rows["error_probabilities"][real].tolist()
         candidates = rows.get("candidate_expected_errors")
+
+        def decoded(tokens: Any) -> str:
+            text = self.tokenizer.decode(tokens)
+            return text[1:] if bool(rows["puts_space"]) and text.startswith(" ") else text
+
         ends = bool(ids) and ids[-1] == self.tokenizer.eos_token_id  # the end of a text is no part of it
         result = {
-            "generated_text": self.tokenizer.decode(ids[: len(ids) - ends]),
+            "generated_text": decoded(ids[: len(ids) - ends]),
             "tokens": self.tokenizer.convert_ids_to_tokens(ids),
             "token_ids": ids,
             "error_probabilities": probabilities,
@@ -289,8 +298,8 @@ class CriticDiffusionPipeline(CriticPipeline):
         if history is not None:
             result["history"] = [
                 {
-                    "input": self.tokenizer.decode(before[real]),
-                    "filled": self.tokenizer.decode(filled[real]),
+                    "input": decoded(before[real]),
+                    "filled": decoded(filled[real]),
                     "input_ids": before[real].tolist(),
                     "filled_ids": filled[real].tolist(),
                     "remasked": remasked[real].nonzero().flatten().tolist(),
