@@ -36,6 +36,7 @@ setup(
     packages=[
         "critic_gpt",
         "critic_gpt.calibration",
+        "critic_gpt.cli",
         "critic_gpt.diffusion",
         "critic_gpt.evaluation",
         "critic_gpt.explorer",
@@ -50,6 +51,7 @@ setup(
         "critic_gpt.training.modifiers",
     ],
     package_data={"critic_gpt": ["py.typed"], "critic_gpt.scripts": ["configs/*.yaml"]},
+    entry_points={"console_scripts": ["critic-gpt = critic_gpt.cli.command:main"]},
     install_requires=[
         "torch>=2.9",
         "numpy>=1.26",

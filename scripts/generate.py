@@ -41,7 +41,12 @@ terminal while it happens, coloured by error probability; into a file or pipe it
             remasked            positions that were re-masked, counted from 0
 """
 
-import argparse
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("generate")  # before anything is imported that takes long
+
 import os
 import platform
 import secrets
@@ -53,42 +58,18 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.cli.flags import JUDGES, generate_parser
+from critic_gpt.cli.generation_flags import (
+    flag_settings,
+    import_strategies,
+)
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
-from critic_gpt.scripts.generation_flags import (
-    add_generation_flags,
-    add_strategy_flag,
-    flag_settings,
-    import_strategies,
-)
 
 
-# Who else may take part: flags handed to `generate` that are no settings.
-JUDGES = {
-    "remasking_model": "folder or hub name of a token classifier that decides what is masked again",
-    "judge_model": "folder or hub name of a sequence scorer that judges the finished text",
-}
 LEAST_CERTAIN = 5
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder or hub name of a model")
-    parser.add_argument("--prompt", nargs="*", default=None, help="one or more prompts")
-    parser.add_argument("--num_samples", type=int, default=1, help="samples a prompt")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
-    parser.add_argument("--history", action="store_true", help="print every step as well")
-    parser.add_argument("--stream", action="store_true", help="draw every step in the terminal while it happens")
-    parser.add_argument("--save", help="write settings, results and every step to this JSON file")
-    add_strategy_flag(parser)
-    add_generation_flags(parser)
-    for name, words in JUDGES.items():
-        parser.add_argument(f"--{name}", help=words)
-    return parser
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -133,7 +114,7 @@ def describe_step(step: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Generates; returns the pipeline's results."""
     import_strategies(argv)
-    args = build_parser().parse_args(argv)
+    args = generate_parser().parse_args(argv)
     check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
     names = [*(setting.name for setting in flag_settings()), *JUDGES]
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}

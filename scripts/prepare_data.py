@@ -18,16 +18,24 @@ wrongly and -100 elsewhere, and `score`, the share of wrong tokens; train.py lea
 complete or not at all.
 """
 
-import argparse
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("prepare")  # before anything is imported that takes long
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from transformers import HfArgumentParser
 
+from critic_gpt.cli.acts import ACTS
+from critic_gpt.cli.dataclass_parser import DataclassActParser
+from critic_gpt.cli.parser import ActParser
 from critic_gpt.evaluation.fillings import labelled_fillings
 from critic_gpt.scripts import load_model, run_as_program
 from critic_gpt.tasks import (
@@ -53,6 +61,8 @@ class Preparation(Protocol):
 @dataclass
 class FillingsFlags:
     """The flags of `--task fillings`."""
+
+    _argument_group_name: ClassVar[str] = "with --task fillings"
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub name of the model that fills."})
     data_dir: str | None = field(default=None, metadata={"help": "Prepared folder whose sequences it fills."})
@@ -115,6 +125,12 @@ class PrepareDataArguments:
             raise ValueError(f"`seed` must be at least 0, got {self.seed}; pass 0 or more.")
 
 
+def flag_parser() -> DataclassActParser:
+    """The flags of all tasks."""
+    every = [preparation.Flags for preparation in preparations().values()]
+    return DataclassActParser([PrepareDataArguments, *every], act=ACTS["prepare"], conflict_handler="resolve")
+
+
 def parse_flags(argv: Sequence[str]) -> tuple[PrepareDataArguments, Any]:
     """
     The shared flags, and those of the task that is asked for.
@@ -122,15 +138,13 @@ def parse_flags(argv: Sequence[str]) -> tuple[PrepareDataArguments, Any]:
     Raises:
         `ValueError`: If a flag belongs to another task, or a value is out of its range.
     """
-    first = argparse.ArgumentParser(add_help=False)
+    first = ActParser(act=ACTS["prepare"], looks_only=True)
     first.add_argument("--task", choices=list(preparations()))
     name = first.parse_known_args(argv)[0].task
-    description = __doc__.split("\n")[1]
-    if name is None:  # `--help`, or an error: the flags of all tasks
-        every = [preparation.Flags for preparation in preparations().values()]
-        parser = HfArgumentParser([PrepareDataArguments, *every], description=description, conflict_handler="resolve")
-        parser.parse_args(argv)
-    parser = HfArgumentParser([PrepareDataArguments, preparations()[name].Flags], description=description)
+    if name is None:
+        flag_parser().parse_args(argv)  # `--help-all`, or an error
+    own_flags = preparations()[name].Flags
+    parser = DataclassActParser([PrepareDataArguments, own_flags], act=ACTS["prepare"], is_strict=False)
     shared, own, rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     check_foreign_flags(name, rest)
     return shared, own

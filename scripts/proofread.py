@@ -24,6 +24,12 @@ What the critic finds are errors such as the model itself makes where it fills m
     results                     one per text, as the pipeline "critic-proofread" gives them
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("proofread")  # before anything is imported that takes long
+
 import argparse
 import json
 import os
@@ -40,43 +46,13 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
-from critic_gpt.proofreading import SUGGEST_BY
 from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
 
 
-# Flags handed to the pipeline where given.
-PROOFREADING_FLAGS: dict[str, dict[str, Any]] = {
-    "threshold": {"type": float, "help": "P(wrong) above which a token is doubtful; 0.5 by default"},
-    "top_k": {"type": int, "help": "replacements for each token; 5 by default, 0 for none"},
-    "suggest_by": {
-        "choices": SUGGEST_BY,
-        "help": "from the pass that judges, or from one with doubtful tokens masked",
-    },
-    "window": {"type": int, "help": "tokens that the model sees at once; as many as it has positions by default"},
-    "stride": {"type": int, "help": "tokens that neighbouring windows share; half a window by default"},
-    "max_rounds": {"type": int, "help": "how often --correct replaces tokens at most; 8 by default"},
-}
 STANDARD_INPUT = "-"
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", nargs="?", default=STANDARD_INPUT, help="a text file; - is standard input")
-    parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
-    parser.add_argument("--text", help="the text itself")
-    parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")
-    parser.add_argument("--batch_size", type=int, default=8, help="windows in one forward pass")
-    parser.add_argument("--correct", action="store_true", help="replace what is wrong more likely than not")
-    for name, options in PROOFREADING_FLAGS.items():
-        parser.add_argument(f"--{name}", default=None, **options)
-    parser.add_argument("--json", action="store_true", help="print the results as JSON instead")
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    parser.add_argument("--output", help="write the corrected text to this file; with --correct")
-    parser.add_argument("--save", help="write settings and results to this JSON file")
-    return parser
 
 
 def read_texts(args: argparse.Namespace) -> list[str]:
@@ -166,7 +142,7 @@ def draw(result: dict[str, Any], console: Console) -> None:
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Proofreads; returns the pipeline's results."""
-    args = build_parser().parse_args(argv)
+    args = proofread_parser().parse_args(argv)
     check_at_least(1, batch_size=args.batch_size)
     if args.output and not args.correct:
         raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
