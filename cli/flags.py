@@ -49,7 +49,7 @@ PROOFREADING_FLAGS: dict[str, dict[str, Any]] = {
 }
 # Of Transformers' own flags those that matter, in fewer words than its own.
 OF_TRANSFORMERS = {
-    "output_dir": "where the model and its checkpoints go",
+    "output_dir": "where the model and its checkpoints go; trainer_output by default",
     "max_steps": "optimizer steps; --num_train_epochs counts epochs instead",
     "per_device_train_batch_size": "sequences per step and process",
     "resume_from_checkpoint": "auto goes on from the last whole checkpoint of this run",
@@ -84,7 +84,7 @@ def train_parser() -> ActParser:
     """Of the flags of `scripts/train.py` those that matter."""
     parser = ActParser(act=ACTS["train"])
     _add_declared(parser, "scripts.training_flags", "RunArguments", "data_dir")
-    parser.add_argument("--output_dir", required=True, help=OF_TRANSFORMERS["output_dir"])
+    parser.add_argument("--output_dir", help=OF_TRANSFORMERS["output_dir"])
     model = ("model_name_or_path", "hidden_size", "num_hidden_layers", "add_critic_head", "add_joint_head")
     _add_declared(parser, "scripts.training_flags", "ModelArguments", *model)
     parser.add_argument("--max_steps", metavar="N", help=OF_TRANSFORMERS["max_steps"])

@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 import pytest
+from act_parsers import full_parser
 from sources import ROOT
 
 from critic_gpt.cli import flags
 from critic_gpt.cli.acts import ACTS
 from critic_gpt.cli.command import main
-from critic_gpt.scripts import prepare_data, train
 
 
 # Seconds of CPU, user and system. Measured: 0.12 to 0.25 on a busy core of 2023; to import torch alone takes 4.
@@ -65,13 +65,6 @@ def test_the_short_help_has_an_example_and_about_ten_flags(name, monkeypatch):
         assert not action.option_strings or action.option_strings[0] in said
     for flag in ("--config", "--print-config", "--help-all"):
         assert flag in said
-
-
-def full_parser(name: str):
-    """The parser that the act itself uses."""
-    if name == "train":
-        return train.flag_parser()
-    return prepare_data.flag_parser() if name == "prepare" else getattr(flags, f"{name}_parser")()
 
 
 @pytest.mark.parametrize("name", ["prepare", "train"])
