@@ -56,6 +56,9 @@ OF_TRANSFORMERS = {
 }
 
 
+_RESULTS_HELP = "write each result as a line of JSON at once; what is there already is not made again"
+
+
 def _add_declared(parser: ActParser, module: str, cls: str, *names: str, only: str = "") -> None:
     fields = declared_fields(module, cls)
     for name in names:
@@ -156,6 +159,8 @@ def generate_parser() -> ActParser:
     parser.add_argument(
         "--prompt", nargs="*", default=None, help="text with [MASK] holes ([MASK]*30: thirty), or a prefix"
     )
+    parser.add_argument("--prompts", metavar="FILE", help="prompts as lines of JSON; - is standard input")
+    parser.add_argument("--results", metavar="FILE", help=_RESULTS_HELP)
     parser.add_argument("--num_samples", type=int, default=1, help="samples per prompt")
     parser.add_argument("--batch_size", type=int, default=16, help="samples at a time")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
@@ -204,12 +209,13 @@ def evaluate_parser() -> ActParser:
 def proofread_parser() -> ActParser:
     """The flags of `scripts/proofread.py`."""
     parser = ActParser(act=ACTS["proofread"])
-    parser.add_argument("input", nargs="?", default="-", help="a text file; - is standard input")
+    parser.add_argument("input", nargs="?", default="-", help="a text, or texts as .jsonl; - is standard input")
     parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
     parser.add_argument("--text", help="the text itself")
     parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")
     parser.add_argument("--correct", action="store_true", help="replace what is wrong more likely than not")
     parser.add_argument("--output", help="write the corrected text to this file; with --correct")
+    parser.add_argument("--results", metavar="FILE", help=_RESULTS_HELP)
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead")
     parser.add_argument("--save", help="write settings and results to this JSON file")
     _add_proofreading(parser, "threshold", "top_k")

@@ -14,6 +14,10 @@ P(wrong) of the worst token, what stands there, and the suggestion. Without colo
 
 What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them.
 
+A file .jsonl holds lines of JSON, each a text or an object with the key `text`. --results writes lines of JSON as the
+texts are done, instead of printing: `index`, `input` (the line) and the results below. The same command goes on where
+it was stopped; FILE.settings.json beside the results says what they were made by.
+
 --save writes a JSON document:
 
     settings
@@ -50,15 +54,24 @@ from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
+from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
 
 
-STANDARD_INPUT = "-"
+# Of an input that is an object: where its text is.
+TEXT_KEYS = ("text",)
+TEXTS_AT_ONCE = 16
 
 
-def read_texts(args: argparse.Namespace) -> list[str]:
-    """The texts of a command line."""
+def read_texts(args: argparse.Namespace) -> list[Any]:
+    """The texts of a command line; of lines of JSON the rows that hold them."""
     if args.text is not None and args.input != STANDARD_INPUT:
         raise ValueError(f"`input` and `text` exclude each other, got {args.input!r} and {args.text!r}: drop one.")
+    if args.input.endswith(".jsonl"):
+        if args.lines:
+            raise ValueError(
+                f"`lines` must be left out with lines of JSON, got {args.input!r}: each is a text already."
+            )
+        return read_rows("input", args.input, TEXT_KEYS)
     if args.text is not None:
         text = args.text
     else:
@@ -140,13 +153,39 @@ def draw(result: dict[str, Any], console: Console) -> None:
         console.print(visible_text(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
 
 
+def check_lines(args: argparse.Namespace) -> ResultLines:
+    """The file of `--results`; refuses what would write them elsewhere."""
+    for name in ("output", "save", "json"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
+    return ResultLines("results", args.results)
+
+
+def write_lines(
+    lines: ResultLines, proofread, args: argparse.Namespace, rows: list[Any], options: dict[str, Any]
+) -> None:
+    """Proofreads for `--results`, some texts at a time."""
+
+    def results_of(start: int, end: int) -> list[dict[str, Any]]:
+        made = proofread([text_of(row, TEXT_KEYS) for row in rows[start:end]], batch_size=args.batch_size, **options)
+        places = zip(range(start, end), rows[start:end], made, strict=True)
+        return [{"index": index, "input": row, **result} for index, row, result in places]
+
+    settings = {"model": args.model, "fingerprint": proofread.model.fingerprint(), **options}
+    before = lines.write({**settings, "critic_gpt_version": __version__}, rows, TEXTS_AT_ONCE, results_of, "texts")
+    there = f", {before} of them there before" if before else ""
+    print(f"{len(rows)} results in {args.results}{there}.")
+
+
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
-    """Proofreads; returns the pipeline's results."""
+    """Proofreads; returns the pipeline's results, none where --results writes them."""
     args = proofread_parser().parse_args(argv)
     check_at_least(1, batch_size=args.batch_size)
     if args.output and not args.correct:
         raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
-    texts = read_texts(args)
+    lines = None if args.results is None else check_lines(args)
+    rows = read_texts(args)
+    texts = [text_of(row, TEXT_KEYS) for row in rows]
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
     for name, path in (("output", args.output), ("save", args.save)):
@@ -160,6 +199,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    if lines is not None:
+        write_lines(lines, proofread, args, rows, options)
+        return []
     results = proofread(texts, batch_size=args.batch_size, **options)
     if args.output:
         ending = "\n" if args.lines else ""

@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from critic_gpt.explorer import critic_view, view_data
 from critic_gpt.cli.flags import VIEWS
+from critic_gpt.explorer import critic_view, view_data
 from critic_gpt.scripts import explore, prepare_data
 from critic_gpt.tasks import SudokuTask
 
