@@ -25,12 +25,13 @@ if __name__ == "__main__":
     answer_help("prepare")  # before anything is imported that takes long
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
+from tqdm import tqdm
 from transformers import HfArgumentParser
 
 from critic_gpt.cli.acts import ACTS
@@ -166,6 +167,26 @@ def check_foreign_flags(task: str, rest: Sequence[str]) -> None:
         raise ValueError(f"`task` {task} knows no {' '.join(rest)}: see --task {task} --help.")
 
 
+def with_progress(prepared: Prepared) -> Prepared:
+    """The same with a bar for each split as it is written, on stderr where that is a terminal."""
+
+    def shown(split: str) -> Iterator[Any]:
+        total = expected_rows(prepared, split)
+        yield from tqdm(prepared.windows[split], desc=split, total=total, unit=" examples", disable=None)
+
+    return replace(prepared, windows={split: shown(split) for split in prepared.windows})
+
+
+def expected_rows(prepared: Prepared, split: str) -> int | None:
+    """How many examples a split will have, as far as that is known before they are made."""
+    rows, metadata = prepared.windows[split], prepared.metadata
+    if hasattr(rows, "__len__"):
+        return len(rows)
+    if metadata.get("tokenizer") == "character":
+        return metadata["num_characters"][split] // metadata["sequence_length"]
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """
     Prepares a folder of data.
@@ -181,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, flags = parse_flags(sys.argv[1:] if argv is None else argv)
     check_output_dir(args.output_dir, args.overwrite)  # before the work, not only after it
     prepared = preparations()[args.task].prepare(flags, args.seed)
-    metadata = save_prepared(args.output_dir, prepared, overwrite=args.overwrite)
+    metadata = save_prepared(args.output_dir, with_progress(prepared), overwrite=args.overwrite)
     counts = ", ".join(f"{split} {num}" for split, num in metadata["num_examples"].items())
     puzzles = (
         f", {metadata['num_puzzles']} puzzles of {metadata['blanks']} blanks" if "num_puzzles" in metadata else ""
