@@ -15,6 +15,9 @@ from critic_gpt.registration import register_when_needed
 if TYPE_CHECKING:
     from critic_gpt.calibration.table import CriticCalibration
     from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+    from critic_gpt.critic_model.any_masked_lm import get_critic_model
+    from critic_gpt.critic_model.auto import AutoModelForMaskedLMWithCritic
+    from critic_gpt.critic_model.critic_config import CriticConfig
     from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
     from critic_gpt.diffusion.selection import apply_remasking_step
     from critic_gpt.generation.configuration import CriticGPTGenerationConfig
@@ -39,8 +42,10 @@ __version__ = "0.1.0"
 
 # Where each public name stands.
 _PLACES = {
+    "AutoModelForMaskedLMWithCritic": "critic_model.auto",
     "ClassificationTrainer": "training.head_trainer",
     "CriticCalibration": "calibration.table",
+    "CriticConfig": "critic_model.critic_config",
     "CriticDiffusionPipeline": "pipelines.critic_diffusion",
     "CriticGPTConfig": "configuration_critic_gpt",
     "CriticGPTForMaskedLM": "modeling_critic_gpt",
@@ -57,12 +62,15 @@ _PLACES = {
     "UnfreezeCallback": "training.callbacks",
     "apply_remasking_step": "diffusion.selection",
     "build_critic_artifacts_from_logits": "diffusion.critic_targets",
+    "get_critic_model": "critic_model.any_masked_lm",
     "register_strategy": "generation.strategies.registry",
 }
 
 __all__ = [
+    "AutoModelForMaskedLMWithCritic",
     "ClassificationTrainer",
     "CriticCalibration",
+    "CriticConfig",
     "CriticDiffusionPipeline",
     "CriticGPTConfig",
     "CriticGPTForMaskedLM",
@@ -79,6 +87,7 @@ __all__ = [
     "UnfreezeCallback",
     "apply_remasking_step",
     "build_critic_artifacts_from_logits",
+    "get_critic_model",
     "register_strategy",
 ]
 

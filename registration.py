@@ -51,9 +51,9 @@ def register_models() -> None:
 
 def register_pipelines() -> None:
     """Tells `pipeline`; a task that it knows already stays as it is."""
-    import transformers
     from transformers.pipelines import PIPELINE_REGISTRY
 
+    from critic_gpt.critic_model.auto import AutoModelForMaskedLMWithCritic
     from critic_gpt.hub.folder import PIPELINES
 
     for task in PIPELINES.keys() - set(PIPELINE_REGISTRY.get_supported_tasks()):
@@ -61,7 +61,7 @@ def register_pipelines() -> None:
         PIPELINE_REGISTRY.register_pipeline(
             task,
             pipeline_class=getattr(importlib.import_module(f"{PACKAGE}.pipelines.{module}"), name),
-            pt_model=tuple(getattr(transformers, auto_class) for auto_class in PIPELINES[task]["pt"]),
+            pt_model=(AutoModelForMaskedLMWithCritic,),
             type=PIPELINES[task]["type"],
         )
 

@@ -35,8 +35,10 @@ setup(
     package_dir={"critic_gpt": "."},
     packages=[
         "critic_gpt",
+        "critic_gpt.backbones",
         "critic_gpt.calibration",
         "critic_gpt.cli",
+        "critic_gpt.critic_model",
         "critic_gpt.diffusion",
         "critic_gpt.evaluation",
         "critic_gpt.explorer",

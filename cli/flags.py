@@ -140,6 +140,7 @@ def calibrate_parser() -> ActParser:
     one_shot.add_argument("--scope", choices=scopes, metavar="SCOPE", help="positions judged: %(choices)s")
     one_shot.add_argument("--regime", choices=REGIMES, metavar="REGIME", help="share of masks filled: %(choices)s")
     sampler = parser.add_argument_group("with --source trajectory", "the model's own generation settings by default")
+    add_strategy_flag(sampler)
     sampler.add_argument("--remasking", help="strategy of generation")
     sampler.add_argument("--temperature", type=float, help="of the draws of tokens")
     sampler.add_argument(
@@ -253,6 +254,7 @@ def explore_parser() -> ActParser:
         "--remasking", choices=STRATEGY_NAMES, metavar="STRATEGY", help="for the view generate: %(choices)s"
     )
     more.add_argument("--num_steps", type=int, help="for the view generate")
+    add_strategy_flag(more)
     page = parser.add_argument_group("the page")
     page.add_argument("--host", default="127.0.0.1", help="address it is served at")
     page.add_argument("--port", type=int, default=7860, help="0 takes any that is free")

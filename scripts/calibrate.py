@@ -14,6 +14,10 @@ With `--source trajectory` the masked sequences are generated step by step, and 
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
 `generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
 
+--method auto takes whichever of the nearest buckets, isotonic regression and the score as it is has the smallest
+cross-fitted ECE, and says so. A better table of the same weights, measured on many more tokens for instance, stays
+unless --overwrite is given.
+
 The data set is a folder; a name, looked up as NAME, data/NAME, runs/NAME and runs/NAME/data below the working folder,
 then below the folder of this package; a config file that names it: .json or .yaml with the key `dataset` or
 `data_dir`, or .py with a line `dataset = "..."` (read, never run; names in it are looked up below the file's folder
@@ -41,10 +45,12 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.model import sampler_settings, table_key, weights_file_name
 from critic_gpt.cli.flags import VERBOSE_EVERY, calibrate_parser
+from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.data_sources import DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
@@ -53,6 +59,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors, reason_to_keep
 from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
 from critic_gpt.hub.documents import parse_json
+from critic_gpt.hub.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -62,7 +69,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
+from critic_gpt.tasks.own_data import with_own_padding
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -208,17 +215,20 @@ def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], r
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
     """The rows to judge, the collator that makes batches of them, and the task's name (`None` for data of others)."""
-    loaded, config = load_split(source, split), model.config
+    loaded, config, own = load_split(source, split), model.config, None
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
         check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
+    if own is not None:
+        rows = with_own_padding(rows, own, config.pad_token_id)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
         collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)
     else:
-        collator = DataCollatorForMaskedDiffusion(loaded.tokenizer or SpecialTokens.of(config), **fill)
+        tokenizer = loaded.tokenizer or SpecialTokens.of(config)
+        collator = DataCollatorForMaskedDiffusion(tokenizer, **fill, backbone=Backbone.of(config))
     return rows, collator, getattr(loaded.task, "name", None)
 
 
@@ -317,6 +327,7 @@ def measured_on(metadata: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
+    import_strategies(argv)
     args = calibrate_parser().parse_args(argv)
     check_arguments(args)
     settings = generation_settings(args)

@@ -8,7 +8,7 @@ Looks at a model and its data: samples, masks, the critic's verdict, denoising b
 
 Without --view commands are read, one a line: `help` lists them. --web opens a page on this machine instead, --view
 shows one view and ends, with --json as data. Masks are those of scripts/evaluate.py, unless --seed or --mask_rate
-says otherwise.
+says otherwise. --strategy_module my_strategies.py adds strategies of your own to those that generate.
 """
 
 from critic_gpt.cli.command import answer_help
@@ -25,6 +25,7 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from critic_gpt.cli.flags import explore_parser
+from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.explorer import (
     Explorer,
     corrupted_view,
@@ -105,6 +106,7 @@ def check(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """Explores; returns the view, if one was asked for."""
+    import_strategies(argv)
     args = explore_parser().parse_args(argv)
     check(args)
     if args.web:
