@@ -219,7 +219,7 @@ class ProofreadingRun:
         return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
 
     def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
-        """Sends windows through the model, `batch_size` at a time: each batch, what the critic and what the LM says."""
+        """Sends windows through the model, `batch_size` at a time: each batch, the critic's and the LM's logits."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]

@@ -32,8 +32,8 @@ def measured_table(
         num_sequences (`int`, *optional*): How many of them; all by default.
         batch_size (`int`, *optional*, defaults to 64): Sequences in a pass.
         seed (`int`, *optional*, defaults to 0): Of masks and draws.
-        method (`str`, *optional*, defaults to `"auto"`): `"raw"`, `"nearest"`, `"isotonic"`; `"auto"` takes that of the
-            least cross-fitted calibration error.
+        method (`str`, *optional*, defaults to `"auto"`): `"raw"`, `"nearest"`, `"isotonic"`; `"auto"` takes that of
+            the least cross-fitted calibration error.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
 
     Raises:
