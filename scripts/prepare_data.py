@@ -144,6 +144,7 @@ def parse_flags(argv: Sequence[str]) -> tuple[PrepareDataArguments, Any]:
     name = first.parse_known_args(argv)[0].task
     if name is None:
         flag_parser().parse_args(argv)  # `--help-all`, or an error
+    flag_parser().words(argv)  # refuses what no task knows
     own_flags = preparations()[name].Flags
     parser = DataclassActParser([PrepareDataArguments, own_flags], act=ACTS["prepare"], is_strict=False)
     shared, own, rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)

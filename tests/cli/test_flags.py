@@ -88,6 +88,14 @@ def test_a_near_miss_is_named(name, capsys):
     assert f"is no flag of {name}: did you mean {flag}?" in line
 
 
+def test_prepare_names_a_near_miss_and_the_task_of_a_flag_of_another(capsys):
+    words = ["--task", "text", "--output_dir", "o"]
+    line = stopped(capsys, prepare_data.parse_flags, [*words, "--sequence_lenght", "64"])
+    assert line.endswith("`sequence_lenght` is no flag of prepare: did you mean --sequence_length?")
+    with pytest.raises(ValueError, match=r"`num_train` belongs to the task 'sudoku' only"):
+        prepare_data.parse_flags([*words, "--num-train", "5"])
+
+
 def test_what_is_far_from_everything_is_sent_to_the_help(capsys):
     line = stopped(capsys, generate_parser().parse_args, ["--model", "m", "--qqqqqqqq"])
     assert line == "critic-gpt generate: `qqqqqqqq` is no flag of generate: see --help-all."
