@@ -62,6 +62,8 @@ class CriticDiffusionPipeline(CriticPipeline):
 
     Args of a call:
         seed (`int`, *optional*): The same results for the same inputs, whatever the batch size.
+        first_index (`int`, *optional*, defaults to 0): Place of the first prompt among all of a run; with a `seed`,
+            prompts that are given in parts get the results that they would get in one call.
         batch_size (`int`, *optional*, defaults to 1): Prompts per batch.
         max_new_tokens (`int`, *optional*): Length of what is generated, for prompts without `[MASK]`. By default that
             of the model's generation configuration, else 256 or as many as fit.
@@ -227,13 +229,16 @@ class CriticDiffusionPipeline(CriticPipeline):
             )
         return ids
 
-    def _forward(self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, **generate_kwargs):
+    def _forward(
+        self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, first_index: int = 0, **generate_kwargs
+    ):
         attention_mask = model_inputs["attention_mask"]
         # Padding goes to the end, or the random numbers of a token would depend on the lengths of its neighbours.
         order = attention_mask.argsort(dim=-1, descending=True, stable=True)
         input_ids, attention_mask = model_inputs["input_ids"].gather(-1, order), attention_mask.gather(-1, order)
         shown = model_inputs["shown"].gather(-1, order).bool() & attention_mask.bool()
-        seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
+        places = (model_inputs["index"] + first_index).tolist()
+        seeds = None if seed is None else [((seed % 2**30) << 32) + place for place in places]
         if bool(model_inputs["num_new"].any()):
             input_ids = self._placed_at_random(input_ids, shown, model_inputs["num_new"], seeds)
         settings = {"suppressed_token_ids": self._never_drawn, **generate_kwargs}
