@@ -8,44 +8,9 @@ import sys
 
 import head_training
 import pytest
-import torch
-from critic_training import Gradients, logs_of, make_model, make_rows, make_trainer
+from critic_training import Gradients, make_model, make_rows, make_trainer
 from launching import HELPERS
-from modified_losses import reference, token_batch
 from sources import ROOT, SOURCES
-
-from critic_gpt.training.modifiers import LossModifiers
-
-
-# ---- modifiers of which only the last had an effect ----
-
-
-def test_every_modifier_of_a_run_has_its_effect(tmp_path):
-    names = ["target_smoothing", "entropy", "mask_ratio_weight"]
-    modifiers = LossModifiers.from_dict({"modifiers": [{"name": name} for name in names]})
-    batch = token_batch()
-    whole, metrics = modifiers.modify_token_loss(batch, 0)
-    torch.testing.assert_close(whole, reference(batch, names))
-    for left_out in names:
-        rest = [name for name in names if name != left_out]
-        assert not torch.allclose(whole, reference(batch, rest)), f"{left_out} has no effect"
-    assert {name.split("/")[0] for name in metrics} == set(names)
-    trainer = make_trainer(tmp_path, make_model(), make_rows(4, lengths=(2, 14)), loss_modifiers=modifiers)
-    trainer.train()
-    (log,) = logs_of(trainer)
-    assert {name.split("/")[0] for name in log if "/" in name} == set(names)
-
-
-# ---- an evaluation loss divided by 1 + alpha ----
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 4.0])
-def test_the_evaluation_loss_is_the_sum_of_its_terms_divided_by_nothing(tmp_path, alpha):
-    rows = make_rows(5, lengths=(3, 14))
-    metrics = make_trainer(tmp_path, make_model(critic_alpha=alpha, correction_alpha=0.7), rows, rows).evaluate()
-    terms = [metrics[f"eval_{name}_loss"] for name in ("lm", "critic", "correction")]
-    assert min(terms) > 0
-    assert metrics["eval_loss"] == pytest.approx(terms[0] + alpha * terms[1] + 0.7 * terms[2], rel=1e-6)
 
 
 # ---- seeds made by hash(), which is another function in every process ----
