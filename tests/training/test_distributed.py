@@ -2,22 +2,23 @@
 """Claims about several processes: DDP and FSDP2, launched as users do it, give what one process gives."""
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
+import launching
 import pytest
 import torch
 import yaml
-from critic_training import assert_equal_weights
+from accelerate.utils import DistributedType
+from critic_training import assert_equal_weights, frozen_model, make_model, make_rows, make_trainer
 from labelled_folder import make_folder
 from safetensors.torch import load_file
 
 import critic_gpt
 from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import train
+from critic_gpt.training.callbacks import UnfreezeCallback
 
 
 ROOT = Path(critic_gpt.__file__).parent
@@ -44,18 +45,14 @@ def flags(data_dir, output_dir, *more):
     return ["--data_dir", str(data_dir), "--output_dir", str(output_dir), *FIXED, *more]
 
 
-def launch(config, script, *arguments, timeout=300, **environment):
+def launch(config, script, *arguments):
     """`accelerate launch` with one of the ready configurations, on CPUs as the head of its file says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / f"{config}.yaml")]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / f"{config}.yaml"]
     command += ["--cpu"] if config == "single" else ["--main_process_port", port]
-    own = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(
-        [*command, str(script), *arguments], env=own, capture_output=True, text=True, timeout=timeout
-    )
-    return done
+    return launching.run([*command, script, *arguments], ACCELERATE_USE_CPU="true")
 
 
 def numbers(folder):
@@ -269,6 +266,19 @@ def test_what_cannot_be_done_with_parts_is_refused(scenarios):
     error = scenarios[1]["unfrozen"]["error"]
     assert error.startswith("`unfreeze_step` must be left out with sharded parameters, got it with FSDP: ")
     assert error.endswith("train in two runs, or with DDP.")
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+@pytest.mark.parametrize("field", ["ema_decay", "muon_learning_rate", "unfreeze_step"])
+def test_the_older_kinds_of_parts_are_refused_for_more(tmp_path, monkeypatch, field, kind):
+    arguments = {} if field == "unfreeze_step" else {field: 0.02}
+    model = frozen_model() if field == "unfreeze_step" else make_model()
+    trainer = make_trainer(tmp_path, model, make_rows(4), **arguments)
+    if field == "unfreeze_step":
+        trainer.add_callback(UnfreezeCallback(1))
+    monkeypatch.setattr(type(trainer.accelerator), "distributed_type", kind)
+    with pytest.raises(ValueError, match=f"`{field}` must be left out with sharded .* got it with {kind.value}: "):
+        trainer.create_optimizer()
 
 
 # ---- launches that would silently be something else ----

@@ -6,11 +6,11 @@ import json
 import head_training
 import pytest
 import torch
-from accelerate.utils import DistributedType
 from critic_training import (
+    SAVING,
     Gradients,
     Watch,
-    assert_equal_weights,
+    assert_resumes,
     frozen_model,
     is_trunk,
     logs_of,
@@ -20,7 +20,7 @@ from critic_training import (
     moved,
     weights,
 )
-from launching import launch_script
+from launching import one_and_two
 from torch import nn
 
 from critic_gpt.training.callbacks import UnfreezeCallback
@@ -198,14 +198,17 @@ def test_without_it_the_optimizer_is_the_one_that_transformers_makes(tmp_path):
     assert not any("muon" in group for group in optimizer.param_groups)
 
 
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
-    rows, arguments = make_rows(16, lengths=(3, 14)), {"max_steps": 5, "save_strategy": "steps", "save_steps": 3}
-    arguments.update(lr_scheduler_type="cosine", gradient_accumulation_steps=2, max_grad_norm=1.0)
-    whole = muon_trainer(tmp_path, make_model(hidden_dropout=0.1), rows, **arguments)
-    whole.train()
-    resumed = muon_trainer(tmp_path, make_model(seed=3, hidden_dropout=0.1), rows, **arguments)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    assert_equal_weights(weights(whole.model), weights(resumed.model))
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "unfrozen after step 3"])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, frozen):
+    arguments = {**SAVING, "max_steps": 5, "lr_scheduler_type": "cosine", "max_grad_norm": 1.0}
+    arguments |= {"gradient_accumulation_steps": 2}
+
+    def make(folder, seed):
+        model = frozen_model(seed=seed) if frozen else make_model(seed=seed, hidden_dropout=0.1)
+        callbacks = [UnfreezeCallback(3, 0.3)] if frozen else None
+        return muon_trainer(folder, model, make_rows(16, lengths=(3, 14)), callbacks=callbacks, **arguments)
+
+    assert_resumes(make, tmp_path, 2, 4)
 
 
 def test_a_trunk_that_is_unfrozen_gets_muon_with_the_multiplied_rate(tmp_path):
@@ -225,17 +228,6 @@ def test_a_trunk_that_is_unfrozen_gets_muon_with_the_multiplied_rate(tmp_path):
     assert len(groups[4]["params"]) == 2 * 6
     assert not any(is_trunk(name) for name in moved(start, watch.weights[1]))
     assert moved(watch.weights[1], watch.weights[2]) == set(start)
-
-
-@pytest.mark.parametrize("checkpoint", [2, 4], ids=["before", "after"])
-def test_a_run_resumed_around_an_unfreezing_ends_with_the_same_weights(tmp_path, checkpoint):
-    arguments = {"max_steps": 6, "save_strategy": "steps", "save_steps": 1, "lr_scheduler_type": "cosine"}
-    rows = make_rows(8)
-    whole = muon_trainer(tmp_path, frozen_model(), rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
-    whole.train()
-    resumed = muon_trainer(tmp_path, frozen_model(seed=3), rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{checkpoint}"))
-    assert_equal_weights(weights(whole.model), weights(resumed.model))
 
 
 def test_the_other_heads_are_trained_with_it_too(tmp_path):
@@ -261,16 +253,6 @@ def test_it_learns_a_trivial_corpus(tmp_path):
 # ---- errors ----
 
 
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sharded_parameters_are_refused(tmp_path, monkeypatch, kind):
-    trainer = muon_trainer(tmp_path, make_model(), make_rows(4))
-    monkeypatch.setattr(type(trainer.accelerator), "distributed_type", kind)
-    with pytest.raises(
-        ValueError, match=f"`muon_learning_rate` must be left out with sharded .* got it with {kind.value}: "
-    ):
-        trainer.create_optimizer()
-
-
 def test_a_trunk_that_stays_frozen_is_refused(tmp_path):
     trainer = muon_trainer(tmp_path, frozen_model(), make_rows(4))
     with pytest.raises(ValueError, match="`muon_learning_rate` must be left out where no matrix of the blocks is"):
@@ -292,13 +274,6 @@ def test_an_optimizer_of_your_own_beside_it_is_refused(tmp_path, kind):
 # ---- two processes ----
 
 SCRIPT = """
-import json, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from critic_gpt.scripts import leave_together
-from critic_training import make_model, make_rows, make_trainer, logs_of
-folder, world = Path(sys.argv[2]), int(sys.argv[3])
 rows = make_rows(16, lengths=(3, 14))
 # Large gradients, so that Muon's half precision and Adam magnify no rounding.
 trainer = make_trainer(
@@ -306,23 +281,12 @@ trainer = make_trainer(
     muon_learning_rate=1e-3, ema_decay=0.6, per_device_train_batch_size=2, gradient_accumulation_steps=4 // world,
     train_sampling_strategy="sequential", save_strategy="steps", save_steps=3,
 )
-assert trainer.accelerator.num_processes == world
 trainer.train()
-torch.save(trainer.model.state_dict(), folder / f"weights-{trainer.args.process_index}.pt")
-metrics = trainer.evaluate()
-if trainer.is_world_process_zero():
-    (folder / "result.json").write_text(json.dumps({"logs": logs_of(trainer), "metrics": metrics}))
-leave_together()
+leave(trainer, loss=trainer.evaluate()["eval_loss"])
 """
 
 
 @pytest.mark.slow
 def test_two_processes_train_with_muon_and_average_like_one(tmp_path):
-    one, two = (launch_script(SCRIPT, tmp_path / str(world), world) for world in (1, 2))
-    first, second = (torch.load(two / f"weights-{rank}.pt") for rank in (0, 1))
-    assert_equal_weights(first, second)
-    assert_equal_weights(torch.load(one / "weights-0.pt"), first, tolerance=1e-4)
-    results = [json.loads((folder / "result.json").read_text()) for folder in (one, two)]
-    assert results[1]["metrics"]["eval_loss"] == pytest.approx(results[0]["metrics"]["eval_loss"], rel=1e-4)
-    for log, other in zip(*(result["logs"] for result in results), strict=True):
-        assert other["loss"] == pytest.approx(log["loss"], rel=1e-4)
+    (one, two), _ = one_and_two(SCRIPT, tmp_path, tolerance=1e-4)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)

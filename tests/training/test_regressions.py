@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Mistakes about training, each made once somewhere: lost modifiers, shrunken losses, private seeds, idle heads."""
+"""Mistakes about training, each made once somewhere: private seeds, idle heads."""
 
 import ast
 import os
@@ -8,7 +8,7 @@ import sys
 
 import head_training
 import pytest
-from critic_training import Gradients, make_model, make_rows, make_trainer
+from critic_training import RECIPE, Gradients, make_model, make_rows, make_trainer
 from launching import HELPERS
 from sources import ROOT, SOURCES
 
@@ -76,6 +76,12 @@ STEPS = {
     "an untied head": ({"tie_word_embeddings": False}, {}),
     "learnt positions": ({"position_embedding_type": "absolute", "use_bias": True}, {}),
     "no critic": ({"add_critic_head": False}, {}),
+    "every recipe": (RECIPE, {"critic_batch_share": 0.5}),
+    "every recipe, warming up": (RECIPE, {"critic_warmup_start": 1, "critic_warmup_end": 2}),
+    "a hidden layer, no second pass yet": (
+        {"critic_head_type": "mlp", "correction_alpha": 0.0},
+        {"critic_warmup_end": 9},
+    ),
 }
 
 
