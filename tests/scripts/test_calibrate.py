@@ -2,17 +2,17 @@
 """Claims about `scripts/calibrate.py`."""
 
 import json
-import os
 import re
-import socket
-import subprocess
 import sys
 
 import datasets
 import pytest
 import torch
-from calibrated_folder import corrupted_rows, save_model
+from calibrated_folder import corrupted_rows, save_model, save_rows
+from launching import launch
 from payload import Payload
+from prepared_folders import prepare_sudoku
+from sentences import one_sentence
 
 from critic_gpt import (
     CriticCalibration,
@@ -25,23 +25,14 @@ from critic_gpt import (
 from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.calibration.model import sampler_settings
 from critic_gpt.evaluation import FINAL_STEP, cross_fitted_report, judge_trajectories, report_by_step
-from critic_gpt.scripts import calibrate, prepare_data
+from critic_gpt.scripts import calibrate
 from critic_gpt.tasks import load_prepared
 
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
-    *(
-        "fill",
-        "regime",
-        "fingerprint",
-        "fingerprints_float16",
-        "critic_gpt_version",
-        "quality",
-        "dataset",
-        "corrupted_by",
-    ),
-    *("fill_exponent", "temperature", "top_k", "top_p"),
+    *("fill", "regime", "fingerprint", "fingerprints_float16", "critic_gpt_version", "quality", "dataset"),
+    *("corrupted_by", "fill_exponent", "temperature", "top_k", "top_p"),
 }
 
 
@@ -52,10 +43,7 @@ SOURCES = [(), (*ALONG, "--num_steps", "4")]
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared") / "sudoku"
-    sizes = ["--num_train", "220", "--num_validation", "20", "--num_test", "8"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
-    return folder
+    return prepare_sudoku(tmp_path_factory.mktemp("prepared") / "sudoku", splits=(220, 20, 8))
 
 
 @pytest.fixture
@@ -79,6 +67,11 @@ def contents(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def refused(data_dir, model_dir, num, *more, parts):
+    with one_sentence("must", "got", *parts):
+        run(data_dir, model_dir, num, *more)
+
+
 # ---- what it writes ----
 
 
@@ -95,17 +88,10 @@ def test_the_table_lies_beside_the_weights_and_is_loaded_with_them(data_dir, mod
 def test_the_metadata_is_frozen(data_dir, model_dir):
     metadata = run(data_dir, model_dir, 30, "--seed", 5).metadata
     assert set(metadata) == METADATA
-    settings = {name: metadata[name] for name in ("source", "task", "split", "num_sequences", "seed", "method")}
-    assert settings == {
-        "source": "one_shot",
-        "task": "sudoku",
-        "split": "train",
-        "num_sequences": 30,
-        "seed": 5,
-        "method": "nearest",
-    }
-    assert (metadata["scope"], metadata["fill"], metadata["regime"]) == ("masked_only", "multinomial", "mixed")
-    assert (metadata["temperature"], metadata["top_k"], metadata["top_p"]) == (1.0, None, None)
+    settings = {"source": "one_shot", "task": "sudoku", "split": "train", "num_sequences": 30, "seed": 5}
+    settings |= {"method": "nearest", "scope": "masked_only", "fill": "multinomial", "regime": "mixed"}
+    settings |= {"temperature": 1.0, "top_k": None, "top_p": None}
+    assert {name: metadata[name] for name in settings} == settings
     assert set(metadata["quality"]) == {"before", "after", "positions", "positive_rate", "sequences", "method"}
     assert sum(metadata["counts"]) == metadata["quality"]["positions"]
     assert str(model_dir) not in json.dumps(metadata) and str(data_dir) not in json.dumps(metadata)
@@ -125,9 +111,7 @@ def test_flags_reach_the_measurement(data_dir, model_dir):
 @pytest.mark.parametrize("corrupted", [False, True])
 def test_the_share_of_masks_is_the_model_s_own(data_dir, model_dir, tmp_path, corrupted):
     if corrupted:
-        tokens, truth = corrupted_rows()
-        data_dir = tmp_path / "letters"
-        datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(data_dir))
+        data_dir = save_rows(tmp_path / "letters")
     half = run(data_dir, model_dir, 30, "--regime", "partial")
     few = run(data_dir, save_model(tmp_path / "few", critic_fill_exponent=4.0), 30, "--regime", "partial")
     assert sum(few.metadata["counts"]) < 0.7 * sum(half.metadata["counts"])
@@ -222,17 +206,9 @@ def test_the_metadata_of_trajectories_hold_what_those_of_one_shot_do_and_the_who
 
 def test_the_settings_shape_the_trajectories(data_dir, model_dir):
     plain = trajectory(data_dir, model_dir, 20).metadata["counts"]
-    others = [
-        trajectory(data_dir, model_dir, 20, *more).metadata["counts"]
-        for more in (
-            ("--remasking", "none"),
-            ("--num_steps", 9),
-            ("--temperature", 0),
-            ("--mask_rate", 1),
-            ("--seed", 1),
-            ("--generation", "unmasking=random", "remask_per_step=3"),
-        )
-    ]
+    settings = [("--remasking", "none"), ("--num_steps", 9), ("--temperature", 0), ("--mask_rate", 1), ("--seed", 1)]
+    settings.append(("--generation", "unmasking=random", "remask_per_step=3"))
+    others = [trajectory(data_dir, model_dir, 20, *more).metadata["counts"] for more in settings]
     assert plain not in others and len({tuple(counts) for counts in others}) == len(others)
 
 
@@ -257,16 +233,12 @@ def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlie
 
 
 def test_rows_that_are_corrupted_already_are_generated_in_their_own_holes(model_dir, tmp_path):
-    tokens, truth = corrupted_rows()
-    folder = tmp_path / "letters"
-    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(folder))
+    folder = save_rows(tmp_path / "letters")
     # In a single step only the finished sequence shows a generated token.
     metadata = trajectory(folder, model_dir, 30, "--num_steps", 1).metadata
     assert metadata["corrupted_by"] == "dataset"
-    assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
-    refused(
-        folder, model_dir, 30, "--source", "trajectory", "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already")
-    )
+    assert sum(metadata["counts"]) == sum(value != -100 for row in corrupted_rows()[1][:30] for value in row)
+    refused(folder, model_dir, 30, *ALONG, "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already"))
 
 
 # ---- which data ----
@@ -284,8 +256,7 @@ def test_the_data_may_be_named_and_a_config_may_name_them(data_dir, model_dir, t
 @pytest.mark.parametrize("names", [("input_ids", "labels"), ("input", "target"), ("x", "y")])
 def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_path, names):
     tokens, truth = corrupted_rows()
-    folder = tmp_path / "letters"
-    datasets.Dataset.from_dict({names[0]: tokens, names[1]: truth}).save_to_disk(str(folder))
+    folder = save_rows(tmp_path / "letters", **{names[0]: tokens, names[1]: truth})
     metadata = run(folder, model_dir, 30, "--regime", "full").metadata
     assert metadata["corrupted_by"] == "dataset" and (metadata["dataset"], metadata["task"]) == ("letters", None)
     assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
@@ -293,24 +264,10 @@ def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_p
     everywhere = run(folder, model_dir, 30, "--regime", "full", "--scope", "masked_and_ignore").metadata
     assert sum(everywhere["counts"]) == 30 * 16 and everywhere["positives"] != everywhere["counts"]
     assert sum(everywhere["positives"]) == sum(metadata["positives"])
-
-
-def test_data_with_nothing_to_judge_are_refused(model_dir, tmp_path):
-    tokens, truth = corrupted_rows(4)
-    truth[1:] = [[-100] * 16] * 3
-    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "letters"))
-    refused(tmp_path / "letters", model_dir, 4, parts=("`num_sequences`", "got 4 of which 1 have any"))
-
-
-def test_a_misleading_attention_mask_of_the_data_changes_no_number(model_dir, tmp_path):
-    tokens, truth = corrupted_rows()
+    # A mask of the data that hides the tokens to judge changes no number.
     hiding = [[int(token != 1) for token in row] for row in tokens]
-    tables = []
-    for name, more in (("plain", {}), ("hiding", {"attention_mask": hiding})):
-        folder = tmp_path / name / "letters"
-        datasets.Dataset.from_dict({"x": tokens, "y": truth, **more}).save_to_disk(str(folder))
-        tables.append(run(folder, model_dir, 40))
-    assert tables[0] == tables[1]
+    hidden = save_rows(tmp_path / "hiding", **{names[0]: tokens, names[1]: truth, "attention_mask": hiding})
+    assert run(hidden, model_dir, 30, "--regime", "full").metadata["counts"] == metadata["counts"]
 
 
 def test_clean_rows_without_a_tokenizer_are_masked_as_prepared_ones_are(data_dir, model_dir, tmp_path):
@@ -451,15 +408,6 @@ def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_table_all_the_sa
 # ---- what it refuses ----
 
 
-def refused(data_dir, model_dir, num, *more, parts):
-    with pytest.raises(ValueError) as error:
-        run(data_dir, model_dir, num, *more)
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".")
-    for part in ("must", "got", *parts):
-        assert part in text, text
-
-
 @pytest.mark.parametrize(
     ("num", "more", "parts"),
     [
@@ -484,17 +432,14 @@ def refused(data_dir, model_dir, num, *more, parts):
         (5, (*ALONG, "--generation", "top_k=1", "top_k=2"), ("`top_k`", "once", "got 1 and '2'")),
         (5, (*ALONG, "--num_steps", 4, "--generation", "num_steps=5"), ("`num_steps`", "once", "got 4 and '5'")),
         (5, (*ALONG, "--generation", "return_history=true"), ("`return_history`", "got True")),
+        (5, (*ALONG, "--generation", "remask_per_stp=3"), ("`remask_per_stp`", "did you mean `remask_per_step`")),
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(data_dir, model_dir, num, more, parts):
     before = contents(model_dir)
-    refused(data_dir, model_dir, num, *more, parts=parts)
+    with one_sentence("got", *parts):
+        run(data_dir, model_dir, num, *more)
     assert contents(model_dir) == before
-
-
-def test_an_unknown_setting_is_refused_with_the_nearest_known_one(data_dir, model_dir):
-    with pytest.raises(ValueError, match=r"`remask_per_stp` is not .* got 3: did you mean `remask_per_step`"):
-        trajectory(data_dir, model_dir, 5, "--generation", "remask_per_stp=3")
 
 
 @pytest.mark.parametrize(
@@ -514,28 +459,22 @@ def test_a_model_that_there_is_nothing_to_measure_of_is_refused(data_dir, tmp_pa
     assert "calibration.json" not in contents(folder)
 
 
-@pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
-def test_a_model_with_another_head_is_refused(data_dir, model_dir, tmp_path, kind):
-    config = CriticGPTConfig.from_pretrained(model_dir, num_labels=1)
-    kind(config).save_pretrained(tmp_path / "other")
-    refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
-
-
-def test_a_model_of_somebody_else_is_refused(data_dir, tmp_path):
+def test_a_model_with_another_head_or_of_somebody_else_is_refused(data_dir, model_dir, tmp_path):
+    for kind in (CriticGPTForTokenClassification, CriticGPTForSequenceClassification):
+        kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
+        refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}))
     refused(data_dir, tmp_path, 20, parts=("`checkpoint`", "'gpt2'"))
 
 
-def test_data_for_scorers_and_classifiers_are_refused(data_dir, model_dir, tmp_path):
-    tokens = [[2, 3, 4]] * 4
-    columns = {
-        "score": {"input_ids": tokens, "score": [0.5] * 4},
-        "label": {"input_ids": tokens, "label": [1] * 4},
-        "classes": {"input_ids": tokens, "labels": [[0, 1, 1]] * 4},
-    }
-    for name, rows in columns.items():
-        datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
-        refused(tmp_path / name, model_dir, 4, parts=("`dataset`", "the language model"))
+def test_data_that_say_nothing_of_a_critic_are_refused(model_dir, tmp_path):
+    tokens, truth = [[2, 3, 4]] * 4, corrupted_rows(4)
+    for name, labels in {"score": [0.5] * 4, "label": [1] * 4, "labels": [[0, 1, 1]] * 4}.items():
+        folder = save_rows(tmp_path / name, input_ids=tokens, **{name: labels})
+        refused(folder, model_dir, 4, parts=("`dataset`", "the language model"))
+    truth[1][1:] = [[-100] * 16] * 3
+    folder = save_rows(tmp_path / "letters", x=truth[0], y=truth[1])
+    refused(folder, model_dir, 4, parts=("`num_sequences`", "got 4 of which 1 have any"))
     assert "calibration.json" not in contents(model_dir)
 
 
@@ -549,17 +488,13 @@ def test_missing_folders_are_named(data_dir, model_dir, tmp_path):
     assert contents(tmp_path / "empty") == []
 
 
-def test_damaged_weights_are_refused(data_dir, model_dir):
-    path = model_dir / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    refused(data_dir, model_dir, 20, parts=("`checkpoint`", "did not load"))
-
-
-def test_a_corrupt_file_is_refused_and_left_untouched(data_dir, model_dir):
-    path = model_dir / "calibration.json"
-    path.write_text('{"model.safetensors": [0.5')
+def test_damaged_files_are_refused_and_left_untouched(data_dir, model_dir):
+    table, weights = model_dir / "calibration.json", model_dir / "model.safetensors"
+    table.write_text('{"model.safetensors": [0.5')
     refused(data_dir, model_dir, 20, parts=("calibration.json", "move it away"))
-    assert path.read_text() == '{"model.safetensors": [0.5'
+    assert table.read_text() == '{"model.safetensors": [0.5'
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(data_dir, model_dir, 20, parts=("`checkpoint`", "did not load"))
 
 
 def test_an_interruption_leaves_the_old_table_and_nothing_half_written(data_dir, model_dir, monkeypatch):
@@ -581,44 +516,13 @@ def test_an_interruption_leaves_the_old_table_and_nothing_half_written(data_dir,
 # ---- as a program ----
 
 
-def launch(command, **environment):
-    one_thread = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **one_thread, **environment})
-
-
-@pytest.mark.slow
-def test_as_a_program_an_error_is_one_line(data_dir, model_dir, tmp_path):
-    for checkpoint, num in ((model_dir, "0"), (tmp_path / "nowhere", "5")):
-        command = [sys.executable, "-m", "critic_gpt.scripts.calibrate", str(data_dir), str(checkpoint), num]
-        failed = launch(command)
-        assert failed.returncode == 1
-        assert failed.stderr.splitlines()[-1].startswith("calibrate: `") and "Traceback" not in failed.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
 def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source):
     alone = run(data_dir, model_dir, 45, "--batch_size", 10, *source)
     (model_dir / "calibration.json").unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    accelerate += ["--main_process_port", port, "-m", "critic_gpt.scripts.calibrate"]
-    arguments = [
-        str(data_dir),
-        str(model_dir),
-        "45",
-        "--batch_size",
-        "10",
-        "--verbose",
-        "--method",
-        "nearest",
-        *source,
-    ]
-    done = launch([*accelerate, *arguments], ACCELERATE_USE_CPU="true")
-    assert done.returncode == 0, done.stderr
+    more = ["--batch_size", 10, "--verbose", "--method", "nearest", *source]
+    done = launch(["-m", "critic_gpt.scripts.calibrate", data_dir, model_dir, 45, *more], world=2)
     together = CriticCalibration.load(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
     assert together.probabilities == alone.probabilities
     assert together.metadata["counts"] == alone.metadata["counts"]
