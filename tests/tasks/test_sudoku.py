@@ -200,7 +200,7 @@ def test_4x4_splits_can_exhaust_all_grids_but_not_more():
         (lambda task: task.sample_grids(1, seed=-1), "`seed` must be at least 0, got -1"),
         (
             lambda task: task.is_valid(np.zeros((2, 4, 4))),
-            r"`grids` must be whole numbers of shape \(num, 4, 4\), got",
+            r"`grids` must be whole numbers of shape \(num, 4, 4\)",
         ),
         (lambda task: task.make_puzzles(np.ones((1, 4, 4), dtype=int), 1, seed=0), "invalid grid at index 0"),
         (lambda task: task.to_line(np.zeros((4, 4), dtype=int)), "puzzles with blanks by `puzzle_to_prompt`"),
