@@ -118,12 +118,6 @@ def test_the_share_of_masks_is_the_model_s_own(data_dir, model_dir, tmp_path, co
     assert (half.metadata["fill_exponent"], few.metadata["fill_exponent"]) == (1.0, 4.0)
 
 
-def test_val_means_validation(data_dir, model_dir):
-    short, long = run(data_dir, model_dir, 12, "--split", "val"), run(data_dir, model_dir, 12, "--split", "validation")
-    assert short == long and long.metadata["split"] == "validation"
-    assert run(data_dir, model_dir, 12).metadata["counts"] != long.metadata["counts"]
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
 def test_the_batch_size_changes_no_count(data_dir, model_dir, source):
     tables = [run(data_dir, model_dir, 30, "--batch_size", size, *source) for size in (1, 7, 64)]
@@ -175,49 +169,37 @@ def test_both_tables_lie_in_one_file_and_are_loaded_with_the_weights(data_dir, m
     assert CriticCalibration.load(model_dir, key="model.safetensors@trajectory") == along
 
 
-def test_a_table_of_trajectories_is_the_one_of_the_judged_steps(data_dir, model_dir):
-    along = trajectory(data_dir, model_dir, 24, "--split", "train", "--seed", 3, "--method", "isotonic")
+# Flags, and what they mean for the judged trajectories.
+FLAGS = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
+MORE = ("--generation", "schedule=cosine", "top_k=3", "unmasking=random")
+SAMPLED = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
+SAMPLED["unmasking"] = "random"
+
+
+@pytest.mark.parametrize("flags", ["none", "all", "the model's own"])
+def test_a_table_of_trajectories_is_the_one_of_the_judged_steps(data_dir, model_dir, flags):
     model = CriticGPTForMaskedLM.from_pretrained(model_dir)
-    model.drop_calibration()  # the script measured without
+    given, settings = ("--num_steps", 4), {"num_steps": 4}
+    if flags == "all":
+        given, settings = (*FLAGS, *MORE), {**SAMPLED, "mask_rate": 0.5}
+    if flags == "the model's own":  # where no flag says otherwise
+        model.generation_config.update(num_steps=3, remasking="none", max_new_tokens=5)
+        model.save_pretrained(model_dir)
+        given, settings = ("--temperature", 0.5), {"num_steps": 3, "remasking": "none", "temperature": 0.5}
+    along = run(data_dir, model_dir, 24, *ALONG, "--split", "train", "--seed", 3, "--method", "isotonic", *given)
     dataset, tokenizer, _ = load_prepared(data_dir)
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=None, seed=3)
-    judged = judge_trajectories(model, dataset["train"], collator, 24, seed=3, num_steps=4)
+    judged = judge_trajectories(model, dataset["train"], collator, 24, seed=3, **settings)
     assert along.probabilities == judged.histogram.fit("isotonic").probabilities
-    quality = along.metadata["quality"]
+    metadata = along.metadata
+    quality = metadata["quality"]
     assert quality.pop("final") == report_by_step(judged, method="isotonic")[FINAL_STEP]
     assert quality == cross_fitted_report(*judged[:3], method="isotonic")
-    assert quality["positions"] == len(judged.step)
-
-
-def test_the_metadata_of_trajectories_hold_what_those_of_one_shot_do_and_the_whole_sampler(data_dir, model_dir):
-    flags = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
-    more = ("--generation", "schedule=cosine", "top_k=3", "error_threshold=0.25")
-    metadata = trajectory(data_dir, model_dir, 20, *flags, *more[:3]).metadata
-    sampler = sampler_settings(CriticGPTForMaskedLM.from_pretrained(model_dir).resolve_generation_config())
+    # They hold what those of one shot do, and the whole sampler, as it was resolved where nobody set it.
+    sampler = sampler_settings(model.resolve_generation_config())
     assert set(metadata) == METADATA | set(sampler) | {"mask_rate", "guided_by"}
-    assert (metadata["source"], metadata["scope"], metadata["mask_rate"]) == ("trajectory", "generated", 0.5)
-    expected = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
-    assert {name: metadata[name] for name in expected} == expected
-    # What nobody set is there as it was resolved.
-    assert (metadata["start_ratio"], metadata["remask_selection"], metadata["top_p"]) == (0.95, "worst", None)
-    threshold = trajectory(data_dir, model_dir, 20, *flags, "--generation", *more[2:]).metadata
-    assert (threshold["error_threshold"], threshold["mask_rate"]) == (0.25, 0.5)
-
-
-def test_the_settings_shape_the_trajectories(data_dir, model_dir):
-    plain = trajectory(data_dir, model_dir, 20).metadata["counts"]
-    settings = [("--remasking", "none"), ("--num_steps", 9), ("--temperature", 0), ("--mask_rate", 1), ("--seed", 1)]
-    settings.append(("--generation", "unmasking=random", "remask_per_step=3"))
-    others = [trajectory(data_dir, model_dir, 20, *more).metadata["counts"] for more in settings]
-    assert plain not in others and len({tuple(counts) for counts in others}) == len(others)
-
-
-def test_the_model_s_own_settings_count_where_no_flag_says_otherwise(data_dir, model_dir):
-    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
-    model.generation_config.update(num_steps=3, remasking="none", max_new_tokens=5)
-    model.save_pretrained(model_dir)
-    metadata = run(data_dir, model_dir, 20, "--source", "trajectory", "--temperature", 0.5).metadata
-    assert (metadata["num_steps"], metadata["remasking"], metadata["temperature"]) == (3, "none", 0.5)
+    expected = {"mask_rate": None, **settings, "source": "trajectory", "scope": "generated", "start_ratio": 0.95}
+    assert {name: metadata[name] for name in expected} == expected and metadata["remask_selection"] == "worst"
 
 
 def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlier_run(data_dir, model_dir):
@@ -272,6 +254,9 @@ def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_p
 
 def test_clean_rows_without_a_tokenizer_are_masked_as_prepared_ones_are(data_dir, model_dir, tmp_path):
     prepared = run(data_dir, model_dir, 20, "--split", "val")
+    assert prepared == run(data_dir, model_dir, 20, "--split", "validation")
+    assert prepared.metadata["split"] == "validation"
+    assert prepared.metadata["counts"] != run(data_dir, model_dir, 20).metadata["counts"]
     rows = datasets.load_from_disk(str(data_dir))["validation"]
     datasets.DatasetDict({"val": rows}).save_to_disk(str(tmp_path / "letters"))
     plain = run(tmp_path / "letters", model_dir, 20, "--split", "val")
@@ -297,14 +282,6 @@ def test_the_index_of_shards_or_a_shard_means_all_of_them(data_dir, model_dir, t
     refused(data_dir, shard, 12, parts=("`checkpoint`", "beside model.safetensors", "remove"))
 
 
-def test_the_table_is_found_again_when_the_folder_moves(data_dir, tmp_path):
-    calibration = run(data_dir, save_model(tmp_path / "here" / "checkpoint-20"), 12)
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = tmp_path / "there" / "checkpoint-20"
-    assert CriticGPTForMaskedLM.from_pretrained(moved).calibration == calibration
-    assert str(tmp_path) not in (moved / "calibration.json").read_text()
-
-
 @pytest.mark.parametrize("name", ["ckpt.pt", "latest.pth", "pytorch_model.bin"])
 def test_formats_that_can_carry_code_are_refused_unopened(data_dir, tmp_path, name):
     torch.save(Payload(tmp_path / "was-run"), tmp_path / name)
@@ -321,12 +298,6 @@ def test_the_folder_of_a_training_points_to_its_checkpoints(data_dir, tmp_path):
 
 
 # ---- what it prints ----
-
-
-def test_both_closing_rates_are_printed_and_equal(data_dir, model_dir, capsys):
-    metadata = run(data_dir, model_dir, 25).metadata
-    rates = re.findall(r"(?:Share of wrong tokens|The same by the buckets): +(\d\.\d{6})", capsys.readouterr().out)
-    assert rates == [f"{metadata['positive_rate']:.6f}"] * 2
 
 
 @pytest.mark.parametrize(("batch_size", "source"), [(7, SOURCES[0]), (500, SOURCES[0]), (64, SOURCES[1])])
@@ -377,15 +348,17 @@ def test_a_bar_is_shown_at_a_terminal_only(data_dir, model_dir, capsys, monkeypa
 
 
 def test_quiet_it_prints_a_few_lines_of_which_the_second_says_which_table_it_is(data_dir, model_dir, capsys):
-    run(data_dir, model_dir, 20)
-    lines = capsys.readouterr().out.splitlines()
+    metadata = run(data_dir, model_dir, 20).metadata
+    out = capsys.readouterr().out
+    lines = out.splitlines()
     assert len(lines) == 5 and lines[1] == "Table model.safetensors: masks filled at once, temperature=1.0."
+    rates = re.findall(r"(?:Share of wrong tokens|The same by the buckets): +(\d\.\d{6})", out)
+    assert rates == [f"{metadata['positive_rate']:.6f}"] * 2
     trajectory(data_dir, model_dir, 20, "--mask_rate", 0.5)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[1].startswith("Table model.safetensors@trajectory: generations with ")
-    assert re.fullmatch(
-        r"Of finished sequences: +ECE [01]\.\d{4}, 0\.\d{6} of the tokens .* wrong, 0\.\d{6} are", lines[5]
-    )
+    pattern = r"Of finished sequences: +ECE [01]\.\d{4}, 0\.\d{6} of the tokens .* wrong, 0\.\d{6} are"
+    assert re.fullmatch(pattern, lines[5])
     assert "remasking=critic" in lines[1] and "num_steps=4" in lines[1] and lines[1].endswith(", at mask_rate=0.5.")
     assert "None" not in lines[1]
 

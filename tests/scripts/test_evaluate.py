@@ -199,13 +199,14 @@ def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
 
 
 @pytest.mark.parametrize("trained", [None, False])
-def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained):
+def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained, capsys):
     folder = save_model(tmp_path / "plain", sudoku_dir, critic=trained is not None, trained=False)
     metrics = run(folder, sudoku_dir, tmp_path / "report")
     assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
     assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
     assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
     assert metrics["settings"]["left_out"] == {"critic": "the model has no trained critic"}
+    assert "Left out: critic, since the model has no trained critic." in capsys.readouterr().out
 
 
 # ---- what else can be asked ----
@@ -218,7 +219,9 @@ def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_anot
     few = {"prism": GRIDS["prism"][:2], "p2": GRIDS["p2"][:2]}
     monkeypatch.setattr(competitors, "GRIDS", few)
     flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3)
+    monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
     metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
+    assert metrics["comparison"]["two"].pop("2") is None and list(metrics["valid_rate"]["two"]) == ["4"]
     assert list(metrics["comparison"]) == list(metrics["settings"]["strategies"]) == list(SHOOT_OUT)
     assert metrics["settings"]["seeds"] == [1, 2] and metrics["settings"]["tuning_seed"] == 5
     for name, row in metrics["comparison"].items():
@@ -226,30 +229,25 @@ def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_anot
             assert cell["forward_passes"] <= int(budget)
             assert len(cell["figures"]["valid_rate"]["by_seed"]) == 2 and cell["figures"]["valid_rate"]["spread"] >= 0
             assert ("tuning" in cell) == (name in few)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     out = capsys.readouterr().out
     assert {line.split()[0] for line in out.splitlines() if "±" in line} == set(SHOOT_OUT)
-
-
-def test_puzzles_are_filled_instead_of_empty_grids(model_dir, sudoku_dir, tmp_path, capsys):
-    metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--num_samples", 5)
-    assert metrics["settings"]["task"] == "sudoku puzzles" and metrics["settings"]["num_samples"] == 5
-    assert set(metrics["success_rate"]["critic"]) == set(metrics["right_cell_rate"]["critic"]) == {"2", "4"}
-    assert contents(tmp_path) == ["metrics.json", "reliability.png", "success_rate.png"]
-    assert "share of solved puzzles, by forward passes" in capsys.readouterr().out
-    many = run(model_dir, sudoku_dir, tmp_path / "all", "--puzzles", "--strategies", "critic", "--num_samples", 50)
-    assert many["settings"]["num_samples"] == 8
+    assert "Budgets too small for a single step: two at 2." in out
 
 
 @pytest.mark.parametrize("more", [(), ("--puzzles",)])
-def test_the_critic_as_a_verifier(model_dir, sudoku_dir, tmp_path, capsys, more):
-    metrics = run(model_dir, sudoku_dir, tmp_path, "--strategies", "critic", "--verifier", 3, 5, *more)
+def test_puzzles_may_be_filled_and_the_critic_verifies(model_dir, sudoku_dir, tmp_path, capsys, more):
+    flags = ("--strategies", "critic", "--verifier", 3, 5, "--num_samples", 50, *more)
+    metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
     assert set(metrics["verifier"]) == {"3", "5"}
     part = metrics["verifier"]["5"]
     assert part["single"]["passes"] == 6 and part["best_of_n"]["passes"] == 24
     assert part["single_at_equal_passes"]["passes"] == part["single_at_equal_passes"]["num_steps"] == 24
     out = capsys.readouterr().out
     assert "All right? At 5 forward passes: AUROC" in out and "best of 4: " in out
+    if more:
+        assert (metrics["settings"]["task"], metrics["settings"]["num_samples"]) == ("sudoku puzzles", 8)
+        assert set(metrics["success_rate"]["critic"]) == set(metrics["right_cell_rate"]["critic"]) == {"2", "4"}
+        assert "success_rate.png" in contents(tmp_path) and "share of solved puzzles, by forward passes" in out
 
 
 def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path):
@@ -296,17 +294,6 @@ def test_settings_of_text_are_chosen_among_those_as_diverse_as_real_text(text_di
     best = max((one["figures"] for one in cell["tuning"]["tried"]), key=TextFigures.score.__get__(TextFigures))
     chosen = next(one for one in cell["tuning"]["tried"] if one["arguments"] == cell["arguments"])
     assert chosen["figures"] == best
-
-
-def test_what_was_left_out_and_what_was_too_little_is_said(sudoku_dir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
-    model = save_model(tmp_path / "model", sudoku_dir)
-    metrics = run(model, sudoku_dir, tmp_path / "report", "--strategies", "two")
-    assert metrics["comparison"]["two"]["2"] is None and list(metrics["valid_rate"]["two"]) == ["4"]
-    assert "Budgets too small for a single step: two at 2." in capsys.readouterr().out
-    plain = save_model(tmp_path / "plain", sudoku_dir, critic=False)
-    run(plain, sudoku_dir, tmp_path / "other", "--strategies", "all")
-    assert "Left out: prism, since the model has no trained critic." in capsys.readouterr().out
 
 
 def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path, monkeypatch):

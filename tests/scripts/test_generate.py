@@ -40,13 +40,10 @@ def test_it_prints_text_expected_errors_and_the_least_certain_tokens(model_dir, 
     assert lines[-2] == f"  critic: P(wrong) mean {result['error_mean']:.1%}, {quantiles}"
     worst = max(range(5), key=lambda i: result["error_probabilities"][i])
     assert lines[-1].startswith(f"  least certain: {result['tokens'][worst]!r} at {worst} (")
-
-
-def test_at_most_five_tokens_are_named_and_given_ones_never(model_dir, capsys):
-    run(model_dir, "--max_new_tokens", 12, "--seed", 0)
-    assert capsys.readouterr().out.splitlines()[-1].count(" at ") == 5
-    run(model_dir, "--prompt", "abc[MASK]", "--seed", 0)
-    assert capsys.readouterr().out.splitlines()[-1].count(" at ") == 1
+    # At most five tokens are named, and given ones never.
+    for flags, named in ((("--max_new_tokens", 12), 5), (("--prompt", "abc[MASK]"), 1)):
+        run(model_dir, *flags, "--seed", 0)
+        assert capsys.readouterr().out.splitlines()[-1].count(" at ") == named
 
 
 def test_without_a_trained_critic_it_says_so(model_dir, tiny_model, tmp_path, capsys):
@@ -67,20 +64,6 @@ def test_samples_of_a_prompt_differ_and_a_seed_repeats_them(model_dir):
     assert [result["generated_text"] for result in run(model_dir, *flags)] == first
     # Any whole number is a seed.
     assert run(model_dir, *flags[:-1], -5)[0]["generated_text"] != first[0]
-
-
-def test_without_a_prompt_sequences_are_made_from_nothing(model_dir):
-    results = run(model_dir, "--num_samples", 2, "--max_new_tokens", 7)
-    assert [len(result["tokens"]) for result in results] == [7, 7]
-
-
-def test_every_flag_reaches_generate(model_dir):
-    assert run(model_dir, "--remasking", "critic_full", "--prompt", "[MASK]a")[0]["forward_passes"] == 5
-    cold = ("--temperature", 0, "--remasking", "none", "--unmasking", "left_to_right", "--prompt", "[MASK]" * 9)
-    assert run(model_dir, *cold, "--seed", 0)[0]["token_ids"] == run(model_dir, *cold, "--seed", 1)[0]["token_ids"]
-    more = ("--top_k", 3, "--top_p", 0.5, "--remask_per_step", 2, "--randomness_strength", 0.5)
-    assert len(run(model_dir, *more, "--prompt", "[MASK]" * 9)[0]["tokens"]) == 9
-    assert run(model_dir, "--error_threshold", 0.5, "--prompt", "[MASK]a")[0]["forward_passes"] == 3
 
 
 EVERY_FIELD = [
@@ -139,22 +122,23 @@ def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
     assert run(model_dir, *case, "--schedule", "0.6") == run(model_dir, *case, "--schedule", "root")
     with pytest.raises(SystemExit):
         run(model_dir, "--schedule", "steep")
-    assert (
-        "--schedule: must be linear, quadratic, root, cosine, a number or one ratio a step" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "--schedule: must be linear, quadratic, root, cosine, a number or one ratio a step" in said
 
 
-def test_a_prompt_is_placed_and_tokens_are_drawn_for_masking_as_the_flags_say(model_dir):
+def test_a_prompt_is_placed_as_the_flags_say_and_without_one_a_sequence_is_made_from_nothing(model_dir, tmp_path):
     case = ("--prompt", "hello", "--max_new_tokens", 30, "--num_samples", 4, "--seed", 0)
     placed = [result["generated_text"] for result in run(model_dir, *case, "--seed_placement", "random")]
     assert all("hello" in text for text in placed) and not all(text.startswith("hello") for text in placed)
     assert all(result["generated_text"].startswith("hello") for result in run(model_dir, *case))
-    fill = (*case, "--remasking", "critic_full")
-    drawn = run(model_dir, *fill, "--remask_selection", "gumbel", "--selection_temperature", 5)
-    assert drawn != run(model_dir, *fill)
     plain = run(model_dir, *case, "--no-return_error_probabilities")
     assert plain[0]["error_probabilities"] is None and plain[0]["scoring_passes"] == 0
-    assert len(run(model_dir, *case, "--remasking", "multinomial")[0]["tokens"]) == 35
+    seeds = set()
+    for _ in range(2):  # without a seed one is drawn and saved
+        results = run(model_dir, "--num_samples", 2, "--max_new_tokens", 7, "--save", tmp_path / "results.json")
+        assert [len(result["tokens"]) for result in results] == [7, 7]
+        seeds.add(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["settings"]["seed"])
+    assert len(seeds) == 2
 
 
 @pytest.fixture
@@ -237,14 +221,6 @@ def test_what_is_saved_is_enough_to_generate_the_same_again(model_dir, tmp_path,
     config = CriticGPTGenerationConfig(**settings["generation_config"])
     repeated = again(prompts, generation_config=config, seed=settings["seed"], batch_size=settings["batch_size"])
     assert repeated == results == document["results"]
-
-
-def test_without_a_seed_one_is_drawn_and_saved(model_dir, tmp_path):
-    seeds = set()
-    for _ in range(2):
-        run(model_dir, "--prompt", "a[MASK]", "--save", tmp_path / "results.json")
-        seeds.add(json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["settings"]["seed"])
-    assert len(seeds) == 2
 
 
 def test_the_steps_are_printed_where_asked_for(model_dir, capsys):

@@ -69,26 +69,6 @@ def test_every_field_that_shapes_the_model_or_its_critic_is_a_flag(data_dir, tmp
     assert model.model.layers[0].mlp.up_proj.weight.shape == (24, 16)
 
 
-def test_auto_resumes_from_the_last_checkpoint_and_begins_where_there_is_none(data_dir, tmp_path):
-    more = ("--resume_from_checkpoint", "auto", "--save_steps", "1", "--logging_steps", "1")
-    train.main(flags(data_dir, tmp_path, *more, "--max_steps", "2"))
-    train.main(flags(data_dir, tmp_path, *more, "--max_steps", "4"))
-    state = json.loads((tmp_path / "trainer_state.json").read_text())
-    assert [log["step"] for log in state["log_history"] if "loss" in log] == [1, 2, 3, 4]
-
-
-def test_a_model_without_a_critic_gets_one(data_dir, tmp_path):
-    train.main(flags(data_dir, tmp_path / "plain"))
-    plain = CriticGPTForMaskedLM.from_pretrained(tmp_path / "plain")
-    assert plain.critic_head is None
-    more = ("--model_name_or_path", str(tmp_path / "plain"), "--add_critic_head", "True", "--learning_rate", "1e-9")
-    train.main(flags(data_dir, tmp_path / "critic", *more, shape=[]))
-    model = CriticGPTForMaskedLM.from_pretrained(tmp_path / "critic")
-    assert model.critic_head is not None
-    for name, tensor in plain.state_dict().items():
-        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=1e-6)
-
-
 def test_a_trained_model_keeps_its_critic_and_settings_unless_told_otherwise(data_dir, trained, tmp_path):
     more = ("--model_name_or_path", str(trained[0]), "--critic_alpha", "0.25")
     train.main(flags(data_dir, tmp_path, *more, shape=[]))
@@ -109,7 +89,10 @@ def test_every_option_of_the_critic_s_training_reaches_a_run(data_dir, tmp_path)
     assert (args.critic_batch_share, args.muon_learning_rate, args.ema_decay) == (0.5, 0.02, 0.9)
     assert (tmp_path / "checkpoint-2" / "training_weights.safetensors").exists()
     last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    train.main(flags(data_dir, tmp_path, *more, "--resume_from_checkpoint", str(tmp_path / "checkpoint-2")))
+    (tmp_path / "checkpoint-3" / "trainer_state.json").unlink()
+    train.main(flags(data_dir, tmp_path, *more, "--resume_from_checkpoint", "auto"))
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    assert [log["step"] for log in state["log_history"] if "loss" in log] == [1, 2, 3]
     for name, tensor in CriticGPTForMaskedLM.from_pretrained(tmp_path).state_dict().items():
         assert torch.equal(tensor, last[name]), name
 

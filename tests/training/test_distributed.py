@@ -13,6 +13,7 @@ import yaml
 from accelerate.utils import DistributedType
 from critic_training import assert_equal_weights, frozen_model, make_model, make_rows, make_trainer
 from labelled_folder import make_folder
+from prepared_folders import as_flags
 from safetensors.torch import load_file
 
 import critic_gpt
@@ -25,15 +26,14 @@ ROOT = Path(critic_gpt.__file__).parent
 CONFIGS = ROOT / "scripts" / "configs"
 # 43 rows of several lengths: in batches of 2 x 4 an epoch ends with three rows for one process and none for the other.
 NUM_ROWS = 43
-SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--initializer_range", "0.3"]
-FIXED = [*SHAPE, "--disable_tqdm", "True", "--logging_steps", "1", "--per_device_train_batch_size", "4"]
-FIXED += ["--per_device_eval_batch_size", "5", "--precision", "fp32", "--learning_rate", "1e-2"]
-CRITIC = ["--add_critic_head", "True", "--remaining_alpha", "0.5", "--critic_batch_share", "0.5"]
-CRITIC += ["--add_joint_head", "True"]
+FIXED = as_flags(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3, disable_tqdm=True)
+FIXED += as_flags(logging_steps=1, per_device_train_batch_size=4, per_device_eval_batch_size=5, precision="fp32")
+FIXED += as_flags(learning_rate=1e-2)
+CRITIC = as_flags(add_critic_head=True, remaining_alpha=0.5, critic_batch_share=0.5, add_joint_head=True)
 # Seven steps, one more than an epoch, evaluated in the middle.
-EXACT = [*CRITIC, "--max_steps", "7", "--stratified_times", "False", "--eval_strategy", "steps", "--eval_steps", "3"]
-EXACT += ["--save_strategy", "no"]
-SINGLE = ["--use_cpu", "True", "--gradient_accumulation_steps", "2"]
+EXACT = [*CRITIC, *as_flags(max_steps=7, stratified_times=False, eval_strategy="steps", eval_steps=3)]
+EXACT += as_flags(save_strategy="no")
+SINGLE = as_flags(use_cpu=True, gradient_accumulation_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +129,11 @@ def test_two_processes_give_the_numbers_of_one(data_dir, tmp_path, one_process, 
 
 # ---- FSDP2: what is special about parameters that lie in parts ----
 
-AVERAGED = [*CRITIC, "--max_steps", "5", "--save_steps", "3", "--ema_decay", "0.7", "--learning_rate", "1e-3"]
-AVERAGED += ["--muon_learning_rate", "1e-3", "--eval_strategy", "steps", "--eval_steps", "2"]
-BEST = [*CRITIC, "--max_steps", "4", "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1"]
-BEST += ["--load_best_model_at_end", "True", "--metric_for_best_model", "eval_loss", "--greater_is_better", "True"]
-BEST += ["--ema_decay", "0.7"]
-HALF = [*CRITIC, "--max_steps", "2", "--precision", "bf16", "--save_strategy", "no"]
+AVERAGED = [*CRITIC, *as_flags(max_steps=5, save_steps=3, ema_decay=0.7, learning_rate=1e-3, muon_learning_rate=1e-3)]
+AVERAGED += as_flags(eval_strategy="steps", eval_steps=2)
+BEST = [*CRITIC, *as_flags(max_steps=4, save_steps=1, eval_strategy="steps", eval_steps=1, ema_decay=0.7)]
+BEST += as_flags(load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=True)
+HALF = [*CRITIC, *as_flags(max_steps=2, precision="bf16", save_strategy="no")]
 
 # One launch for all of it: what costs time is to start.
 SCENARIOS = """
@@ -284,15 +283,21 @@ def test_the_older_kinds_of_parts_are_refused_for_more(tmp_path, monkeypatch, fi
 # ---- launches that would silently be something else ----
 
 
-def test_processes_that_do_not_know_of_each_other_are_refused(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"`num_processes` must be 1 where .* got 2, .*: set ACCELERATE_USE_CPU=true"):
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "`num_processes` must be 1 where .* got 2, .*: set ACCELERATE_USE_CPU=true"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"},
+            "`fsdp_version` must be 2, got 1: .* so take scripts/configs/fsdp2.yaml",
+        ),
+    ],
+)
+def test_launches_that_would_silently_be_something_else_are_refused(
+    data_dir, tmp_path, monkeypatch, environment, message
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
         train.main(flags(data_dir, tmp_path, "--max_steps", "1"))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_first_kind_of_fsdp_is_refused(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setenv("FSDP_VERSION", "1")
-    with pytest.raises(ValueError, match=r"`fsdp_version` must be 2, got 1: .* so take scripts/configs/fsdp2.yaml"):
-        train.main(flags(data_dir, tmp_path, "--max_steps", "1"))

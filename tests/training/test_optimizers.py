@@ -1,14 +1,11 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about Muon for the matrices of the blocks beside AdamW for everything else."""
 
-import json
-
 import head_training
 import pytest
 import torch
 from critic_training import (
     SAVING,
-    Gradients,
     Watch,
     assert_resumes,
     frozen_model,
@@ -25,10 +22,6 @@ from torch import nn
 
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
-
-
-def is_matrix_of_a_block(name, parameter):
-    return ".layers." in name and parameter.dim() == 2
 
 
 # ---- the optimizer ----
@@ -58,19 +51,13 @@ def test_it_steps_as_muon_and_adamw_apart():
     one, other = make_network(), make_network()
     together = make_optimizer(one)
     named = dict(other.named_parameters())
-    adamw = torch.optim.AdamW(
-        [
-            {"params": [named["0.weight"], named["2.weight"]], "weight_decay": 0.1},
-            {"params": [named["0.bias"], named["2.bias"]], "weight_decay": 0.0},
-        ],
-        lr=1e-2,
-        betas=(0.8, 0.95),
-    )
+    decayed = {"params": [named["0.weight"], named["2.weight"]], "weight_decay": 0.1}
+    others = {"params": [named["0.bias"], named["2.bias"]], "weight_decay": 0.0}
+    adamw = torch.optim.AdamW([decayed, others], lr=1e-2, betas=(0.8, 0.95))
     muon = torch.optim.Muon([named["1.weight"]], lr=0.05, weight_decay=0.1)
     start = {name: parameter.detach().clone() for name, parameter in one.named_parameters()}
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (n + 1)) for optimizer in (together, adamw, muon)
-    ]
+    optimizers = (together, adamw, muon)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (n + 1)) for optimizer in optimizers]
     for number in range(4):
         step(one, together, seed=number)
         step(other, adamw, muon, seed=number)
@@ -79,26 +66,6 @@ def test_it_steps_as_muon_and_adamw_apart():
     for name, parameter in one.named_parameters():
         torch.testing.assert_close(parameter, named[name], rtol=1e-6, atol=1e-7, msg=name)
         assert not torch.equal(parameter, start[name])
-
-
-def test_its_state_makes_another_one_go_on_exactly():
-    whole, interrupted = make_network(), make_network()
-    first, before = make_optimizer(whole), make_optimizer(interrupted)
-    for number in range(3):
-        step(whole, first, seed=number)
-        step(interrupted, before, seed=number)
-    state = json.loads(json.dumps(before.state_dict()["param_groups"], default=str))  # plain values alone
-    assert [group.get("muon") for group in state] == [False, False, True]
-    resumed = make_network(seed=5)
-    resumed.load_state_dict(interrupted.state_dict())
-    after = make_optimizer(resumed)
-    after.load_state_dict(before.state_dict())
-    for number in range(3, 6):
-        step(whole, first, seed=number)
-        step(resumed, after, seed=number)
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
-    assert set(after.state[resumed[1].weight]) == {"momentum_buffer"}
-    assert set(after.state[resumed[0].weight]) == {"step", "exp_avg", "exp_avg_sq"}
 
 
 def test_parameters_without_a_gradient_are_passed_over_weight_decay_included():
@@ -146,32 +113,21 @@ def muon_trainer(folder, model, rows, **arguments):
 
 @pytest.mark.parametrize("optim", ["adamw_torch_fused", "adamw_torch"])
 def test_the_matrices_of_the_blocks_are_muons_and_all_else_is_adamws(tmp_path, optim):
-    model, gradients = make_model(use_bias=True), Gradients()
-    twin = make_model(use_bias=True)
-    trainer = muon_trainer(tmp_path, model, make_rows(8), optim=optim, callbacks=[gradients], max_steps=2)
+    model = make_model(use_bias=True)
+    trainer = muon_trainer(tmp_path, model, make_rows(8), optim=optim, max_steps=2)
     trainer.train()
     muons = {id(p) for group in trainer.optimizer.param_groups if group["muon"] for p in group["params"]}
     held = [id(p) for group in trainer.optimizer.param_groups for p in group["params"]]
     assert len(held) == len(set(held)) == len(list(model.parameters()))
     assert len(muons) == 2 * 6
-    named = dict(twin.named_parameters())
+    # Matrices and embeddings decay, biases and norms do not.
+    decay = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        assert (id(parameter) in muons) is is_matrix_of_a_block(name, parameter), name
-    # By hand, with the same gradients: matrices and embeddings decay, biases and norms do not.
-    muon = torch.optim.Muon([p for name, p in named.items() if is_matrix_of_a_block(name, p)], 0.02, weight_decay=0.1)
-    rest = {name: p for name, p in named.items() if not is_matrix_of_a_block(name, p)}
-    groups = [
-        {"params": [p for p in rest.values() if (p.dim() == 2) is decay], "weight_decay": 0.1 * decay}
-        for decay in (True, False)
-    ]
-    adamw = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.95))
-    for gradient in gradients.steps:
-        for name, parameter in named.items():
-            parameter.grad = gradient[name].clone()
-        muon.step()
-        adamw.step()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter, named[name], rtol=1e-5, atol=1e-7, msg=name)
+        assert (id(parameter) in muons) is (".layers." in name and parameter.dim() == 2), name
+        assert decay[id(parameter)] == (0.1 if parameter.dim() == 2 else 0.0), name
+    states = {name: set(trainer.optimizer.state[p]) for name, p in model.named_parameters()}
+    assert states["model.layers.0.mlp.up_proj.weight"] == {"momentum_buffer"}
+    assert states["model.embed_tokens.weight"] == {"step", "exp_avg", "exp_avg_sq"}
 
 
 def test_both_rates_follow_one_schedule_and_the_log_shows_adamws(tmp_path):
@@ -218,13 +174,8 @@ def test_a_trunk_that_is_unfrozen_gets_muon_with_the_multiplied_rate(tmp_path):
     trainer = muon_trainer(tmp_path, model, make_rows(16), callbacks=callbacks, max_steps=4)
     trainer.train()
     groups = trainer.optimizer.param_groups
-    assert [(g["muon"], g["lr"], g["weight_decay"]) for g in groups] == [
-        (False, 1e-2, 0.1),
-        (False, 1e-2, 0.0),
-        (False, 5e-3, 0.1),
-        (False, 5e-3, 0.0),
-        (True, 1e-2, 0.1),
-    ]
+    adamw = [(False, rate, decay) for rate in (1e-2, 5e-3) for decay in (0.1, 0.0)]
+    assert [(g["muon"], g["lr"], g["weight_decay"]) for g in groups] == [*adamw, (True, 1e-2, 0.1)]
     assert len(groups[4]["params"]) == 2 * 6
     assert not any(is_trunk(name) for name in moved(start, watch.weights[1]))
     assert moved(watch.weights[1], watch.weights[2]) == set(start)
@@ -238,16 +189,6 @@ def test_the_other_heads_are_trained_with_it_too(tmp_path):
     trainer.train()
     assert sum(len(group["params"]) for group in trainer.optimizer.param_groups if group["muon"]) == 2 * 6
     assert moved(start, weights(trainer.model)) == set(start)
-
-
-def test_it_learns_a_trivial_corpus(tmp_path):
-    rows = [{"input_ids": [2, 3, 4, 5, 6, 7, 8, 9]}] * 32
-    model = make_model(position_embedding_type="absolute")
-    arguments = {"max_steps": 40, "per_device_train_batch_size": 16}
-    trainer = muon_trainer(tmp_path, model, rows, eval_rows=rows[:8], **arguments)
-    first = trainer.evaluate()["eval_lm_loss"]
-    trainer.train()
-    assert trainer.evaluate()["eval_lm_loss"] < first / 3
 
 
 # ---- errors ----
