@@ -158,24 +158,15 @@ four = {
 }
 
 
-@pytest.mark.parametrize("first", range(4))
-def test_the_precedence_is_external_critic_confidence_random(first):
-    at_hand = dict(list(four.items())[first:])
-    assert apply_remasking_step(torch.full((1, 4), 5), MASK, 1, **at_hand)[1][0].nonzero().item() == first
-
-
 @pytest.mark.parametrize(("place", "name"), list(enumerate(REMASKING_PRECEDENCE)))
-def test_a_name_overrides_the_precedence(place, name):
-    chosen = apply_remasking_step(torch.full((1, 4), 5), MASK, 1, remasking=name, **four)[1]
-    assert chosen[0].nonzero().item() == place
+def test_the_precedence_is_external_critic_confidence_random(place, name):
+    ids, at_hand = torch.full((1, 4), 5), dict(list(four.items())[place:])
+    assert apply_remasking_step(ids, MASK, 1, **at_hand)[1][0].nonzero().item() == place
+    there = [kind in REMASKING_PRECEDENCE[place:] for kind in ("external", "critic", "confidence")]
+    assert resolve_remasking("auto", external=there[0], critic=there[1], confidence=there[2]) == name
+    # A name overrides it.
+    assert apply_remasking_step(ids, MASK, 1, remasking=name, **four)[1][0].nonzero().item() == place
     assert resolve_remasking(name, external=True, critic=True) == name
-
-
-def test_auto_resolves_to_the_first_source_at_hand():
-    assert resolve_remasking("auto", external=True, critic=True) == "external"
-    assert resolve_remasking("auto", external=False, critic=True) == "critic"
-    assert resolve_remasking("auto", external=False, critic=False) == "confidence"
-    assert resolve_remasking("auto", external=False, critic=False, confidence=False) == "random"
 
 
 def test_a_threshold_masks_every_token_above_it_and_only_these():

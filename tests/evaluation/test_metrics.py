@@ -61,6 +61,7 @@ def test_expected_calibration_error_is_right_by_hand():
     # Bins of width 0.5: {0.1, 0.3} with targets {0, 1} and {0.9, 1.0} with targets {1, 1}.
     error = expected_calibration_error([0.1, 0.3, 0.9, 1.0], [0, 1, 1, 1], num_bins=2)
     assert error == pytest.approx(0.5 * abs(0.2 - 0.5) + 0.5 * abs(0.95 - 1.0))
+    assert reliability_bins([1.0, 0.0], [1, 0], num_bins=4)["count"].tolist() == [1, 0, 0, 1]
 
 
 @given(judged, st.integers(1, 20))
@@ -76,10 +77,6 @@ def test_expected_calibration_error_equals_its_definition_bin_by_bin(pairs, num_
     expected = (weights * np.abs(rate - mean)[::-1]).sum()
     assert expected_calibration_error(probability, target, num_bins) == pytest.approx(expected, abs=1e-12)
     assert bins["count"].sum() == len(pairs) and np.nansum(bins["rate"] * bins["count"]) == pytest.approx(target.sum())
-
-
-def test_a_probability_of_one_falls_into_the_last_bin():
-    assert reliability_bins([1.0, 0.0], [1, 0], num_bins=4)["count"].tolist() == [1, 0, 0, 1]
 
 
 def test_summary_separates_right_and_wrong_tokens():

@@ -82,17 +82,14 @@ def drawn(monkeypatch):
     return seen
 
 
-def test_the_order_of_the_keys_does_not_change_the_picture(tmp_path):
-    turned = {name: dict(reversed(points.items())) for name, points in TABLE.items()}
-    first, second = draw_quality(tmp_path / "a.png"), draw_quality(tmp_path / "b.png", turned)
-    assert first.read_bytes() == second.read_bytes()
-
-
 def test_everybody_fits_into_one_picture_with_a_level_to_compare_with(tmp_path):
     table = {name: {"9": [0.001 * i, 0.002 * i], "18": 0.5} for i, name in enumerate(SHOOT_OUT)}
     plain, full = draw_quality(tmp_path / "plain.png", table), tmp_path / "full.png"
     draw_quality(full, table, emphasised="critic", reference=("real text", 0.95))
     assert min(size_of_png(full)) > 500 and plain.read_bytes() != full.read_bytes()
+    # The order of the budgets changes nothing.
+    turned = {name: dict(reversed(points.items())) for name, points in table.items()}
+    assert draw_quality(tmp_path / "turned.png", turned).read_bytes() == plain.read_bytes()
 
 
 def test_no_two_lines_look_alike_and_ours_stands_out(tmp_path, drawn):
@@ -158,9 +155,6 @@ def test_user_errors_are_one_sentence_with_field_and_value(tmp_path, name, table
         draw_quality(tmp_path / name, table)
     with one_sentence("`after`"):
         plot_reliability(tmp_path / name, some_bins(), {**some_bins(), "count": np.zeros(15, int)})
-
-
-def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
     assert check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
-    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
+    with one_sentence("a.txt; choose one of these.", begins="`path` must end in .png, .svg or .pdf, got "):
         check_picture(tmp_path / "a.txt")

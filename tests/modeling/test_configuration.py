@@ -299,6 +299,9 @@ def test_common_arguments_of_every_configuration_are_taken():
         found = getattr(config, name)
         assert str(found).removeprefix("torch.") == str(value), name
     assert isinstance(config, PretrainedConfig)
+    for name in ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"):
+        setattr(config, name, 48)
+        assert getattr(config, name) == 48
 
 
 def test_importing_and_building_say_nothing(caplog):

@@ -136,11 +136,6 @@ def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_pa
     torch.testing.assert_close(output.loss, output.lm_loss + terms)
 
 
-def test_a_share_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="`critic_batch_share` must be in"):
-        build_with_critic()(**make_batch(), critic_batch_share=0.0)
-
-
 # Of each of four rows, or one for all of them.
 POSITIONS = torch.arange(LENGTH)[None] + torch.arange(0, 8, 2)[:, None]
 SECOND_PASSES = [

@@ -132,12 +132,9 @@ def test_a_new_task_is_one_new_file(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "Parity(sequence_length=12) 5 1" in run.stdout
-    assert "`size` belongs to the task 'sudoku' only, got 4 with --task parity" in run.stdout
-
-
-def test_two_tasks_of_one_name_are_refused():
     with pytest.raises(ValueError, match="`name` must be new, got 'text', the name of TextTask"):
         tasks.register_task(type("Other", (TextTask,), {}))
+    assert "`size` belongs to the task 'sudoku' only, got 4 with --task parity" in run.stdout
 
 
 @pytest.mark.parametrize("size", [4, 6, 9])
@@ -149,6 +146,12 @@ def test_prepared_grids_are_valid_disjoint_and_judged_so(tmp_path, size):
     assert (task, task.name, task.sequence_length) == (SudokuTask(size), "sudoku", size * size)
     lines = [tokenizer.decode(ids) for part in splits.values() for ids in part["input_ids"]]
     assert task.judge(lines) == {"valid_rate": 1.0, "distinct_rate": 1.0, "duplicates": 0, "num_samples": 56}
+    # The same seed prepares the same grids, another one others; the number of blanks suits the size.
+    same = prepare_sudoku(tmp_path / "same", size=size, num_puzzles=2)
+    other = prepare_sudoku(tmp_path / "other", size=size, seed=1)
+    train = [load_prepared(one)[0]["train"]["input_ids"][:] for one in (folder, same, other)]
+    assert train[0] == train[1] != train[2]
+    assert ((load_puzzles(same).puzzles == 0).sum(axis=(1, 2)) == DEFAULT_BLANKS[size]).all()
 
 
 def test_task_json_of_sudoku_is_frozen(tmp_path):
@@ -163,12 +166,6 @@ def test_task_json_of_sudoku_is_frozen(tmp_path):
         "num_examples": {"train": 40, "validation": 8, "test": 8},
         "num_tokens": {"train": 640, "validation": 128, "test": 128},
     }
-
-
-def test_the_same_seed_prepares_the_same_grids_and_another_seed_others(tmp_path):
-    same = [load_prepared(prepare_sudoku(tmp_path / name, size=6))[0]["train"]["input_ids"][:] for name in "ab"]
-    other = load_prepared(prepare_sudoku(tmp_path / "c", size=6, seed=1))[0]["train"]["input_ids"][:]
-    assert same[0] == same[1] != other
 
 
 @pytest.mark.parametrize("window", ["fixed", "lines"])
@@ -327,12 +324,6 @@ def test_puzzles_lie_beside_the_splits_and_change_nothing_in_them(tmp_path, size
         assert part["input_ids"][:] == splits[split]["input_ids"][:]
     old, new = (json.loads((path / "task.json").read_text()) for path in (plain, folder))
     assert new == {**old, "num_puzzles": 6, "blanks": 9}
-
-
-@pytest.mark.parametrize(("size", "blanks"), DEFAULT_BLANKS.items())
-def test_the_number_of_blanks_suits_the_size(tmp_path, size, blanks):
-    puzzles = load_puzzles(prepare_sudoku(tmp_path / "data", size=size, num_puzzles=2))
-    assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == blanks).all()
 
 
 def test_broken_puzzles_and_those_of_a_text_are_one_sentence(tmp_path, source):

@@ -65,9 +65,12 @@ def test_worker_processes_give_the_same_batches_and_another_seed_gives_others(ma
     for one, other in zip(here, there, strict=True):
         assert_same(one, other)
     long = examples_of(random_rows(4, 60))
-    one, other = collator(long), DataCollatorForMaskedDiffusion(LETTERS, seed=1, **fields)(long)
-    assert not torch.equal(one["labels"], other["labels"])
-    assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
+    one, others = collator(long), [DataCollatorForMaskedDiffusion(LETTERS, seed=1, **fields)(long)]
+    changes = [{"first_id": 100}] if evaluation else [{"first_id": 100}, {"epoch": 1}]
+    others += [collator(examples_of(random_rows(4, 60), **change)) for change in changes]
+    for other in others:
+        assert not torch.equal(one["labels"], other["labels"])
+        assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
 
 
 @pytest.mark.parametrize("tokenizer", [LETTERS, LEFT], ids=["right", "left"])
@@ -107,14 +110,6 @@ def test_the_exponent_changes_how_many_masks_are_filled_and_nothing_else():
     for batch in (few, many):
         assert_same({**batch, "fill_mask": 0 * few["fill_mask"]}, {**even, "fill_mask": 0 * few["fill_mask"]})
     assert_same(even, DataCollatorForMaskedDiffusion(LETTERS, critic_regime="partial")(rows))
-
-
-@pytest.mark.parametrize("change", [{"epoch": 1}, {"first_id": 100}])
-def test_another_epoch_or_id_gives_other_draws(change):
-    collator, rows = DataCollatorForMaskedDiffusion(LETTERS), random_rows(4, 20)
-    one, other = collator(examples_of(rows)), collator(examples_of(rows, **change))
-    assert not torch.equal(one["labels"], other["labels"])
-    assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
 
 
 def test_training_rows_without_ids_are_drawn_from_the_global_generator():
@@ -269,8 +264,10 @@ def warnings(caplog):
         yield caplog
 
 
-def test_a_foreign_attention_mask_is_ignored_with_one_warning(warnings):
+def test_a_foreign_attention_mask_is_ignored_with_one_warning_unless_it_hides_padding_only(warnings):
     collator, examples = DataCollatorForMaskedDiffusion(LETTERS), examples_of(random_rows(3, 6))
+    padded = [{"input_ids": [2, 3, PAD, PAD], "attention_mask": [1, 1, 0, 0], "example_id": 0}]
+    assert collator(padded)["attention_mask"].tolist() == [[1, 1, 0, 0]] and not warnings.records
     expected = collator(examples)
     for example in examples[1:]:
         example["attention_mask"] = [1, 1, 1, 0, 1, 1]
@@ -278,13 +275,6 @@ def test_a_foreign_attention_mask_is_ignored_with_one_warning(warnings):
         assert_same(expected, collator(examples))
     assert len(warnings.records) == 1
     assert "`attention_mask`" in warnings.text and "ignored" in warnings.text
-
-
-def test_an_attention_mask_that_hides_padding_only_needs_no_warning(warnings):
-    examples = [{"input_ids": [2, 3, PAD, PAD], "attention_mask": [1, 1, 0, 0], "example_id": 0}]
-    batch = DataCollatorForMaskedDiffusion(LETTERS)(examples)
-    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0]]
-    assert not warnings.records
 
 
 # ---- errors ----

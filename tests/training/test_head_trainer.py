@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from critic_training import LETTERS, SAVING, Gradients, assert_equal_weights, assert_resumes, logs_of, weights
+from critic_training import LETTERS, SAVING, Gradients, assert_equal_weights, assert_resumes, logs_of
 from head_training import KINDS, make_model, make_rows, make_trainer, rows_of
 from launching import one_and_two
 from sklearn.metrics import (
@@ -99,19 +99,6 @@ def test_metrics_are_those_of_the_whole_set_for_any_batch_size(tmp_path, kind):
 
 
 # ---- learning ----
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_learns_and_moves_every_weight(tmp_path, kind):
-    rows = make_rows(64)
-    arguments = {"max_steps": 40, "per_device_train_batch_size": 16, "learning_rate": 1e-2}
-    trainer = make_trainer(tmp_path, kind, rows, rows, **arguments)
-    before, first = weights(trainer.model), trainer.evaluate()
-    trainer.train()
-    last = trainer.evaluate()
-    floor = 0.97 if kind == "soft" else 0.6  # soft labels are nearly uniform
-    assert last["eval_loss"] < first["eval_loss"] * floor
-    assert all(not torch.equal(before[name], tensor) for name, tensor in weights(trainer.model).items())
 
 
 @pytest.mark.parametrize("kind", ["hard", "scores"])
