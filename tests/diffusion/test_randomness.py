@@ -72,9 +72,9 @@ def test_uniforms_are_uniform_and_serially_uncorrelated(axis):
     elif axis == "row":
         drawn = uniforms(torch.arange(40_000), 3, 0, 1)[:, 0]
     elif axis == "step":
-        drawn = torch.cat([uniforms(seeds(7), 3, step, 4)[0] for step in range(3_000)])
+        drawn = torch.cat([uniforms(seeds(7), 3, step, 4)[0] for step in range(1_500)])
     else:
-        drawn = torch.cat([uniforms(seeds(7), stream, 5, 4)[0] for stream in range(3_000)])
+        drawn = torch.cat([uniforms(seeds(7), stream, 5, 4)[0] for stream in range(1_500)])
     count = len(drawn)
     for cell in torch.histc(drawn, 64, 0, 1).tolist():
         assert z_value(cell / count, 1 / 64, count) < 4.5

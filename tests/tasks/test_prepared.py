@@ -2,6 +2,7 @@
 """Claims about folders of prepared data that were being replaced, and about models and data of other vocabularies."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -40,12 +41,21 @@ main(["--task", "sudoku", "--size", "6", "--overwrite", *sizes, "--output_dir", 
 """
 
 
-@pytest.mark.parametrize("renames", [0, 1])
-@pytest.mark.parametrize("by", ["loading", "looking", "preparing"])
-def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next(tmp_path, renames, by):
-    folder = sudoku(tmp_path / "data [1]", 4)
-    run = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(renames)], capture_output=True, text=True)
+@pytest.fixture(scope="module", params=[0, 1])
+def killed(request, tmp_path_factory):
+    """A place where the replacement of 4x4 grids by 6x6 ones was killed after so many of its renames."""
+    place = tmp_path_factory.mktemp("killed")
+    folder = sudoku(place / "data [1]", 4)
+    command = [sys.executable, "-c", KILLED, str(folder), str(request.param)]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 9, run.stderr
+    return place, request.param
+
+
+@pytest.mark.parametrize("by", ["loading", "looking", "preparing"])
+def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next(tmp_path, killed, by):
+    place, renames = killed
+    folder = shutil.copytree(place, tmp_path / "place") / "data [1]"
     if by == "looking":
         assert resolve_dataset(str(folder)).folder == folder
     if by == "preparing":
@@ -53,7 +63,7 @@ def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next
             sudoku(folder, 4)
     assert load_task(folder).size == (4 if renames == 0 else 6)
     if renames == 1:
-        assert os.listdir(tmp_path) == [folder.name]
+        assert os.listdir(folder.parent) == [folder.name]
 
 
 @pytest.fixture

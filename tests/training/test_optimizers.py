@@ -68,17 +68,12 @@ def test_it_steps_as_muon_and_adamw_apart():
         assert not torch.equal(parameter, start[name])
 
 
-def test_parameters_without_a_gradient_are_passed_over_weight_decay_included():
-    network = make_network()
-    optimizer = make_optimizer(network)
-    before = [parameter.detach().clone() for parameter in network.parameters()]
-    optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
-
-
-def test_a_closure_is_called_once_with_gradients_and_its_loss_is_returned():
+def test_parameters_without_a_gradient_are_passed_over_and_a_closure_is_called_once():
     network, calls = make_network(), []
     optimizer = make_optimizer(network)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    optimizer.step()  # weight decay included
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
     def closure():
         calls.append(torch.is_grad_enabled())

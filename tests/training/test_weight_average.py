@@ -98,12 +98,13 @@ def test_the_best_model_is_the_average_of_its_step(tmp_path):
     assert trainer.evaluate()["eval_loss"] == max(losses)
 
 
-def test_a_frozen_trunk_is_not_kept_twice(tmp_path):
-    model = frozen_model()
-    trainer = make_trainer(tmp_path, model, make_rows(8), ema_decay=0.5, **SAVING)
+def test_a_frozen_trunk_is_not_kept_twice_and_weights_of_another_model_are_refused(tmp_path):
+    trainer = make_trainer(tmp_path, frozen_model(), make_rows(8), ema_decay=0.5, **{**SAVING, "max_steps": 1})
     trainer.train()
     stored = load_file(tmp_path / "checkpoint-1" / TRAINING_WEIGHTS_NAME)
     assert set(stored) == {"lm_head.weight", "critic_head.weight"}
+    with pytest.raises(ValueError, match="`resume_from_checkpoint` must be of the model that is trained, got "):
+        load_training_weights(make_model(hidden_size=8), tmp_path / "checkpoint-1")
 
 
 def test_the_other_heads_are_averaged_too(tmp_path):
@@ -159,16 +160,15 @@ def test_a_run_resumed_around_an_unfreezing_ends_with_the_same_average(tmp_path)
 
 
 def test_a_run_resumed_without_an_average_goes_on_with_the_training_weights(tmp_path):
-    averaging_trainer(tmp_path, **SAVING).train()
-    watch = Watch()
-    plain = averaging_trainer(tmp_path / "plain", ema_decay=0.0, callbacks=[watch], **SAVING)
+    short = {**SAVING, "max_steps": 3, "save_steps": 2}
+    averaging_trainer(tmp_path, **short).train()
+    plain = averaging_trainer(tmp_path / "plain", ema_decay=0.0, **short)
     plain.train()
-    resumed = averaging_trainer(tmp_path / "resumed", seed=3, ema_decay=0.0, **SAVING)
+    resumed = averaging_trainer(tmp_path / "resumed", seed=3, ema_decay=0.0, **short)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert_equal_weights(weights(plain.model), weights(resumed.model))
     # A checkpoint that is written over an averaged one has no training weights of the old run.
-    again = averaging_trainer(tmp_path, ema_decay=0.0, **SAVING)
-    again.train()
+    averaging_trainer(tmp_path, ema_decay=0.0, **short).train()
     assert not list(tmp_path.glob(f"checkpoint-*/{TRAINING_WEIGHTS_NAME}"))
 
 
@@ -191,11 +191,3 @@ def test_weights_in_half_precision_are_refused(tmp_path, dtype):
         ValueError, match=r"`ema_decay` must be 0 for weights in half precision.* got 0\.9 and .*: load"
     ):
         trainer.train()
-
-
-def test_training_weights_of_another_model_are_refused(tmp_path):
-    trainer = averaging_trainer(tmp_path, **SAVING)
-    trainer.train()
-    other = make_model(hidden_size=8)
-    with pytest.raises(ValueError, match="`resume_from_checkpoint` must be of the model that is trained, got "):
-        load_training_weights(other, tmp_path / "checkpoint-1")
