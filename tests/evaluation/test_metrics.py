@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentences import one_sentence
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from critic_gpt.calibration.histogram import CriticHistogram
@@ -68,14 +67,14 @@ def test_expected_calibration_error_is_right_by_hand():
 @settings(max_examples=60, deadline=None)
 def test_expected_calibration_error_equals_its_definition_bin_by_bin(pairs, num_bins):
     probability, target = split(pairs)
+    edges, total = np.linspace(0, 1, num_bins + 1), 0.0
+    for index in range(num_bins):
+        last = index == num_bins - 1
+        inside = (probability >= edges[index]) & ((probability < edges[index + 1]) | last)
+        if inside.any():
+            total += inside.mean() * abs(probability[inside].mean() - target[inside].mean())
+    assert expected_calibration_error(probability, target, num_bins) == pytest.approx(total, abs=1e-12)
     bins = reliability_bins(probability, target, num_bins)
-    filled = bins["count"] > 0
-    # Scikit-learn's bins are open at the left, ours at the right, hence what is left of one.
-    rate, mean = calibration_curve(1 - target, 1 - probability, n_bins=num_bins)
-    np.testing.assert_allclose(bins["rate"][filled], 1 - rate[::-1], atol=1e-12)
-    weights = bins["count"][filled] / len(pairs)
-    expected = (weights * np.abs(rate - mean)[::-1]).sum()
-    assert expected_calibration_error(probability, target, num_bins) == pytest.approx(expected, abs=1e-12)
     assert bins["count"].sum() == len(pairs) and np.nansum(bins["rate"] * bins["count"]) == pytest.approx(target.sum())
 
 
