@@ -74,12 +74,18 @@ def test_the_best_of_one_is_that_one_and_where_nothing_is_wrong_there_is_nothing
     assert set(figures["auroc"].values()) == {None} and figures["all_right"]["rate"] == 1.0
 
 
-def test_a_certain_mistake_is_no_infinity(tiny_model, tokenizer):
+def test_certain_mistakes_are_no_infinity_but_counted(tiny_model, tokenizer):
+    class BeginningTask:
+        def right(self, texts):
+            return np.array([text.startswith("abcde") for text in texts])
+
     model = tiny_model()
     model.calibration = CriticCalibration([1.0] * 100)
-    figures = run(model, tokenizer)
+    canvases = blank_canvases(tokenizer, 12, 9)
+    canvases[::2, :5] = torch.tensor(tokenizer.convert_tokens_to_ids(list("abcde")))
+    figures = run(model, tokenizer, BeginningTask(), canvases=canvases)
     assert 0 <= figures["all_right"]["mean"] < 1e-12 and all(map(np.isfinite, figures["all_right"].values()))
-    assert figures["auroc"]["all_right"] == 0.5, "one verdict for all tells nothing apart"
+    assert figures["auroc"]["all_right"] == figures["auroc"]["expected_errors"] == 1.0
 
 
 def test_without_a_critic_or_a_step_it_is_refused(tiny_model, model, tokenizer):

@@ -136,8 +136,6 @@ def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_pa
     torch.testing.assert_close(output.loss, output.lm_loss + terms)
 
 
-# Of each of four rows, or one for all of them.
-POSITIONS = torch.arange(LENGTH)[None] + torch.arange(0, 8, 2)[:, None]
 SECOND_PASSES = [
     *({"critic_target_scope": scope} for scope in ("masked_only", "masked_and_ignore", "all")),
     {"critic_fill": "argmax"},

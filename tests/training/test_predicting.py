@@ -5,16 +5,19 @@ import numpy as np
 import pytest
 from critic_training import JUDGING, SAVING, make_model, make_rows, make_trainer
 
+from critic_gpt.evaluation.held_out import bound_of
+from critic_gpt.evaluation.scoring import judge_fillings
+
 
 KINDS = ["language model", "hard", "classes", "scores"]
 
 
-def trainer_of(kind, folder, compute_metrics=None, **arguments):
+def trainer_of(kind, folder, rows=None, compute_metrics=None, **arguments):
     given = {"trainer": {"compute_metrics": compute_metrics}, "per_device_eval_batch_size": 4, "max_steps": 2}
     if kind == "language model":
-        rows = make_rows(10, lengths=(6, 9))
+        rows = rows or make_rows(10, lengths=(6, 9))
         return make_trainer(folder, make_model(), rows, rows, **given, **arguments)
-    rows = head_training.make_rows(10)
+    rows = rows or head_training.make_rows(10)
     return head_training.make_trainer(folder, kind, rows, rows, **given, **arguments)
 
 
@@ -61,3 +64,18 @@ def test_an_evaluation_without_the_metric_of_the_best_model_is_passed_over(tmp_p
 def test_a_metric_that_never_exists_is_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="`metric_for_best_model` must be a metric of evaluation, got 'quality'"):
         trainer_of("language model", tmp_path, metric_for_best_model="quality", **BEST).train()
+
+
+HOLES = [{"input_ids": [1] * 6, "labels": [-100] * 6}] * 3  # masks without a truth, tokens without a class
+
+
+@pytest.mark.parametrize("kind", ["language model", "hard"])
+def test_where_nothing_could_be_judged_there_is_no_number(kind, tmp_path):
+    trainer = trainer_of(kind, tmp_path, HOLES, logging_steps=1)
+    assert figures(trainer.evaluate(), "eval") == figures(trainer.predict(HOLES).metrics, "test") == {}
+    if kind == "language model":
+        judged = judge_fillings(trainer.model, HOLES, trainer.data_collator, 3)
+        assert bound_of(judged) == {"nats_per_token": None, "bits_per_token": None}
+    trainer.train()
+    logged = {name for entry in trainer.state.log_history for name in entry}
+    assert not logged & {"critic_loss", "critic_accuracy", "error_rate", "accuracy", "eval_loss"}
