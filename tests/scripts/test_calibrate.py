@@ -171,9 +171,8 @@ def test_both_tables_lie_in_one_file_and_are_loaded_with_the_weights(data_dir, m
 
 # Flags, and what they mean for the judged trajectories.
 FLAGS = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
-MORE = ("--generation", "schedule=cosine", "top_k=3", "unmasking=random")
+MORE = ("--generation", "schedule=cosine", "top_k=3")
 SAMPLED = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
-SAMPLED["unmasking"] = "random"
 
 
 @pytest.mark.parametrize("flags", ["none", "all", "the model's own"])
