@@ -276,7 +276,7 @@ def test_what_a_generated_eos_cut_off_is_hidden_from_the_last_verdict_and_does_n
 
 def test_what_cannot_be_judged_is_refused():
     done = [[5, 6, 7], [5, 6, 7]]
-    with pytest.raises(ValueError, match="must not be NaN"):  # a broken score is no finished row
+    with pytest.raises(ValueError, match="must be finite"):  # a broken score is no finished row
         judge_scripted(Scripted([(done, [[1.0, NAN, 1.0], [1.0, 1.0, 1.0]])], done))
     with pytest.raises(ValueError, match=r"`remasking` must be .* got 'scripted', in which none did: choose"):
         judge_scripted(Scripted([(None, None)] * 3, done))

@@ -174,9 +174,9 @@ def test_a_model_of_another_vocabulary_and_a_missing_folder_are_refused(trained,
         train.main(flags(tmp_path / "nowhere", tmp_path / "out"))
 
 
-def test_help_names_the_flags(capsys):
+def test_the_long_help_names_the_flags(capsys):
     with pytest.raises(SystemExit) as stop:
-        train.main(["--help"])
+        train.main(["--help-all"])
     out = capsys.readouterr().out
     assert stop.value.code == 0
     model = {"--add_critic_head", "--position_embedding_type", "--num_labels", "--balanced_class_weights"}
