@@ -8,25 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTConfig,
-    CriticGPTForMaskedLM,
-    CriticProofreadPipeline,
-)
-from critic_gpt import (
-    proofreading as proofreading_critic_gpt,
-)
+from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM, CriticProofreadPipeline
+from critic_gpt import proofreading as proofreading_critic_gpt
 from critic_gpt.proofreading import owned_ranges, window_starts
 
 
-SIZES = {
-    "vocab_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
-    "mask_token_id": 1,
-}
+SIZES = {"vocab_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0, "mask_token_id": 1}
 LENGTHS = (0, 1, 5, 12, 13, 40, 101)
 
 

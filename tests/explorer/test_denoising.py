@@ -3,16 +3,7 @@ import pytest
 import torch
 
 from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
-from critic_gpt.explorer import (
-    Explorer,
-    fill,
-    remask,
-    reveal_truth,
-    score,
-    start_from_sample,
-    start_from_text,
-    unmask,
-)
+from critic_gpt.explorer import Explorer, fill, remask, reveal_truth, score, start_from_sample, start_from_text, unmask
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]

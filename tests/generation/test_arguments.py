@@ -5,20 +5,10 @@ import json
 
 import pytest
 import torch
-from generation_cases import (
-    MASK,
-    VOCAB,
-    arguments,
-    build,
-    canvas,
-    judge,
-)
+from generation_cases import MASK, VOCAB, arguments, build, canvas, judge
 from transformers import GenerationConfig
 
-from critic_gpt import (
-    CriticGPTForMaskedLM,
-    CriticGPTGenerationConfig,
-)
+from critic_gpt import CriticGPTForMaskedLM, CriticGPTGenerationConfig
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 

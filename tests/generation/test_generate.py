@@ -3,19 +3,7 @@
 
 import pytest
 import torch
-from generation_cases import (
-    MASK,
-    PAD,
-    QUALITY,
-    M,
-    arguments,
-    build,
-    canvas,
-    every_kind,
-    every_strategy,
-    mixed,
-    padded,
-)
+from generation_cases import MASK, PAD, QUALITY, M, arguments, build, canvas, every_kind, every_strategy, mixed, padded
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from critic_gpt.generation.strategies.registry import STRATEGIES

@@ -3,16 +3,7 @@
 
 import pytest
 import torch
-from generation_cases import (
-    FILL_ALL,
-    MASK,
-    PAD,
-    arguments,
-    build,
-    canvas,
-    every_kind,
-    padded,
-)
+from generation_cases import FILL_ALL, MASK, PAD, arguments, build, canvas, every_kind, padded
 
 
 @every_kind

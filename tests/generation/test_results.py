@@ -21,10 +21,7 @@ from generation_cases import (
 )
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTForSequenceClassification,
-)
+from critic_gpt import CriticCalibration, CriticGPTForSequenceClassification
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 

@@ -16,13 +16,7 @@ from critic_gpt.generation.strategies.registry import STRATEGIES
 
 PAD, MASK = 0, 1
 M = MASK
-ROWS = [
-    [5, M, M, 6, M, M, M, 7],
-    [M] * 12,
-    [4, M, 6],
-    [M, 9, 9],
-    [3, M, M, M, M, 5, M, M, M, M, M, 7],
-]
+ROWS = [[5, M, M, 6, M, M, M, 7], [M] * 12, [4, M, 6], [M, 9, 9], [3, M, M, M, M, 5, M, M, M, M, M, 7]]
 SEEDS = [10, 20, 30, 40, 50]
 NUMBERS = ["expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability"]
 

@@ -21,10 +21,7 @@ from generation_cases import (
     judge,
 )
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTForTokenClassification,
-)
+from critic_gpt import CriticCalibration, CriticGPTForTokenClassification
 
 
 # ---- history ----

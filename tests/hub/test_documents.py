@@ -75,12 +75,7 @@ def bomb(opening: str, closing: str, first: str, begin: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        bomb("[", "]", "[x, x]"),
-        bomb("{<<: [", "]}", "{k: 1, l: 2}"),
-        bomb("{k: [", "]}", "{k: 1}"),
-    ],
+    "text", [bomb("[", "]", "[x, x]"), bomb("{<<: [", "]}", "{k: 1, l: 2}"), bomb("{k: [", "]}", "{k: 1}")]
 )
 def test_aliases_do_not_multiply(text):
     with pytest.raises(ValueError, match="at most 100,000 values with its aliases written out"):

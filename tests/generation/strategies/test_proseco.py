@@ -3,17 +3,7 @@
 
 import pytest
 import torch
-from denoising_steps import (
-    MASK,
-    PAD,
-    VOCAB,
-    M,
-    canvas,
-    generate,
-    given,
-    probabilities_of,
-    same_steps,
-)
+from denoising_steps import MASK, PAD, VOCAB, M, canvas, generate, given, probabilities_of, same_steps
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 

@@ -3,13 +3,7 @@
 
 import pytest
 import torch
-from denoising_steps import (
-    ADAPTIVE,
-    MASK,
-    canvas,
-    generate,
-    probabilities_of,
-)
+from denoising_steps import ADAPTIVE, MASK, canvas, generate, probabilities_of
 
 
 def six_digits(numbers):
