@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""A canvas, and what the tests of one-pass strategies ask of a history."""
+"""A canvas of three rows, and what tests ask of a history."""
 
 import torch
 
@@ -9,6 +9,7 @@ from critic_gpt import CriticCalibration
 PAD, MASK, VOCAB = 0, 1, 32
 M, P = MASK, PAD
 canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
+SEEDS = [7, 8, 9]
 given = (canvas != MASK) | (canvas == PAD)
 RAMP = [(i + 0.5) / 100 for i in range(100)]
 TABLE = CriticCalibration(RAMP)
