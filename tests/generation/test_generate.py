@@ -23,40 +23,35 @@ batch_cases = [{"remasking": name} for name in STRATEGIES] + [
 ]
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("case", batch_cases, ids=lambda case: "-".join(map(str, case.values())))
-def test_a_batch_equals_its_rows_one_by_one(model, case, side):
+def test_a_batch_equals_its_rows_one_by_one(model, case):
     case = {**case, **arguments(case["remasking"]), "num_steps": 6}
-    numbers = [10, 20, 30, 40, 50]
-    ids = padded(mixed)
-    # Stable: the padding moves to the front and the tokens keep their order.
-    order = (ids != PAD).long().argsort(dim=-1, descending=side == "right", stable=True)
-    batch = model.generate(ids.gather(-1, order), seed=numbers, **case)
-    back = (batch.sequences == PAD).long().argsort(dim=-1, stable=True)
-    batch.sequences = batch.sequences.gather(-1, back)
-    batch.error_probabilities = batch.error_probabilities.gather(-1, back)
+    seeds, ids = [10, 20, 30, 40, 50], padded(mixed)
+    # Padding on the right, and on the left.
+    right = model.generate(ids, seed=seeds, **case)
+    left = model.generate(padded(mixed, "left"), seed=seeds, **case)
     for i, row in enumerate(mixed):
-        ids = torch.tensor([row])
         # The row without a [MASK] would be refused alone, unless it says so.
-        alone = model.generate(ids, seed=[numbers[i]], protected_mask=ids != MASK, **case)
-        assert torch.equal(alone.sequences[0], batch.sequences[i, : len(row)])
-        assert torch.equal(alone.error_probabilities[0], batch.error_probabilities[i, : len(row)])
-        for name in QUALITY:
-            torch.testing.assert_close(alone[name][0], batch[name][i], equal_nan=True)
-        assert (batch.sequences[i, len(row) :] == PAD).all()
-        assert not batch.error_probabilities[i, len(row) :].any()
+        one = torch.tensor([row])
+        alone = model.generate(one, seed=[seeds[i]], protected_mask=one != MASK, **case)
+        for batch, real in ((right, slice(len(row))), (left, slice(ids.shape[1] - len(row), None))):
+            assert torch.equal(alone.sequences[0], batch.sequences[i, real])
+            assert torch.equal(alone.error_probabilities[0], batch.error_probabilities[i, real])
+            assert (batch.sequences[i] == PAD).sum() == ids.shape[1] - len(row)
+            assert not batch.error_probabilities[i][batch.sequences[i] == PAD].any()
+            for name in QUALITY:
+                torch.testing.assert_close(alone[name][0], batch[name][i], equal_nan=True)
 
 
 @every_kind
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_prefixes_of_different_lengths_are_continued_as_they_would_be_alone(model, strategy, side):
+@pytest.mark.parametrize(("side", "placement"), [("left", "prefix"), ("right", "random"), ("left", "random")])
+def test_prefixes_of_different_lengths_are_continued_as_they_would_be_alone(model, strategy, side, placement):
     rows = [[5, 6, 7, 8], [9, 4]]
-    ids = padded(rows) if side == "right" else torch.tensor([rows[0], [PAD, PAD, *rows[1]]])
-    case = {"max_new_tokens": 5, "num_steps": 4, **arguments(strategy)}
-    batch = model.generate(ids, seed=[1, 2], **case).sequences
+    case = {"max_new_tokens": 5, "num_steps": 4, "seed_placement": placement, **arguments(strategy)}
+    batch = model.generate(padded(rows, side), seed=[1, 2], **case).sequences
     for i, row in enumerate(rows):
         alone = model.generate(torch.tensor([row]), seed=[i + 1], **case).sequences[0]
-        assert alone[: len(row)].tolist() == row and len(alone) == len(row) + 5
+        assert len(alone) == len(row) + 5 and (placement == "random" or alone[: len(row)].tolist() == row)
         assert torch.equal(alone, batch[i, : len(alone)])
         assert (batch[i, len(alone) :] == PAD).all()
 

@@ -38,3 +38,12 @@ def same_steps(one, other):
 def replaced_in(step):
     """Where a visible token was drawn anew."""
     return (step.input_ids != MASK) & (step.filled != step.input_ids)
+
+
+def mean_log_of_last_draws(model, history, drawn):
+    """For each row the mean log-probability of every token at the step that drew it last, as `drawn` says."""
+    last = torch.full(history[0].filled.shape, float("nan"), dtype=torch.float64)
+    for step, where in zip(history, drawn, strict=True):
+        probability = probabilities_of(model, step.input_ids).gather(-1, step.filled[..., None]).squeeze(-1)
+        last = torch.where(where, probability.log(), last)
+    return last.nanmean(-1)

@@ -50,9 +50,9 @@ every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 every_kind = pytest.mark.parametrize("strategy", EACH_KIND)
 
 
-def padded(rows):
-    longest = max(map(len, rows))
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+def padded(rows, side="right"):
+    pads = [[PAD] * (max(map(len, rows)) - len(row)) for row in rows]
+    return torch.tensor([row + pad if side == "right" else pad + row for row, pad in zip(rows, pads, strict=True)])
 
 
 def graded(model, wrong):
