@@ -47,3 +47,10 @@ def mean_log_of_last_draws(model, history, drawn):
         probability = probabilities_of(model, step.input_ids).gather(-1, step.filled[..., None]).squeeze(-1)
         last = torch.where(where, probability.log(), last)
     return last.nanmean(-1)
+
+
+def assert_drawn_from(probabilities, tokens):
+    """Draws of their own from this distribution can give these tokens: z = 5, one false alarm in 50 000 runs."""
+    expected = len(tokens) * probabilities
+    bound = 5 * (expected * (1 - probabilities)).sqrt() + 1e-9
+    assert ((tokens.bincount(minlength=len(probabilities)) - expected).abs() <= bound).all()
