@@ -131,7 +131,7 @@ def build_trainer(
                 f"`loss_modifiers` must be left out with classes, got {run.loss_modifiers!r}: they modify the losses "
                 "of language_model and of scores."
             )
-        if labels is None and run.unfreeze_step is None and not model.lm_head.weight.requires_grad:
+        if labels is None and run.unfreeze_step is None and not model.language_model_learns():
             raise ValueError(
                 f"`loss_modifiers` must be left out where no weight learns from the language model's loss, got "
                 f"{run.loss_modifiers!r} with a frozen trunk: leave them out, or give --untie True or --unfreeze_step."
@@ -153,7 +153,8 @@ def summary(metrics: dict[str, float]) -> str:
     for name in ("balanced_accuracy", "mae"):
         if f"eval_{name}" in metrics:
             return f"; {name.replace('_', ' ')} {metrics[f'eval_{name}']:.4f} on validation data"
-    return ""
+    measured = any(name.startswith("eval_") for name in metrics)
+    return "; nothing in the validation data could be judged" if measured else ""
 
 
 if __name__ == "__main__":
