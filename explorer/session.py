@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
+from critic_gpt.heads.numbers import check_finite
 from critic_gpt.hub.vocabulary import check_tokenizer
 from critic_gpt.tasks import encode_strict
 
@@ -94,7 +94,7 @@ class Explorer:
             seed=seed,
             evaluation=True,
             mask_rate=mask_rate,
-            backbone=Backbone.of(self.model.config),
+            backbone=self.model.backbone,
         )
         batch = collator([{"input_ids": self.example(index, split), "example_id": index}])
         return {name: value.to(self.model.device) for name, value in batch.items()}
@@ -102,7 +102,7 @@ class Explorer:
     def encoded(self, text: str) -> torch.Tensor:
         """A text of the user's as ids of shape `(1, sequence_length)`; a literal `[MASK]` is a hole."""
         ids = encode_strict(self.tokenizer, text, split_special_tokens=False)
-        backbone = Backbone.of(self.model.config)
+        backbone = self.model.backbone
         longest = backbone.max_text_length
         if not ids or (longest is not None and len(ids) > longest):
             raise ValueError(f"`text` must have 1 to {longest} tokens, got {len(ids)}: lengthen or shorten it.")
@@ -124,7 +124,9 @@ class Explorer:
                 "`model` must have a trained critic to judge tokens, got one without: train it with "
                 "`--add_critic_head True`."
             )
-        return self.forward(input_ids).critic_logits
+        logits = self.forward(input_ids).critic_logits
+        check_finite("critic scores", logits[self.attention_mask(input_ids).bool()])
+        return logits
 
     def text_of(self, token_id: int) -> str:
         """What a token looks like; ids that the tokenizer does not know stand in angle brackets."""

@@ -20,7 +20,7 @@ _SCALE = 4.0
 NUM_OPINIONS = 4
 # On the output: a head that is trained alone, for a few hundred steps at the rates that people give a model, has to
 # get far on small steps of its weights.
-_GAIN = 4.0
+_GAIN = 12.0
 # Widths within the head: of what it keeps of the states, and of its hidden layer.
 _STATE_WIDTH = 16
 _HIDDEN_WIDTH = 32

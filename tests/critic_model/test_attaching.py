@@ -57,12 +57,15 @@ def test_a_frozen_model_learns_nothing_but_its_critic_and_keeps_its_dropout_off(
 
 def test_a_model_whose_hooks_never_fire_gives_its_states_on_request():
     stock = hook_free()
-    before = stock(IDS).logits
+    with torch.no_grad():
+        before = stock(IDS).logits
     model = get_critic_model(stock, tokenizer=TOKENIZER)
     backbone = model.backbone
     assert (backbone.states_from, backbone.takes_attention_mask) == ("hidden_states", False)
     assert (backbone.vocab_size, backbone.max_sequence_length) == (40, 48)
-    output = trained_a_little(model)(input_ids=IDS, attention_mask=torch.ones_like(IDS))
+    trained_a_little(model).eval()
+    with torch.no_grad():
+        output = model(input_ids=IDS, attention_mask=torch.ones_like(IDS))
     assert torch.equal(output.logits, before) and output.hidden_states is None and bool(output.critic_logits.any())
     drawn = model.generate(IDS, remasking="critic", num_steps=3, seed=0).sequences[0, PLACE]
     assert 5 <= int(drawn) < len(TOKENIZER)

@@ -149,11 +149,12 @@ BROKEN = [{"remasking": name} for name in ("none", "critic_full", "backtrack", "
 BROKEN += [{}, {"correction": "replace"}, {"error_threshold": 0.5}, {"remask_by": "error"}]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("fields", BROKEN)
-def test_a_broken_critic_is_refused_in_one_sentence(tiny_model, fields):
+def test_a_broken_critic_is_refused_in_one_sentence(tiny_model, fields, value):
     model = tiny_model()
     with torch.no_grad():
-        model.critic_head.weight[0, 0] = float("nan")
+        model.critic_head.weight[0, 0] = value
     judged = fields.get("remasking") == "none"
     with refused(start="`model` must give finite critic scores, got NaN"):
         model.generate(torch.full((2, 6), MASK), num_steps=3, seed=0, return_error_probabilities=judged, **fields)
