@@ -71,13 +71,9 @@ def test_the_critic_view_equals_one_call_of_forward_with_labels(explorer, scope,
     assert view.expected_wrong == pytest.approx(float(probability.sum()), abs=1e-4)
     assert view.true_wrong == int(wrong.sum()) and view.auroc == auroc(logits, wrong)
     for name, chosen in (("right", probability[~wrong]), ("wrong", probability[wrong])):
-        spread = view.scores[name]
-        assert spread["count"] == len(chosen)
-        if len(chosen):
-            expected = [chosen.mean(), *np.quantile(chosen, (0.1, 0.5, 0.9))]
-            assert [spread[key] for key in ("mean", "p10", "p50", "p90")] == pytest.approx(expected, abs=1e-5)
-        else:
-            assert all(spread[key] is None for key in ("mean", "p10", "p50", "p90"))
+        expected = [chosen.mean(), *np.quantile(chosen, (0.1, 0.5, 0.9))] if len(chosen) else [None] * 4
+        expected = dict(zip(("count", "mean", "p10", "p50", "p90"), (len(chosen), *expected), strict=True))
+        assert view.scores[name] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 1.0])
