@@ -7,7 +7,6 @@ Importing the package registers the model with the Auto classes of Transformers,
 
 import importlib
 
-import transformers
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -19,6 +18,9 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.critic_model.any_masked_lm import get_critic_model
+from critic_gpt.critic_model.auto import AutoModelForMaskedLMWithCritic
+from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.diffusion.selection import apply_remasking_step
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
@@ -43,8 +45,10 @@ from critic_gpt.training.trainer import CriticTrainer
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoModelForMaskedLMWithCritic",
     "ClassificationTrainer",
     "CriticCalibration",
+    "CriticConfig",
     "CriticDiffusionPipeline",
     "CriticGPTConfig",
     "CriticGPTForMaskedLM",
@@ -61,6 +65,7 @@ __all__ = [
     "UnfreezeCallback",
     "apply_remasking_step",
     "build_critic_artifacts_from_logits",
+    "get_critic_model",
     "register_strategy",
 ]
 
@@ -75,6 +80,6 @@ for _task in PIPELINES.keys() - set(PIPELINE_REGISTRY.get_supported_tasks()):
     PIPELINE_REGISTRY.register_pipeline(
         _task,
         pipeline_class=getattr(importlib.import_module(f"critic_gpt.pipelines.{_module}"), _name),
-        pt_model=tuple(getattr(transformers, _auto_class) for _auto_class in PIPELINES[_task]["pt"]),
+        pt_model=(AutoModelForMaskedLMWithCritic,),
         type=PIPELINES[_task]["type"],
     )

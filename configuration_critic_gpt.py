@@ -25,7 +25,7 @@ logger = logging.get_logger(__name__)
 CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
 CRITIC_FILLS = ("multinomial", "argmax")
 CRITIC_REGIMES = ("full", "partial", "mixed")
-CRITIC_HEAD_TYPES = ("linear", "mlp")
+CRITIC_HEAD_TYPES = ("linear", "mlp", "odds")
 POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
 
 # Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
@@ -109,8 +109,9 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         critic_fill_exponent (`float`, *optional*, defaults to 1.0): Where a fraction of the masks is filled, it is a
             uniform number raised to this exponent, above 0: on average `1 / (1 + critic_fill_exponent)`. Above 1 few
             masks are filled more often, below 1 many.
-        critic_head_type (`str`, *optional*, defaults to `"linear"`): `"linear"` or `"mlp"`: a hidden layer as wide as
-            the stream, with `hidden_act`, before the linear layer.
+        critic_head_type (`str`, *optional*, defaults to `"linear"`): `"linear"`; `"mlp"`: a hidden layer as wide as
+            the stream, with `hidden_act`, before the linear layer; `"odds"`: reads beside the states what the language
+            model thinks of each token, which costs its logits wherever the critic judges.
         critic_detach (`bool`, *optional*, defaults to `False`): Whether the critic's loss trains its head alone and
             leaves the trunk to the language model's terms.
         correction_alpha (`float`, *optional*, defaults to 0.1): Weight of the second pass's own language-model term:

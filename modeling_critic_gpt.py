@@ -28,20 +28,14 @@ from transformers.utils.output_capturing import capture_outputs
 
 from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, corrects, term_losses, weighted_sum
-from critic_gpt.diffusion.losses import token_classification_loss, token_cross_entropy
-from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask, given_and_asked
-from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
+from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
+from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, term_losses
+from critic_gpt.diffusion.losses import token_classification_loss
+from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.generate import CriticGPTGenerationMixin
-from critic_gpt.heads.critic import (
-    SequenceScoreHead,
-    UnnoticedLinear,
-    ZeroLinear,
-    build_critic_head,
-    unnoticed_generator,
-)
-from critic_gpt.heads.evaluation_mode import evaluation_mode
+from critic_gpt.heads.building import build_critic_head
+from critic_gpt.heads.critic import SequenceScoreHead, UnnoticedLinear, ZeroLinear, initialise_unnoticed
 from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
@@ -219,16 +213,8 @@ class CriticGPTPreTrainedModel(NamedInEveryFolder, WholeWeightsMixin, PreTrained
     def _init_weights(self, module: nn.Module):
         # Transformers calls this only for modules with parameters of their own, at least outside its own package:
         # what is set here must not hang on a container such as the attention or the model.
-        if isinstance(module, ZeroLinear):
-            # Zero: an untrained critic says one half everywhere, and can be told from a trained one. Nothing is
-            # drawn, so the same seed gives the same other parameters with and without a critic.
-            init.zeros_(module.weight)
-            return
-        if isinstance(module, UnnoticedLinear):
-            generator = unnoticed_generator(module.weight.device)
-            init.normal_(module.weight, mean=0.0, std=self.config.initializer_range, generator=generator)
-            if module.bias is not None:
-                init.zeros_(module.bias)
+        if isinstance(module, (ZeroLinear, UnnoticedLinear)):
+            initialise_unnoticed(module, self.config.initializer_range)
             return
         super()._init_weights(module)
         if isinstance(module, ResidualProjection):
@@ -365,12 +351,12 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
 
 @auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
 class CriticGPTForMaskedLM(
-    CalibratedModelMixin, CriticGPTGenerationMixin, ProofreadingMixin, CriticGPTPreTrainedModel
+    TwoPassMixin, CalibratedModelMixin, CriticGPTGenerationMixin, ProofreadingMixin, CriticGPTPreTrainedModel
 ):
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
     _tp_plan = {"lm_head": "colwise_gather_output"}
     # A checkpoint with a critic loads cleanly into a configuration without one, or with one of the other kind.
-    _keys_to_ignore_on_load_unexpected = [r"critic_head\.(weight|dense\.|output\.)", r"joint_head\."]
+    _keys_to_ignore_on_load_unexpected = [r"critic_head\.(weight|dense\.|states\.|output\.)", r"joint_head\."]
     generation_config_class = CriticGPTGenerationConfig
 
     def __init__(self, config: CriticGPTConfig):
@@ -379,7 +365,7 @@ class CriticGPTForMaskedLM(
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.critic_head = None
         if config.add_critic_head:
-            self.critic_head = build_critic_head(config)
+            self.critic_head = build_critic_head(config, config.hidden_size)
             logger.info(f"Critic head on, critic_alpha = {config.critic_alpha}.")
         self.joint_head = JointHead(config) if config.add_joint_head else None
         self.post_init()
@@ -420,108 +406,41 @@ class CriticGPTForMaskedLM(
             Share of the rows, in (0, 1] and rounded up, that the second pass is made of; evenly spread over the batch.
             In the others nothing is filled and nothing judged.
         """
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            return_dict=True,
-            **kwargs,
-        )
-        logits = self.lm_head(outputs.last_hidden_state)  # (B, T, V)
-        losses, joint = {}, {}
-        if self.joint_head is not None:
-            joint = self._joint_states(outputs.last_hidden_state, attention_mask, position_ids)
-        if labels is not None:
-            num_tokens = self._num_tokens(labels, loss_weights, attention_mask)
-            losses = self._lm_losses(logits, labels, loss_weights, num_tokens)
-            if self.critic_head is not None and critic_pass:
-                batch = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
-                batch |= {"logits": logits.detach(), "labels": labels, "num_tokens": num_tokens}
-                batch |= {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
-                losses |= self._critic_losses(batch, critic_batch_share, kwargs)
-            if joint and (given_mask is not None or self.training):
-                losses |= self._joint_losses(input_ids, logits, labels, given_mask, **joint)
-            losses["loss"] = self._combine(losses)
-        # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
-        return CriticGPTMaskedLMOutput(
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            critic_logits=None if self.critic_head is None else self.critic_head(outputs.last_hidden_state),
-            **losses,
-            **joint,
+        inputs = {"position_ids": position_ids, "inputs_embeds": inputs_embeds, **kwargs}
+        reading = self.read(input_ids, attention_mask, **inputs)
+        fill = {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
+        return self.both_passes(
+            reading, labels, loss_weights, fill, given_mask, critic_pass, critic_batch_share, inputs
         )
 
-    @staticmethod
-    def _num_tokens(labels, loss_weights, attention_mask) -> torch.Tensor:
-        """What each row (B,) counts in the language model's loss: its real tokens, without weights its labels."""
-        if loss_weights is None:
-            return (labels != -100).sum(dim=-1)
-        return (torch.ones_like(labels) if attention_mask is None else attention_mask).sum(dim=-1)
+    def read(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None = None, **inputs) -> Reading:
+        """One pass of the trunk."""
+        inputs = {**inputs, "input_ids": input_ids, "attention_mask": attention_mask, "return_dict": True}
+        outputs = self.model(**inputs)
+        found = outputs.last_hidden_state, outputs.hidden_states, outputs.attentions
+        return Reading(self, input_ids, attention_mask, *found)
 
-    def _lm_losses(self, logits, labels, loss_weights, num_tokens) -> dict[str, torch.Tensor]:
-        """The language model's loss, each cross-entropy computed once."""
-        token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
-        if loss_weights is not None:
-            token_loss = token_loss * loss_weights
-        return term_losses("lm", token_loss, num_tokens)
+    def lm_logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Predictions (B, T, V) by states (B, T, D)."""
+        return self.lm_head(states)
 
-    def _critic_losses(
-        self, batch: dict[str, torch.Tensor | None], share: float, kwargs: dict
-    ) -> dict[str, torch.Tensor | None]:
-        """The second pass, of a share of the rows: the critic, and the LM where masks were filled and where not."""
-        input_ids = batch["input_ids"]
-        if input_ids is None:
-            raise ValueError(
-                "`input_ids` must be given to train the critic, got only `inputs_embeds`: pass the ids, or "
-                "`critic_pass=False`."
-            )
-        if self.training:
-            # Without a collator's draws: from torch's global generator.
-            if batch["fill_mask"] is None:
-                batch["fill_mask"] = draw_fill_mask(input_ids, batch["labels"], self.config)
-            if batch["fill_uniforms"] is None:
-                batch["fill_uniforms"] = torch.rand(input_ids.shape, device=input_ids.device)
-        rows = None
-        if share != 1.0:
-            rows = torch.tensor(second_pass_rows(len(input_ids), share), device=input_ids.device)
-            batch = {name: _rows_of(values, rows, len(input_ids)) for name, values in batch.items()}
-        # The same call as in the first pass on other ids; what it records would be thrown away.
-        encoding = {**kwargs, "output_hidden_states": False, "output_attentions": False, "return_dict": True}
-        encoding |= {name: batch.pop(name) for name in ("attention_mask", "position_ids")}
-        losses = critic_second_pass(
-            lambda ids: self.model(input_ids=ids, **encoding).last_hidden_state,
-            self.lm_head,
-            self.critic_head,
-            **batch,
-            config=self.config,
-            correct=self.correction_trains or not self.training,
-        )
-        if rows is None:
-            return losses
-        whole = {}
-        for name, values in losses.items():
-            if values.dim() > 0:
-                untouched = input_ids if name == "critic_input_ids" else values.new_zeros(input_ids.shape)
-                values = untouched.index_copy(0, rows, values)
-            whole[name] = values
-        return whole
+    def language_model_learns(self) -> bool:
+        """Whether a term of the language model reaches a trainable weight."""
+        return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
 
-    def _joint_states(
-        self, states: torch.Tensor, attention_mask: torch.Tensor | None, position_ids: torch.LongTensor | None
-    ) -> dict[str, torch.Tensor]:
-        trunk = self.model
-        position_ids = trunk.place(states, attention_mask, position_ids)
+    def joint_outputs(self, reading: Reading, position_ids: torch.LongTensor | None) -> dict[str, torch.Tensor]:
+        """Queries and keys of the joint head, if there is one."""
+        if self.joint_head is None:
+            return {}
+        trunk, states = self.model, reading.states
+        position_ids = trunk.place(states, reading.attention_mask, position_ids)
         vectors = None if trunk.embed_positions is None else trunk.embed_positions(position_ids)
         queries, keys = self.joint_head(states, position_ids, vectors)
         return {"joint_queries": queries, "joint_keys": keys}
 
-    def _joint_losses(
-        self, input_ids, logits, labels, given_mask, joint_queries, joint_keys
-    ) -> dict[str, torch.Tensor]:
+    def joint_losses(self, reading: Reading, labels, given_mask, joint_queries, joint_keys) -> dict[str, torch.Tensor]:
         """The joint head's cross-entropy at the masks that are not given."""
-        mask_id = self.config.mask_token_id
+        input_ids, mask_id = reading.input_ids, self.config.mask_token_id
         if input_ids is None:
             # Of embeddings alone nobody can say where [MASK] stands: where something is to be predicted.
             input_ids, mask_id = labels, None
@@ -529,7 +448,7 @@ class CriticGPTForMaskedLM(
             given_mask = draw_given_mask(input_ids, labels, mask_id)
         given, asked = given_and_asked(input_ids, labels, given_mask, mask_id)
         values = self.joint_values(labels.clamp(min=0))
-        read = self.joint_shift
+        read, logits = self.joint_shift, reading.logits
         token_loss = joint_token_loss(joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id)
         return term_losses("joint", token_loss, asked)
 
@@ -551,66 +470,6 @@ class CriticGPTForMaskedLM(
             `torch.FloatTensor` of shape `(batch_size, num_positions, vocab_size)`: to be added to the logits.
         """
         return self.lm_head(self.joint_head.read(queries, memory))
-
-    def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        """One number, for people without our Trainer."""
-        loss = weighted_sum(losses, self.config)
-        if self.critic_head is not None and "critic_loss" not in losses:
-            # The head still takes part, so that no process of a distributed run waits for its gradient.
-            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.critic_head.parameters())
-        return loss
-
-    @torch.no_grad()
-    def critic_scores(
-        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
-    ) -> torch.FloatTensor:
-        """
-        The critic's verdict on the tokens of `input_ids`, in one forward pass of the trunk.
-
-        Args:
-            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens to judge.
-            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): 0 = padding.
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size, sequence_length)`: logits, higher = more likely wrong. Turn them
-            into error probabilities with `model.calibration.error_probability(logits)`.
-
-        Raises:
-            `ValueError`: The model has no critic head.
-        """
-        if self.critic_head is None:
-            raise ValueError(
-                "`add_critic_head` must be True for critic scores, got False: load the model with "
-                "`add_critic_head=True` and train the critic."
-            )
-        with evaluation_mode(self):
-            outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True)
-            return self.critic_head(outputs.last_hidden_state)
-
-    @property
-    def correction_trains(self) -> bool:
-        """
-        Whether there are LM terms in the second pass that reach a trainable weight. With a frozen trunk and a tied LM
-        head they do not, and are left out in training; evaluation reports them.
-        """
-        if not corrects(self.config):
-            return False
-        return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
-
-    @property
-    def has_trained_critic(self) -> bool:
-        """Whether there is a critic that has learnt anything: a fresh one says exactly zero."""
-        return self.critic_head is not None and self.critic_head.is_trained
-
-    @property
-    def has_trained_joint_head(self) -> bool:
-        """Whether there is a joint head that has learnt anything: a fresh one changes nothing."""
-        return self.joint_head is not None and self.joint_head.is_trained
-
-
-def _rows_of(values: torch.Tensor | None, rows: torch.Tensor, batch_size: int) -> torch.Tensor | None:
-    """Some rows of a tensor; one that has a single row for all of them stays."""
-    return values if values is None or len(values) != batch_size else values[rows]
 
 
 # --------------------------------------------------------------------------------------------------------------------

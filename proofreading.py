@@ -11,18 +11,18 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
-from transformers.utils import logging
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 
 
-logger = logging.get_logger(__name__)
-
 SUGGEST_BY = ("auto", "visible", "masked")
 DEFAULT_ROUNDS = 8
+# Of a model that takes sequences of any length.
+DEFAULT_WINDOW = 512
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -150,26 +150,24 @@ class ProofreadingRun:
         suppressed_ids: Collection[int],
     ):
         self.model, self.window, self.stride, self.batch_size = model, window, stride, batch_size
-        self.num_candidates = min(num_candidates, model.config.vocab_size)
+        self.backbone = Backbone.of(model.config)
+        self.num_candidates = min(num_candidates, self.backbone.vocab_size)
         self.threshold, self.masks_doubtful = threshold, masks_doubtful
         self.mask_id = model.config.mask_token_id
-        suppressed = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        suppressed = torch.zeros(self.backbone.vocab_size, dtype=torch.bool)
         suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
         self.suppressed = suppressed.to(model.device)
-        self.calibration = model.calibration
-        self.calibrated = self.calibration is not None
-        if not self.calibrated:
-            logger.warning_once(
-                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
-                "scripts/calibrate.py for true ones."
-            )
-            self.calibration = CriticCalibration.ramp()
+        self.calibrated = model.calibration is not None
+        self.calibration = CriticCalibration.or_ramp(model.calibration)
 
     def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
         """A sequence (T,) of which nothing is known yet."""
         ids = ids.detach().cpu()
         length, starts = len(ids), window_starts(len(ids), self.window, self.stride)
         visible = ids != self.mask_id
+        visible[: len(self.backbone.prefix_ids) - len(self.backbone.missing_frame(ids)[0])] = False
+        own_end = len(self.backbone.suffix_ids) - len(self.backbone.missing_frame(ids)[1])
+        visible[length - own_end :] = False
         return _Text(
             ids=ids,
             judged=visible if judged is None else visible & judged.bool().cpu(),
@@ -185,11 +183,11 @@ class ProofreadingRun:
 
     def read(self, texts: Sequence[_Text]) -> None:
         """Judges texts; of one that was read before, only windows with a changed token go through the model."""
-        for batch, output in self._pass(self._windows(texts)):
-            scores = output.critic_logits.float().cpu()
+        for batch, critic_logits, logits in self._pass(self._windows(texts)):
+            scores = critic_logits.float().cpu()
             for row, (text, _, start, begin, end) in enumerate(batch):
                 text.scores[begin:end] = scores[row, begin - start : end - start]
-            self._keep_candidates(batch, output.logits)
+            self._keep_candidates(batch, logits)
         for text in texts:
             if bool(text.scores.isnan().any()):
                 raise ValueError(
@@ -204,8 +202,8 @@ class ProofreadingRun:
             # What the model would write where it does not see the doubtful tokens; it has learnt nothing else.
             for text in texts:
                 text.candidates[text.judged & ~text.doubtful] = 0.0
-            for batch, output in self._pass(self._windows(texts, masked=True)):
-                self._keep_candidates(batch, output.logits, masked=True)
+            for batch, _, logits in self._pass(self._windows(texts, masked=True)):
+                self._keep_candidates(batch, logits, masked=True)
         for text in texts:
             text.changed = torch.zeros_like(text.changed)
 
@@ -220,20 +218,27 @@ class ProofreadingRun:
                     windows.append(_Shown(text, ids[start:stop], start, begin, end))
         return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
 
-    def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], Any]]:
-        """Sends windows through the model, `batch_size` at a time, and gives each batch with its output."""
+    def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
+        """Sends windows through the model, `batch_size` at a time: each batch, what the critic and what the LM says."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
-            shape = (len(batch), len(batch[-1].ids))
+            heads, rows = zip(*(self._framed(shown.ids) for shown in batch), strict=True)
+            shape = (len(batch), max(len(row) for row in rows))
             input_ids = torch.full(shape, self.mask_id if pad_id is None else pad_id)
             attention_mask = torch.zeros(shape, dtype=torch.long)
             for row, shown in enumerate(batch):
-                input_ids[row, : len(shown.ids)] = shown.ids
-                attention_mask[row, : len(shown.ids)] = 1
+                input_ids[row, : len(rows[row])] = rows[row]
+                attention_mask[row, : len(rows[row])] = 1
                 shown.text.passes += 1
             inputs = {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
-            yield batch, self.model(**inputs, return_dict=True)
+            output = self.model(**inputs, return_dict=True)
+            yield batch, _without_heads(output.critic_logits, heads), _without_heads(output.logits, heads)
+
+    def _framed(self, ids: torch.Tensor) -> tuple[int, torch.Tensor]:
+        """A window within the frame that the model knows, and how far that moves it."""
+        prefix, suffix = self.backbone.missing_frame(ids)
+        return len(prefix), torch.cat([prefix, ids, suffix])
 
     def _keep_candidates(self, batch: list[_Shown], logits: torch.Tensor, masked: bool = False) -> None:
         """The likeliest tokens other than the present ones, from logits (W, T, V); if `masked`, of doubtful ones."""
@@ -310,7 +315,8 @@ class ProofreadingMixin:
             sequences (list of `torch.LongTensor` of shape `(sequence_length,)`): Of any length, also 0; not padded.
             judged (list of `torch.BoolTensor` of the same shapes, *optional*): Which tokens the critic judges; all
                 but [MASK] by default, which it never judges. The others are context.
-            window (`int`, *optional*): Tokens that the model sees at once, `max_position_embeddings` by default.
+            window (`int`, *optional*): Tokens of the text that the model sees at once; by default as many as it takes
+                beside its frame, 512 if it takes any number.
             stride (`int`, *optional*): Tokens that neighbouring windows share, in [0, window); half a window by
                 default. Each token is judged in the window that shows most on both of its sides.
             batch_size (`int`, *optional*, defaults to 8): Windows in one forward pass.
@@ -359,16 +365,16 @@ class ProofreadingMixin:
             if ids.dim() != 1 or ids.is_floating_point() or (len(ids) and not self._in_vocabulary(ids)):
                 raise ValueError(
                     f"`sequences` must be tensors (sequence_length,) of ids in [0, vocab_size = "
-                    f"{self.config.vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode each text by the "
-                    "model's own tokenizer."
+                    f"{Backbone.of(self.config).vocab_size}), got {ids.dtype} of shape {tuple(ids.shape)}: encode "
+                    "each text by the model's own tokenizer."
                 )
 
     def _checked_counts(
         self, window: Any, stride: Any, batch_size: Any, top_k: Any, correct: bool, max_rounds: Any
     ) -> tuple[int, int, int]:
         """`window`, `stride` and `max_rounds`, by default where they are `None`; refuses what makes no sense."""
-        longest = self.config.max_position_embeddings
-        window = longest if window is None else window
+        longest = Backbone.of(self.config).max_text_length
+        window = (longest or DEFAULT_WINDOW) if window is None else window
         stride = window // 2 if stride is None and _is_whole(window) else stride
         if max_rounds is not None and not correct:
             raise ValueError(
@@ -389,7 +395,14 @@ class ProofreadingMixin:
         return window, stride, max_rounds
 
     def _in_vocabulary(self, ids: torch.Tensor) -> bool:
-        return int(ids.min()) >= 0 and int(ids.max()) < self.config.vocab_size
+        return int(ids.min()) >= 0 and int(ids.max()) < Backbone.of(self.config).vocab_size
+
+
+def _without_heads(values: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+    """Values (W, T, ...) of windows without what stands before each of them."""
+    if not any(heads):
+        return values
+    return torch.stack([row.roll(-head, dims=0) for row, head in zip(values, heads, strict=True)])
 
 
 def _is_whole(value: Any) -> bool:

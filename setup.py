@@ -35,7 +35,9 @@ setup(
     package_dir={"critic_gpt": "."},
     packages=[
         "critic_gpt",
+        "critic_gpt.backbones",
         "critic_gpt.calibration",
+        "critic_gpt.critic_model",
         "critic_gpt.diffusion",
         "critic_gpt.evaluation",
         "critic_gpt.explorer",

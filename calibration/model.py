@@ -5,6 +5,7 @@ A model may have two. `calibration` was measured on masks filled in one shot, as
 along the steps of one sampler, which show the critic other tokens and other errors. Both lie in `calibration.json`.
 """
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -180,6 +181,30 @@ class CalibratedModelMixin:
             del tables[key]
         if table is not None:
             tables[tuple(present) if present else None] = table
+
+    def calibrate(self, held_out: Any, **settings: Any) -> CriticCalibration:
+        """
+        Measures the table of the present weights on held-out sequences, and takes it. `save_pretrained` writes it.
+
+        Args:
+            held_out: Sequences that the model was not trained on: map-style, with `input_ids`.
+            settings: As for [`~evaluation.calibrating.measured_table`]: `num_sequences`, `batch_size`, `seed`,
+                `method`.
+
+        Returns:
+            [`CriticCalibration`]: The table, now `self.calibration`.
+
+        Raises:
+            `ImportError`: The package is not installed: a model's folder brings nothing that measures.
+            `ValueError`: No trained critic, or too little to judge.
+        """
+        try:
+            # By name: what measures stands above the model and does not travel with it.
+            measuring = importlib.import_module("critic_gpt.evaluation.calibrating")
+        except ImportError as error:
+            raise ImportError("`calibrate` needs the package itself: pip install critic_gpt.") from error
+        self.calibration = measuring.measured_table(self, held_out, **settings)
+        return self.calibration
 
     # ---- chosen for a generation ----
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import _CACHED_NO_EXIST, HfApi, is_offline_mode, try_to_load_from_cache
 from huggingface_hub.errors import RemoteEntryNotFoundError
+from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from critic_gpt.calibration.file import (
@@ -29,6 +30,8 @@ from critic_gpt.calibration.file import (
 )
 from critic_gpt.calibration.fingerprint import fingerprints_agree
 
+
+logger = logging.get_logger(__name__)
 
 DEFAULT_WEIGHTS_NAME = "model.safetensors"  # what `save_pretrained` calls the weights
 # Log-odds are infinite at P = 0 and 1, which a table may hold for a bucket with few tokens.
@@ -133,6 +136,16 @@ class CriticCalibration:
     def ramp(cls) -> "CriticCalibration":
         """The stand-in for a missing table: 0.01 + i * 0.98 / 99, from 0.01 to 0.99."""
         return cls([0.01 + index * 0.98 / (NUM_BUCKETS - 1) for index in range(NUM_BUCKETS)])
+
+    @classmethod
+    def or_ramp(cls, table: "CriticCalibration | None", warn: bool = True) -> "CriticCalibration":
+        """A model's table or, with one warning, the ramp where it has none."""
+        if table is None and warn:
+            logger.warning_once(
+                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
+                "scripts/calibrate.py for true ones."
+            )
+        return cls.ramp() if table is None else table
 
     @property
     def is_ramp(self) -> bool:

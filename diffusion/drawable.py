@@ -4,6 +4,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 
 
@@ -28,7 +29,7 @@ def never_drawn_ids(
     """
     special = config.suppressed_token_ids if suppressed_token_ids is None else suppressed_token_ids
     ids = (config.mask_token_id, config.pad_token_id, mask_token_id, pad_token_id, *(special or ()))
-    size = config.vocab_size
+    size = Backbone.of(config).vocab_size
     known = {token for token in ids if token is not None and token < size}
     return sorted(known | set(range(config.drawable_vocab_size or size, size)))
 
@@ -41,18 +42,26 @@ def adopt_tokenizer(config: CriticGPTConfig, tokenizer: Any) -> None:
         config ([`CriticGPTConfig`]): Of a model that is trained with the tokenizer.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Its tokenizer.
     """
+    size = Backbone.of(config).vocab_size
     if config.suppressed_token_ids is None:
-        others = sorted(set(special_ids_of(tokenizer)) - {config.mask_token_id, config.pad_token_id})
-        config.suppressed_token_ids = [token for token in others if token < config.vocab_size] or None
-    if config.drawable_vocab_size is None and len(tokenizer) < config.vocab_size:
+        others = sorted(_special_ids(tokenizer) - {config.mask_token_id, config.pad_token_id})
+        config.suppressed_token_ids = [token for token in others if token < size] or None
+    if config.drawable_vocab_size is None and len(tokenizer) < size:
         config.drawable_vocab_size = len(tokenizer)
 
 
-def special_ids_of(tokenizer: Any) -> list[int]:
+def ids_without_text(tokenizer: Any, backbone: Backbone) -> list[int]:
     """
-    The ids of a tokenizer that stand for no token of a text: its special tokens but for the one that ends a text.
+    The ids that stand for no token of a text, as a tokenizer knows them: its special tokens but for the one that ends
+    a text, what frames a text, and the rows beyond it.
 
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of the model.
+        backbone ([`~backbones.description.Backbone`]): The model's.
     """
-    return sorted(set(tokenizer.all_special_ids) - {tokenizer.eos_token_id})
+    special = _special_ids(tokenizer) | {*backbone.prefix_ids, *backbone.suffix_ids}
+    return sorted(special | set(range(len(tokenizer), backbone.vocab_size)))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return set(tokenizer.all_special_ids) - {tokenizer.eos_token_id}

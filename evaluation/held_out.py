@@ -46,7 +46,7 @@ def critic_figures(model, judged: JudgedFillings, picture: str | os.PathLike | N
         judged ([`JudgedFillings`]): What it said; at least one position.
         picture (`str` or `os.PathLike`, *optional*): Where a reliability diagram goes.
     """
-    calibration = model.calibration or CriticCalibration.ramp()
+    calibration = CriticCalibration.or_ramp(model.calibration, warn=False)
     report = calibration_report(judged.critic_logits, judged.critic_target, calibration)
     if picture is not None:
         plot_calibration(picture, judged.critic_logits, judged.critic_target, calibration)
@@ -63,7 +63,7 @@ def critic_figures(model, judged: JudgedFillings, picture: str | os.PathLike | N
 
 def errors_of_fillings(model, judged: JudgedFillings) -> ExpectedErrors:
     """How many of the tokens filled in one shot are wrong in each held-out sequence: expected, and truly."""
-    calibration = model.calibration or CriticCalibration.ramp()
+    calibration = CriticCalibration.or_ramp(model.calibration, warn=False)
     probability = calibration.error_probability(torch.as_tensor(judged.critic_logits)).double().numpy()
     sequences, place = np.unique(judged.sequence_index, return_inverse=True)
     return ExpectedErrors(
@@ -106,7 +106,7 @@ def errors_of_answers(
         model, puzzles.rows(tokenizer), collator, len(puzzles), batch_size, accelerator, seed=seed, **arguments
     )
     table = model.calibration_for(model.resolve_generation_config(**arguments))
-    return expected_errors(judged, table or CriticCalibration.ramp())
+    return expected_errors(judged, CriticCalibration.or_ramp(table, warn=False))
 
 
 def error_figures(errors: ExpectedErrors) -> dict[str, Any]:

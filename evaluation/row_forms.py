@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.corruption import fill_positions
 from critic_gpt.diffusion.randomness import (
@@ -42,11 +43,13 @@ class SpecialTokens:
     eos_token_id: int | None = None
     pad_token: str = "[PAD]"
     padding_side: str = "right"
+    all_special_ids: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, config: CriticGPTConfig) -> "SpecialTokens":
         """Those that a configuration names."""
-        return cls(config.mask_token_id, config.pad_token_id, config.eos_token_id)
+        special = tuple(config.suppressed_token_ids or ())
+        return cls(config.mask_token_id, config.pad_token_id, config.eos_token_id, all_special_ids=special)
 
 
 @dataclass
@@ -182,19 +185,20 @@ def _is_list_of_integers(value: Any) -> bool:
 
 def _check_rows(dataset, config: CriticGPTConfig, count: int, corrupted: bool) -> None:
     """Looks at the first `count` rows before a model works on them."""
-    has_mask, columns = False, dataset.select_columns(["input_ids"])
+    has_mask, columns, backbone = False, dataset.select_columns(["input_ids"]), Backbone.of(config)
     chunks = (columns[start : min(start + _CHUNK, count)]["input_ids"] for start in range(0, count, _CHUNK))
     for index, tokens in enumerate(row for chunk in chunks for row in chunk):
         row = np.asarray(tokens, dtype=np.int64)
         has_mask = has_mask or bool((row == config.mask_token_id).any())
-        if row.size and not 0 <= row.min() <= row.max() < config.vocab_size:
+        if row.size and not 0 <= row.min() <= row.max() < backbone.vocab_size:
             raise ValueError(
-                f"`dataset` must hold tokens of the model, between 0 and {config.vocab_size - 1}, got "
+                f"`dataset` must hold tokens of the model, between 0 and {backbone.vocab_size - 1}, got "
                 f"{row.min() if row.min() < 0 else row.max()} in row {index}: take the data it was trained on."
             )
-        if row.size > config.max_position_embeddings:
+        longest = backbone.max_sequence_length
+        if longest is not None and row.size > longest:
             raise ValueError(
-                f"`dataset` must hold sequences of at most {config.max_position_embeddings} tokens, which the model "
+                f"`dataset` must hold sequences of at most {longest} tokens, which the model "
                 f"takes, got {row.size} in row {index}: cut them shorter."
             )
     if corrupted and not has_mask:

@@ -118,17 +118,21 @@ def _gather_by_sequence(columns: Mapping[str, list[np.ndarray]]) -> dict[str, np
     return {name: column[order] for name, column in merged.items()}
 
 
-def _mean_loss(losses: list[tuple[int, float, int]]) -> float | None:
-    """Of all processes; exact sums over the sequences, so that neither batches nor processes change a digit."""
-    _, loss, count = zip(*(row for part in gather_object([losses]) for row in part), strict=True)
-    return math.fsum(loss) / sum(count) if sum(count) else None
+def _mean_loss(losses: list[tuple[int, float, int, int]]) -> float | None:
+    """
+    Of all processes; exact sums over the sequences, so that neither batches nor processes change a digit. `None` where
+    no token had to be predicted.
+    """
+    _, loss, count, supervised = zip(*(row for part in gather_object([losses]) for row in part), strict=True)
+    return math.fsum(loss) / sum(count) if sum(supervised) else None
 
 
-def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int]]:
-    """Number, summed loss and count of tokens of each sequence, the count as `forward` divides by it."""
-    real = batch["attention_mask"] if "loss_weights" in batch else batch["labels"] != -100
+def _losses(own: range, batch: dict[str, torch.Tensor], token_loss: torch.Tensor) -> list[tuple[int, float, int, int]]:
+    """Number, summed loss, count of tokens as `forward` divides by it, and supervised ones of each sequence."""
+    supervised = batch["labels"] != -100
+    real = batch["attention_mask"] if "loss_weights" in batch else supervised
     sums = token_loss.cpu().double().sum(dim=-1)  # on the CPU: not every device has float64
-    return list(zip(own, sums.tolist(), real.sum(dim=-1).tolist(), strict=True))
+    return list(zip(own, sums.tolist(), real.sum(dim=-1).tolist(), supervised.sum(dim=-1).tolist(), strict=True))
 
 
 @torch.no_grad()

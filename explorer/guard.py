@@ -5,7 +5,10 @@ import ipaddress
 import math
 import re
 import socket
-from collections.abc import Awaitable, Callable
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +17,10 @@ MAX_BODY = 2**20
 MAX_STEPS = 200
 MAX_CHARACTERS = 20_000
 MAX_STATES = 200  # of one visitor's denoising by hand
+# Requests that are answered at a time, of each button; and how many of all of them for one page that is open
+# somewhere, and for one address, behind which several may be open. Less than all: then there is room for the others.
+AT_A_TIME = 4
+MAX_OF_A_PAGE, MAX_OF_AN_ADDRESS = 2, 3
 
 # What buttons send.
 _SENT = re.compile(r"/gradio_api/(queue/join|(call|run|api)/[\w/]+|reset|cancel)/?")
@@ -88,6 +95,45 @@ class Guard:
             kind = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
             await send({"type": "http.response.start", "status": refused[0], "headers": kind})
             await send({"type": "http.response.body", "body": refused[1].encode("utf-8", "replace")})
+
+
+class BusyError(ValueError):
+    """A visitor has as many requests as one may have."""
+
+
+class Turns:
+    """Who is being answered: a visitor who asks for more than a share is told so at once and keeps nobody waiting."""
+
+    def __init__(self):
+        self._lock, self._taken = threading.Lock(), Counter()
+
+    @contextmanager
+    def turn(self, address: str, page: str) -> Iterator[None]:
+        """
+        One request of a visitor.
+
+        Args:
+            address (`str`): Where it comes from.
+            page (`str`): Which of the pages that are open there has sent it.
+
+        Raises:
+            [`BusyError`]: Others of the same visitor are being answered, as many as are allowed.
+        """
+        limits = {("address", address): MAX_OF_AN_ADDRESS, ("page", address, page): MAX_OF_A_PAGE}
+        with self._lock:
+            for key, most in limits.items():
+                if self._taken[key] >= most:
+                    raise BusyError(
+                        f"`requests` of one {key[0]} must be at most {most} at a time, got one more: wait for the "
+                        "others."
+                    )
+            self._taken.update(limits.keys())
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken.subtract(limits.keys())
+                self._taken = +self._taken  # without those of whom there are none
 
 
 def whole_number(name: str, value: float | None, most: int = 2**53) -> int:

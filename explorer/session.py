@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
+from critic_gpt.hub.vocabulary import check_tokenizer
 from critic_gpt.tasks import encode_strict
 
 
@@ -41,13 +43,7 @@ class Explorer:
     critic_regime: str | None = None
 
     def __post_init__(self):
-        config, mask_id = self.model.config, self.tokenizer.mask_token_id
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
-            raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
-                f"[MASK] {config.mask_token_id}, got {len(self.tokenizer)} tokens with [MASK] {mask_id}: take it from "
-                "the model's folder."
-            )
+        check_tokenizer(self.model, self.tokenizer)
         if self.critic_regime is not None and self.critic_regime not in CRITIC_REGIMES:
             raise ValueError(
                 f"`critic_regime` must be one of {', '.join(CRITIC_REGIMES)}, got {self.critic_regime!r}: leave it "
@@ -63,7 +59,7 @@ class Explorer:
     @property
     def calibration(self) -> CriticCalibration:
         """The model's table, or the plain ramp in place of a missing one."""
-        return self.model.calibration or CriticCalibration.ramp()
+        return CriticCalibration.or_ramp(self.model.calibration, warn=False)
 
     def split_names(self) -> list[str]:
         """The splits that hold at least one example."""
@@ -98,6 +94,7 @@ class Explorer:
             seed=seed,
             evaluation=True,
             mask_rate=mask_rate,
+            backbone=Backbone.of(self.model.config),
         )
         batch = collator([{"input_ids": self.example(index, split), "example_id": index}])
         return {name: value.to(self.model.device) for name, value in batch.items()}
@@ -105,10 +102,11 @@ class Explorer:
     def encoded(self, text: str) -> torch.Tensor:
         """A text of the user's as ids of shape `(1, sequence_length)`; a literal `[MASK]` is a hole."""
         ids = encode_strict(self.tokenizer, text, split_special_tokens=False)
-        longest = self.model.config.max_position_embeddings
-        if not 1 <= len(ids) <= longest:
+        backbone = Backbone.of(self.model.config)
+        longest = backbone.max_text_length
+        if not ids or (longest is not None and len(ids) > longest):
             raise ValueError(f"`text` must have 1 to {longest} tokens, got {len(ids)}: lengthen or shorten it.")
-        return torch.tensor([ids], device=self.model.device)
+        return backbone.framed(torch.tensor(ids, device=self.model.device))[None]
 
     def attention_mask(self, input_ids: torch.Tensor) -> torch.Tensor:
         """1 at real tokens, 0 at padding."""

@@ -18,14 +18,23 @@ except ImportError as error:
 from critic_gpt.evaluation.competitors import left_out
 from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.denoising import DenoisingState
-from critic_gpt.explorer.guard import MAX_STATES, MAX_STEPS, Guard, check_length, whole_number
+from critic_gpt.explorer.guard import (
+    AT_A_TIME,
+    MAX_STATES,
+    MAX_STEPS,
+    BusyError,
+    Guard,
+    Turns,
+    check_length,
+    whole_number,
+)
 from critic_gpt.explorer.markup import error_html, view_html
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.generation.declarations import remasking_names
 
 
-# Requests of one kind that are answered at a time and that may wait; visitors and seconds that are remembered.
-AT_A_TIME, MAX_WAITING, SESSIONS, FORGOTTEN = 4, 64, 256, 3600
+# Requests that may wait; visitors and seconds that are remembered.
+MAX_WAITING, SESSIONS, FORGOTTEN = 64, 256, 3600
 ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")
 LEGEND = (
     "Colour: P(wrong), green to red; blue: new from the model. Underlined: differs from the truth. Framed: flagged. "
@@ -47,6 +56,19 @@ def _guarded(draw: Callable[[], Any]) -> Any:
         return draw()
     except (ValueError, OSError) as error:
         return error_html(error)
+
+
+def _in_turn(turns: Turns, answer: Callable) -> Callable:
+    """A callback of the model's, of which each visitor gets a share at a time."""
+
+    def answered(request: gr.Request, *fields):
+        try:
+            with turns.turn(request.client.host, request.session_hash or ""):
+                return answer(*fields)
+        except BusyError as error:
+            raise gr.Error(str(error)) from None
+
+    return answered
 
 
 class Page:
@@ -173,7 +195,7 @@ def build_page(
     Returns:
         `gradio.Blocks`: Not served yet.
     """
-    page, names = Page(explorer), explorer.split_names()
+    page, names, turns = Page(explorer), explorer.split_names(), Turns()
     with gr.Blocks(title="critic_gpt explorer", analytics_enabled=False) as blocks:
         with gr.Row():
             first = split if split in names else next(iter(names), None)
@@ -190,18 +212,18 @@ def build_page(
             gr.Button("show").click(page.sample, place, shown, api_name="sample")
         with gr.Tab("Critic"):
             judged = gr.HTML()
-            gr.Button("fill and judge").click(page.critic, [*place, level], judged, api_name="critic")
+            gr.Button("fill and judge").click(_in_turn(turns, page.critic), [*place, level], judged, api_name="critic")
         with gr.Tab("Denoise by hand"):
-            _denoising_tab(page, place, level)
+            _denoising_tab(page, turns, place, level)
         with gr.Tab("Generate"):
-            _generation_tab(page, place, level)
+            _generation_tab(page, turns, place, level)
         with gr.Tab("Score a text"):
             written, verdict = gr.Textbox(label="text; [MASK] is a hole", lines=3), gr.HTML()
-            gr.Button("score").click(page.text, [written, level], verdict, api_name="text")
+            gr.Button("score").click(_in_turn(turns, page.text), [written, level], verdict, api_name="text")
     return blocks
 
 
-def _denoising_tab(page: Page, place: list, level) -> None:
+def _denoising_tab(page: Page, turns: Turns, place: list, level) -> None:
     states = gr.State((), time_to_live=FORGOTTEN)
     text = gr.Textbox(label="begin with this text with [MASK] (empty: with the sample)")
     begin = gr.Button("begin")
@@ -214,7 +236,7 @@ def _denoising_tab(page: Page, place: list, level) -> None:
         for act in ACTS:
             name = act.replace(" ", "_")
             inputs, outputs = [states, count, positions, level], [states, drawn]
-            gr.Button(act).click(_act(page, act), inputs, outputs, api_name=name)
+            gr.Button(act).click(_in_turn(turns, _act(page, act)), inputs, outputs, api_name=name)
 
 
 def _act(page: Page, act: str) -> Callable:
@@ -222,7 +244,7 @@ def _act(page: Page, act: str) -> Callable:
     return lambda states, count, positions, threshold: page.act(act, states, count, positions, threshold)
 
 
-def _generation_tab(page: Page, place: list, level) -> None:
+def _generation_tab(page: Page, turns: Turns, place: list, level) -> None:
     view = gr.State(None, time_to_live=FORGOTTEN)
     text = gr.Textbox(label="a text with [MASK] (empty: the sample)")
     with gr.Row():
@@ -237,7 +259,7 @@ def _generation_tab(page: Page, place: list, level) -> None:
         return made, finished, first, gr.Slider(0, last, 0, step=1, label="step")
 
     inputs = [*place, text, level, how, steps]
-    button.click(generate, inputs, [view, end, step, slider], api_name="generate")
+    button.click(_in_turn(turns, generate), inputs, [view, end, step, slider], api_name="generate")
     slider.change(page.step, [view, slider], step, api_name="step")
 
 

@@ -4,12 +4,14 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from transformers.generation import GenerationConfig, LogitsProcessorList
 from transformers.utils import logging
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.corruption import padding_attention_mask, suppress_tokens
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
 from critic_gpt.diffusion.selection import select_worst, settle, unmasking_order
@@ -27,14 +29,34 @@ class Canvas(NamedTuple):
 
 
 def append_masks(
-    input_ids: torch.Tensor, attention_mask: torch.Tensor, count: int, mask_token_id: int, pad_token_id: int | None
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    count: int,
+    mask_token_id: int,
+    pad_token_id: int | None,
+    suffix_ids: Sequence[int] = (),
 ) -> torch.Tensor:
-    """Appends `count` [MASK] tokens behind the real tokens of each row; padding, wherever it was, goes to the end."""
+    """
+    Appends `count` [MASK] tokens behind the real tokens of each row, before the end of its frame (`suffix_ids`) where
+    it has one; padding, wherever it was, goes to the end.
+    """
     masks = input_ids.new_full((len(input_ids), count), mask_token_id)
     real = torch.cat([attention_mask.bool(), torch.ones_like(masks, dtype=torch.bool)], dim=-1)
     order = real.long().argsort(dim=-1, descending=True, stable=True)
     tokens = torch.cat([input_ids, masks], dim=-1).gather(-1, order)
+    if suffix_ids:
+        tokens = _suffix_moved(tokens, real.sum(dim=-1), count, suffix_ids)
     return tokens if pad_token_id is None else tokens.masked_fill(~real.gather(-1, order), pad_token_id)
+
+
+def _suffix_moved(tokens: torch.Tensor, lengths: torch.Tensor, count: int, suffix_ids: Sequence[int]) -> torch.Tensor:
+    """Rows (B, T) of these lengths (B,) that end in masks, with what closes a frame before these put behind them."""
+    tokens, size = tokens.clone(), len(suffix_ids)
+    for row, length in zip(tokens, lengths.tolist(), strict=True):
+        begin = length - count - size
+        if begin >= 0 and row[begin : begin + size].tolist() == list(suffix_ids):
+            row[begin:length] = row[begin:length].roll(-size)
+    return tokens
 
 
 def prepare_canvas(
@@ -42,7 +64,7 @@ def prepare_canvas(
     attention_mask: torch.Tensor | None,
     protected_mask: torch.Tensor | None,
     config: GenerationConfig,
-    max_length: int,
+    backbone: Backbone,
 ) -> Canvas:
     """
     Turns holes, a prefix or nothing into a canvas; refuses what contradicts itself. A [MASK] that is protected stays
@@ -84,13 +106,16 @@ def prepare_canvas(
             raise ValueError(
                 "`protected_mask` needs [MASK] tokens or a draft to revise, got it with `max_new_tokens`: drop one."
             )
-        input_ids = append_masks(input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id)
+        input_ids = append_masks(
+            input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id, backbone.suffix_ids
+        )
         # Counted, not read off the tokens: without a padding id they do not tell, and a prompt may hold that id.
         num_real = (attention_mask != 0).sum(dim=-1, keepdim=True) + config.max_new_tokens
         attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < num_real).long()
-    if input_ids.shape[1] > max_length:
+    longest = backbone.max_sequence_length
+    if longest is not None and input_ids.shape[1] > longest:
         raise ValueError(
-            f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {max_length}, got "
+            f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {longest}, got "
             f"{input_ids.shape[1]} tokens: shorten the prompt or generate fewer."
         )
     if protected_mask is None:

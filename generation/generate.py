@@ -1,9 +1,9 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """`generate()` for masked diffusion models with a critic.
 
-The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`,
-`vocab_size`, `max_position_embeddings` and `correction_alpha` in the configuration, for `critic_head` (`None` without
-one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic.
+The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`
+and `correction_alpha` in the configuration and its description of the backbone ([`Backbone`]), for `critic_head`
+(`None` without one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic.
 
 Letters: B batch, T positions, V vocabulary.
 """
@@ -16,6 +16,7 @@ import torch
 from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 from transformers.modeling_outputs import ModelOutput
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.randomness import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
@@ -149,8 +150,11 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         Returns:
             [`CriticGPTGenerationOutput`], or the sequences alone with `return_dict_in_generate=False`.
         """
+        backbone = Backbone.of(self.config)
         if input_ids is None:
             input_ids = torch.empty((1, 0), dtype=torch.long, device=self.device)
+            if backbone.frame_size:
+                input_ids = backbone.framed(input_ids[0])[None]
         config, strategy = resolve_settings(
             self, generation_config, kwargs, remasking_model, input_ids, protected_mask
         )
@@ -166,10 +170,10 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             )
         if input_ids.is_floating_point() or (input_ids.numel() and not self._knows(input_ids)):
             raise ValueError(
-                f"`input_ids` must be whole numbers in [0, vocab_size = {self.config.vocab_size}), got "
+                f"`input_ids` must be whole numbers in [0, vocab_size = {backbone.vocab_size}), got "
                 f"{input_ids.dtype} from {input_ids.min()} to {input_ids.max()}: use the model's own tokenizer."
             )
-        canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, self.config.max_position_embeddings)
+        canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, backbone)
         for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
             check_reads_our_tokens(self, name, judge, canvas.input_ids.shape[1])
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
@@ -215,7 +219,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         return _shifted(input_ids, attention_mask, num_new_tokens, seeds)
 
     def _knows(self, input_ids: torch.Tensor) -> bool:
-        return bool((input_ids.min() >= 0) & (input_ids.max() < self.config.vocab_size))
+        return bool((input_ids.min() >= 0) & (input_ids.max() < Backbone.of(self.config).vocab_size))
 
     def _finish(
         self, run: DenoisingRun, canvas: Canvas, stopping: Stopping, stream: Stream, judge_model: Callable | None

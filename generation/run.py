@@ -17,7 +17,6 @@ from transformers.generation import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
-from transformers.utils import logging
 
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.drawable import never_drawn_ids
@@ -33,8 +32,6 @@ from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmaski
 from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
 from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
 
-
-logger = logging.get_logger(__name__)
 
 # Where no token has been drawn; no probability is negative.
 NOT_DRAWN = -1.0
@@ -143,15 +140,8 @@ class DenoisingRun:
     @cached_property
     def calibration(self) -> CriticCalibration:
         """The table that fits these settings; asked for where the critic speaks only, since it may warn."""
-        chosen = self.model.calibration_for(self.config)
-        if chosen is not None:
-            return chosen
-        if self.model.has_trained_critic:
-            logger.warning_once(
-                "The critic is not calibrated: its scores are read as error probabilities by a plain ramp. Run "
-                "scripts/calibrate.py for true ones."
-            )
-        return CriticCalibration.ramp()
+        table = self.model.calibration_for(self.config)
+        return CriticCalibration.or_ramp(table, warn=self.model.has_trained_critic)
 
     def keep(self, going: torch.Tensor) -> None:
         """Goes on with the rows where `going` (B,) alone."""

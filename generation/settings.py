@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.selection import resolve_remasking
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.declarations import SETTINGS, STRATEGIES
@@ -157,12 +158,13 @@ def _check_token_ids(model: GenerationSettingsMixin, config: CriticGPTGeneration
             "`mask_token_id` must be set to generate, got None: set it in the model's configuration, from the "
             "tokenizer's `mask_token_id`."
         )
+    size = Backbone.of(model.config).vocab_size
     for name in ("mask_token_id", "pad_token_id", "eos_token_id"):
         value = getattr(config, name)
         ids = value if isinstance(value, (list, tuple)) else [value]
-        if not all(token is None or 0 <= token < model.config.vocab_size for token in ids):
+        if not all(token is None or 0 <= token < size for token in ids):
             raise ValueError(
-                f"`{name}` must be in [0, vocab_size = {model.config.vocab_size}), got {value}: take it from the "
+                f"`{name}` must be in [0, vocab_size = {size}), got {value}: take it from the "
                 "tokenizer the model was trained with."
             )
 
@@ -202,12 +204,13 @@ def check_reads_our_tokens(model: PreTrainedModel, name: str, judge: Callable | 
         return
     mine, its = model.config, judge.config
     mask_id = getattr(its, "mask_token_id", None)
-    if its.vocab_size != mine.vocab_size or mask_id not in (None, mine.mask_token_id):
+    size, its_size = Backbone.of(mine).vocab_size, Backbone.of(its).vocab_size
+    if its_size != size or mask_id not in (None, mine.mask_token_id):
         raise ValueError(
-            f"`{name}` must have the vocabulary of the model it judges, {mine.vocab_size} tokens with [MASK] "
-            f"{mine.mask_token_id}, got {its.vocab_size} with [MASK] {mask_id}: train it with the same tokenizer."
+            f"`{name}` must have the vocabulary of the model it judges, {size} tokens with [MASK] "
+            f"{mine.mask_token_id}, got {its_size} with [MASK] {mask_id}: train it with the same tokenizer."
         )
-    longest = getattr(its, "max_position_embeddings", None)
+    longest = Backbone.of(its).max_sequence_length
     if longest is not None and longest < length:
         raise ValueError(
             f"`{name}` must take sequences of {length} tokens, got a model for {longest}: generate shorter ones, "

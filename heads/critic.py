@@ -6,9 +6,8 @@ Letters: B batch, T positions, D width.
 
 import torch
 from torch import nn
+from transformers import initialization as init
 from transformers.activations import ACT2FN
-
-from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -39,10 +38,13 @@ class ZeroLinear(nn.Linear):
 class CriticHead(ZeroLinear):
     """One logit per token from the final norm's output: higher = more likely wrong."""
 
+    # Whether it wants to know what the language model thinks of each token.
+    reads_opinions = False
+
     def __init__(self, hidden_size: int):
         super().__init__(hidden_size, 1)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, opinions: torch.Tensor | None = None) -> torch.Tensor:
         return super().forward(hidden_states).squeeze(-1)
 
 
@@ -59,24 +61,21 @@ class UnnoticedLinear(nn.Linear):
 class CriticMLPHead(nn.Module):
     """A critic that looks at the final norm's output through a hidden layer: (B, T, D) to logits (B, T)."""
 
-    def __init__(self, config: CriticGPTConfig):
-        super().__init__()
-        self.dense = UnnoticedLinear(config.hidden_size, config.hidden_size, bias=config.use_bias)
-        self.act_fn = ACT2FN[config.hidden_act]
-        self.output = CriticHead(config.hidden_size)
+    reads_opinions = False
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def __init__(self, hidden_size: int, hidden_act: str = "gelu", use_bias: bool = True):
+        super().__init__()
+        self.dense = UnnoticedLinear(hidden_size, hidden_size, bias=use_bias)
+        self.act_fn = ACT2FN[hidden_act]
+        self.output = CriticHead(hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, opinions: torch.Tensor | None = None) -> torch.Tensor:
         return self.output(self.act_fn(self.dense(hidden_states)))
 
     @property
     def is_trained(self) -> bool:
         """Whether it has learnt anything: the last layer of a fresh head is exactly zero."""
         return self.output.is_trained
-
-
-def build_critic_head(config: CriticGPTConfig) -> CriticHead | CriticMLPHead:
-    """The head that `critic_head_type` names."""
-    return CriticMLPHead(config) if config.critic_head_type == "mlp" else CriticHead(config.hidden_size)
 
 
 def unnoticed_generator(device: torch.device) -> torch.Generator | None:
@@ -88,6 +87,25 @@ def unnoticed_generator(device: torch.device) -> torch.Generator | None:
         return None
     seed = torch.randint(2**62, (), generator=torch.default_generator.clone_state(), device="cpu")
     return torch.Generator(device).manual_seed(int(seed))
+
+
+@torch.no_grad()
+def initialise_unnoticed(module: nn.Module, std: float) -> None:
+    """
+    Draws the initial weights of a layer of a head, which no other draw notices.
+
+    Args:
+        module (`nn.Module`): A [`ZeroLinear`] or an [`UnnoticedLinear`].
+        std (`float`): Standard deviation of the latter's weights.
+    """
+    if isinstance(module, ZeroLinear):
+        # Zero: an untrained critic says one half everywhere, and can be told from a trained one. Nothing is
+        # drawn, so the same seed gives the same other parameters with and without a critic.
+        init.zeros_(module.weight)
+        return
+    init.normal_(module.weight, mean=0.0, std=std, generator=unnoticed_generator(module.weight.device))
+    if module.bias is not None:
+        init.zeros_(module.bias)
 
 
 # --------------------------------------------------------------------------------------------------------------------

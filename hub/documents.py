@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The one way in which JSON from outside is read: size and depth are bounded before anything is made of it."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 MAX_BYTES = 8 * 2**20
 # Levels of lists and objects: what people write has a few, and recursion over thousands ends a program.
 MAX_DEPTH = 64
+# At most one value in so many bytes, which what people write does not come near: each value costs time.
+BYTES_PER_VALUE = 16
 
 
 def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
@@ -37,8 +40,12 @@ def parse_json(data: str | bytes, constants: bool = True) -> Any:
             not have, are read.
 
     Raises:
-        `ValueError`: It is none, or nested too deeply; the reason in one line, for the caller's own sentence.
+        `ValueError`: It is none, of too many values, or nested too deeply; the reason in one line, for the caller's
+            own sentence.
     """
+    _check_count(data)
+    collects = gc.isenabled()
+    gc.disable()  # it would look through all values again and again while they are made
     try:
         value = json.loads(data, parse_constant=None if constants else _refuse)
         _check_depth(value)
@@ -47,6 +54,9 @@ def parse_json(data: str | bytes, constants: bool = True) -> Any:
         raise ValueError(_too_deep()) from error
     except ValueError as error:
         raise ValueError(" ".join(str(error).split()).rstrip(".")) from error
+    finally:
+        if collects:
+            gc.enable()
 
 
 def read_json(path: str | os.PathLike, constants: bool = True, max_bytes: int = MAX_BYTES) -> Any:
@@ -79,8 +89,28 @@ def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str
     return content
 
 
+def cause_of(error: BaseException) -> str:
+    """What an error says, in one line, and what the first of its causes says where that is more."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    said = []
+    for one in (chain[0], chain[-1]):
+        line = " ".join((str(one).strip() or type(one).__name__).splitlines()[0].split()).rstrip(".")
+        said += [line] if line not in said else []
+    return ": ".join(said)
+
+
 def _kind(value: Any) -> str:
     return "null" if value is None else f"a {type(value).__name__}"
+
+
+def _check_count(data: str | bytes) -> None:
+    """By what stands between values, some of it perhaps in strings: quick, and far above what people write."""
+    most = max(MAX_BYTES, len(data)) // BYTES_PER_VALUE
+    count = sum(data.count(sign if isinstance(data, str) else sign.encode()) for sign in ",[{")
+    if count > most:
+        raise ValueError(f"it must hold at most {most:,} values, and has {count:,} commas and opening brackets")
 
 
 def _check_depth(value: Any) -> None:

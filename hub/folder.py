@@ -37,6 +37,12 @@ from critic_gpt.modeling_critic_gpt import CriticGPTForSequenceClassification  #
 from critic_gpt.pipelines.critic_diffusion import CriticDiffusionPipeline  # critic-diffusion with AutoModelForMaskedLM
 from critic_gpt.pipelines.critic_proofread import CriticProofreadPipeline  # critic-proofread with AutoModelForMaskedLM
 """
+# What the folder of somebody else's model with a critic offers: its configuration stays of its own class, and its
+# pipelines are learnt of where that is loaded.
+_OFFERS_OF_ANY_MODEL = """
+from critic_gpt.critic_model.any_config import AnyConfigWithCritic  # AutoConfig
+from critic_gpt.critic_model.auto import AutoModelForMaskedLMWithCritic  # AutoModelForMaskedLM
+"""
 # In the package the lines begin as above, in a model's folder with `from .`.
 _OFFER = r"from (?:critic_gpt)?\.([\w.]+) import (\w+)  # (\S+)(?: with (\w+))?"
 # The one form of an import of ours, and what it becomes in a model's folder, as the loader of Transformers reads it.
@@ -61,10 +67,14 @@ def flattened(text: str) -> str:
     return _IMPORT.sub(lambda match: f"{match[1]}.{folder_name(match[2])}", text)
 
 
-# As in config.json: Auto class -> "module.Class".
-AUTO_MAP = {
-    name: f"{folder_name(module)}.{cls}" for module, cls, name, model in re.findall(_OFFER, _OFFERS) if not model
-}
+def _auto_map(offers: str) -> dict[str, str]:
+    """As in config.json: Auto class -> "module.Class"."""
+    found = re.findall(_OFFER, offers)
+    return {name: f"{folder_name(module)}.{cls}" for module, cls, name, model in found if not model}
+
+
+AUTO_MAP = _auto_map(_OFFERS)
+ANY_MODEL_AUTO_MAP = _auto_map(_OFFERS_OF_ANY_MODEL)
 # As in config.json: task -> "module.Class" of the pipeline and the Auto classes of its model.
 PIPELINES: dict[str, dict[str, Any]] = {
     task: {"impl": f"{folder_name(module)}.{cls}", "pt": [model], "type": "text"}

@@ -9,6 +9,8 @@ from torch import nn
 
 
 SHOWN = 3
+# What may be new as a whole on a trained trunk.
+NEW_HEADS = ("critic_head", "joint_head", "classifier", "score")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
@@ -29,14 +31,15 @@ def weights_fault(model: nn.Module, missing: Iterable[str], unexpected: Iterable
         `str` or `None`: As "must ..., got ..."; `None` where nothing does.
     """
     missing = set(missing)
-    trunk = {model.base_model_prefix, "lm_head"}
     for name, child in model.named_children():
         own = {f"{name}.{inner}" for inner, _ in child.named_parameters()}
-        if name not in trunk and model.base_model is not model and own <= missing:
+        if name in NEW_HEADS and model.base_model is not model and own <= missing:
             missing -= own
     if missing:
         return f"must hold all weights that its config.json describes, got none for {_named(missing)}"
-    layers = model.config.num_hidden_layers
+    layers = getattr(model.config, "num_hidden_layers", None)
+    if not isinstance(layers, int):
+        return None
     surplus = [name for name in unexpected if (found := _LAYER.search(name)) and int(found[1]) >= layers]
     if surplus:
         return f"must hold weights for the {layers} layers of its config.json, got more: {_named(surplus)}"

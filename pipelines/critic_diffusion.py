@@ -84,7 +84,6 @@ class CriticDiffusionPipeline(CriticPipeline):
     def __init__(self, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
-        self._check_tokenizer()
 
     @staticmethod
     def _make_item(text: Any, index: int) -> dict[str, Any]:
@@ -153,12 +152,14 @@ class CriticDiffusionPipeline(CriticPipeline):
             self._loaded_judges[key] = model.to(self.device).eval()
         return self._loaded_judges[key]
 
-    def preprocess(
-        self, inputs: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
+    def _read(
+        self, item: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
     ) -> dict[str, torch.Tensor]:
-        prompt = self._text_of(inputs["prompt"])
+        prompt = self._text_of(item["prompt"])
         ids = self._encode(prompt)
-        positions = self.model.config.max_position_embeddings
+        backbone = self._backbone()
+        longest = backbone.max_text_length
+        positions = len(ids) + DEFAULT_NEW_TOKENS if longest is None else longest
         num_new = 0
         if self.tokenizer.mask_token_id not in ids:
             if max_new_tokens is None:
@@ -166,7 +167,8 @@ class CriticDiffusionPipeline(CriticPipeline):
             if max_new_tokens is None:
                 max_new_tokens = min(DEFAULT_NEW_TOKENS, positions - len(ids))
             whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
-            if not whole or max_new_tokens < 1 or len(ids) + max_new_tokens > positions:
+            too_many = whole and longest is not None and len(ids) + max_new_tokens > positions
+            if not whole or max_new_tokens < 1 or too_many:
                 raise ValueError(
                     f"`max_new_tokens` must be a whole number from 1 that fits the model's {positions} positions, got "
                     f"{max_new_tokens!r} after a prompt of {len(ids)} tokens: shorten the prompt or generate fewer."
@@ -183,14 +185,18 @@ class CriticDiffusionPipeline(CriticPipeline):
                 f"`max_new_tokens` is for prompts without [MASK], got {max_new_tokens} for {prompt!r:.60}: leave it "
                 "out."
             )
-        elif len(ids) > positions:
+        elif longest is not None and len(ids) > positions:
             raise ValueError(
                 f"`inputs` must fit the model's {positions} positions, got a prompt of {len(ids)} tokens: shorten it."
             )
+        shown = [0] * len(backbone.prefix_ids) + [1] * len(ids) + [0] * len(backbone.suffix_ids)
+        ids = [*backbone.prefix_ids, *ids, *backbone.suffix_ids]
         return {
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones((1, len(ids)), dtype=torch.long),
-            "index": torch.tensor([inputs["index"]]),
+            # What is the text's own, and not the frame that the model knows it in.
+            "shown": torch.tensor([shown]),
+            "index": torch.tensor([item["index"]]),
             # Among how many masks the prompt is to be placed at random; 0 = it stays where it is.
             "num_new": torch.tensor([num_new]),
         }
@@ -223,10 +229,11 @@ class CriticDiffusionPipeline(CriticPipeline):
         # Padding goes to the end, or the random numbers of a token would depend on the lengths of its neighbours.
         order = attention_mask.argsort(dim=-1, descending=True, stable=True)
         input_ids, attention_mask = model_inputs["input_ids"].gather(-1, order), attention_mask.gather(-1, order)
+        shown = model_inputs["shown"].gather(-1, order).bool() & attention_mask.bool()
         seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
         if bool(model_inputs["num_new"].any()):
-            input_ids = self.model.place_seed_text(input_ids, attention_mask, model_inputs["num_new"], seed=seeds)
-        settings = {"suppressed_token_ids": sorted(self._never_drawn()), **generate_kwargs}
+            input_ids = self._placed_at_random(input_ids, shown, model_inputs["num_new"], seeds)
+        settings = {"suppressed_token_ids": self._never_drawn, **generate_kwargs}
         output = self.model.generate(
             input_ids, attention_mask, **{**settings, "seed": seeds, "return_dict_in_generate": True}
         )
@@ -234,7 +241,7 @@ class CriticDiffusionPipeline(CriticPipeline):
         result = {
             "sequences": output.sequences,
             # Given or generated; what was cut off behind an end is neither.
-            "attention_mask": attention_mask.bool() & (output.generated_mask | (output.sequences == input_ids)),
+            "attention_mask": shown & (output.generated_mask | (output.sequences == input_ids)),
             "forward_passes": torch.full((batch_size,), output.forward_passes),
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
@@ -248,6 +255,15 @@ class CriticDiffusionPipeline(CriticPipeline):
             steps = [torch.stack([s.input_ids, s.filled, s.remasked.long()], dim=1) for s in output.history]
             result["history"] = torch.stack(steps, dim=1)  # (B, steps, 3, T)
         return result
+
+    def _placed_at_random(
+        self, input_ids: torch.Tensor, shown: torch.Tensor, num_new: torch.Tensor, seeds: list[int] | None
+    ) -> torch.Tensor:
+        """Prompts moved among their masks, within the frame."""
+        begin = len(self._backbone().prefix_ids)
+        inner = shown[:, begin:]
+        moved = self.model.place_seed_text(input_ids[:, begin:], inner.long(), num_new, seed=seeds)
+        return torch.cat([input_ids[:, :begin], torch.where(inner, moved, input_ids[:, begin:])], dim=-1)
 
     def postprocess(self, model_outputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         # Here one item at a time; the parent's iterator keeps a leading dimension of one.

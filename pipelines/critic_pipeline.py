@@ -6,14 +6,29 @@ A pipeline reaches the model only as `self.model`, whose class may come from a m
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 
+from critic_gpt.backbones.description import Backbone
+from critic_gpt.diffusion.drawable import ids_without_text
 from critic_gpt.hub.folder import write_source_files
 from critic_gpt.hub.text import placed_tokens, without_byte_order_mark
+from critic_gpt.hub.vocabulary import check_tokenizer
+
+
+# How many of the inputs that are refused for one reason a refusal names.
+MAX_NAMED = 10
+
+
+class _One(NamedTuple):
+    """One of several inputs: its place among them, and what the model gets of it, where that is known already."""
+
+    item: Any
+    index: int
+    ready: Any = None
 
 
 class _Items(Dataset):
@@ -28,7 +43,7 @@ class _Items(Dataset):
         return self.length
 
     def __getitem__(self, index):
-        return self.make_item(self.texts[index], index)
+        return _One(self.make_item(self.texts[index], index), index)
 
 
 class CriticPipeline(Pipeline):
@@ -53,6 +68,12 @@ class CriticPipeline(Pipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        self._check_model()
+        check_tokenizer(self.model, self.tokenizer)
+        self._never_drawn = ids_without_text(self.tokenizer, self._backbone())
+
+    def _check_model(self) -> None:
+        """Refuses a model that cannot do this task."""
         # The code of an earlier version, in the model's folder, does not know it.
         if getattr(self.model, "weights_fault", None) is not None:
             self.model.check_whole("model", self.model.name_or_path)
@@ -62,8 +83,8 @@ class CriticPipeline(Pipeline):
         if isinstance(inputs, (str, Mapping)) or (inputs is None and self._takes_none):
             return super().__call__(make_item(inputs, 0), **kwargs)
         if isinstance(inputs, (list, tuple)):
-            items = [make_item(text, index) for index, text in enumerate(inputs)]
-            return super().__call__(items, **kwargs) if items else []  # the parent would look at the first one
+            # The parent would look at the first one.
+            return super().__call__(self._read_all(inputs, **kwargs), **kwargs) if inputs else []
         # A stream may tell its length and is read from its beginning all the same.
         stream = isinstance(inputs, IterableDataset)
         if not stream and hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
@@ -72,7 +93,39 @@ class CriticPipeline(Pipeline):
             texts = iter(inputs)
         except TypeError as error:
             raise ValueError(f"`inputs` must be {self._takes}, got {inputs!r:.60}: pass one of these.") from error
-        return super().__call__((make_item(text, index) for index, text in enumerate(texts)), **kwargs)
+        items = (_One(make_item(text, index), index) for index, text in enumerate(texts))
+        return super().__call__(items, **kwargs)
+
+    def _read_all(self, texts: Sequence[Any], num_workers: Any = None, batch_size: Any = None, **kwargs) -> list[_One]:
+        """
+        What the model gets of all texts of a list, whose results come together: those that are refused are all named,
+        before the work on the others would be lost.
+        """
+        parameters = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
+        found, refused = [], {}
+        for index, text in enumerate(texts):
+            item = self._make_item(text, index)
+            try:
+                found.append(_One(item, index, self._read(item, **parameters)))
+            except ValueError as error:
+                refused.setdefault(str(error), []).append(index)
+        if refused:
+            raise ValueError(" ".join(_placed(reason, places) for reason, places in refused.items()))
+        return found
+
+    def preprocess(self, inputs: Any, **parameters):
+        if not isinstance(inputs, _One):
+            return self._read(inputs, **parameters)
+        if inputs.ready is not None:
+            return inputs.ready
+        try:
+            return self._read(inputs.item, **parameters)
+        except ValueError as error:  # of a dataset or a stream, whose results so far are delivered
+            raise ValueError(_placed(str(error), [inputs.index])) from error
+
+    def _read(self, item: Any, **parameters):
+        """What the model gets of one input."""
+        raise NotImplementedError
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any):
         """As the parent's, which would write the file of this pipeline alone: the others first."""
@@ -81,21 +134,9 @@ class CriticPipeline(Pipeline):
             write_source_files(save_directory)
         super().save_pretrained(save_directory, **kwargs)
 
-    def _check_tokenizer(self) -> None:
-        """Refuses the tokenizer of another model."""
-        config, mask_id = self.model.config, getattr(self.tokenizer, "mask_token_id", None)
-        if mask_id is None or mask_id != config.mask_token_id or len(self.tokenizer) > config.vocab_size:
-            size = 0 if self.tokenizer is None else len(self.tokenizer)
-            raise ValueError(
-                f"`tokenizer` must be the one the model was trained with, of at most {config.vocab_size} tokens with "
-                f"[MASK] {config.mask_token_id}, got {size} tokens with [MASK] {mask_id}: save it beside the model or "
-                "pass it."
-            )
-
-    def _never_drawn(self) -> set[int]:
-        """Ids that stand for no token of a text: special tokens but for EOS, and rows beyond the vocabulary."""
-        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.eos_token_id}
-        return special | set(range(len(self.tokenizer), self.model.config.vocab_size))
+    def _backbone(self) -> Backbone:
+        """What is under the model's heads."""
+        return Backbone.of(self.model.config)
 
     # ---- from a text to tokens ----
 
@@ -148,3 +189,9 @@ class CriticPipeline(Pipeline):
         if any(len(character) != 1 for character in characters):
             return None
         return re.compile("(?:" + "|".join(map(re.escape, [*special, *sorted(characters)])) + ")+")
+
+
+def _placed(reason: str, places: list[int]) -> str:
+    """A refusal, with the inputs that it is about."""
+    more = f" and {len(places) - MAX_NAMED} more" if len(places) > MAX_NAMED else ""
+    return f"{reason.rstrip('.')} ({', '.join(f'inputs[{place}]' for place in places[:MAX_NAMED])}{more})."

@@ -105,15 +105,17 @@ class CriticProofreadPipeline(CriticPipeline):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        config = self.model.config
+        self._known_tokens: dict[int, dict[str, Any]] = {}
+        self._never_suggested = {*self._never_drawn, *self.tokenizer.all_special_ids}
+
+    def _check_model(self) -> None:
+        super()._check_model()
         if not callable(getattr(self.model, "proofread", None)):
             raise ValueError(
-                f"`model` must be able to proofread, got one of type {config.model_type!r}: load one with a critic."
+                f"`model` must be able to proofread, got one of type {self.model.config.model_type!r}: load one with "
+                "a critic."
             )
         self.model.check_proofreads()
-        self._check_tokenizer()
-        self._known_tokens: dict[int, dict[str, Any]] = {}
-        self._never_suggested = {*self._never_drawn(), *self.tokenizer.all_special_ids}
 
     def __call__(self, inputs: Any, **kwargs):
         batch_size = kwargs.get("batch_size")
@@ -137,9 +139,9 @@ class CriticProofreadPipeline(CriticPipeline):
 
     # ---- from a text to tokens ----
 
-    def preprocess(self, inputs: Any) -> dict[str, list[_Tokens]]:
+    def _read(self, item: Any) -> dict[str, list[_Tokens]]:
         # No tensors in sight: the parent would pad texts of all lengths to the longest.
-        return {"texts": [self._encode(self._text_of(inputs))]}
+        return {"texts": [self._encode(self._text_of(item))]}
 
     def _encode(self, text: str) -> _Tokens:
         tokenizer = self.tokenizer

@@ -21,9 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
-from critic_gpt.tasks.vocabulary import check_same_vocabulary
+from critic_gpt.hub.vocabulary import check_same_vocabulary
 
 
 # Exit code of a program that Ctrl-C has ended, by the custom of shells.
@@ -204,15 +205,17 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
     """Refuses a model that does not know the data's tokens or is too short for its sequences."""
     config = model.config
     way_out = "take the data it was trained on, or prepare data with its own tokenizer (--tokenizer)."
-    if config.vocab_size < len(tokenizer) or config.mask_token_id != tokenizer.mask_token_id:
+    backbone = Backbone.of(config)
+    if backbone.vocab_size < len(tokenizer) or config.mask_token_id != tokenizer.mask_token_id:
         raise ValueError(
             f"`{field}` must know the data's {len(tokenizer)} tokens and its [MASK] {tokenizer.mask_token_id}, got a "
-            f"model of {config.vocab_size} tokens with [MASK] {config.mask_token_id}: {way_out}"
+            f"model of {backbone.vocab_size} tokens with [MASK] {config.mask_token_id}: {way_out}"
         )
-    if config.max_position_embeddings < sequence_length:
+    longest = backbone.max_text_length
+    if longest is not None and longest < sequence_length:
         raise ValueError(
             f"`{field}` must take sequences of {sequence_length} tokens as the data has them, got a model for "
-            f"{config.max_position_embeddings}: take the data it was trained on, or prepare shorter sequences "
+            f"{longest}: take the data it was trained on, or prepare shorter sequences "
             "(--sequence_length)."
         )
     if model.name_or_path:  # a new model has no tokenizer of its own

@@ -14,6 +14,10 @@ With `--source trajectory` the masked sequences are generated step by step, and 
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
 `generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
 
+--method auto takes whichever of the nearest buckets, isotonic regression and the score as it is has the smallest
+cross-fitted ECE, and says so. A better table of the same weights, measured on many more tokens for instance, stays
+unless --overwrite is given.
+
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
 as corrupted already: its [MASK]s are filled and no others made. An `attention_mask` of the data is ignored.
@@ -30,6 +34,7 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.histogram import FITTING_METHODS
@@ -43,6 +48,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors, reason_to_keep
 from critic_gpt.evaluation.trajectories import FINAL_STEP, JudgedTrajectories, judge_trajectories, report_by_step
 from critic_gpt.hub.documents import parse_json
+from critic_gpt.hub.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.scripts import (
     check_at_least,
     check_fits,
@@ -52,7 +58,8 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.tasks.vocabulary import check_same_vocabulary, tokenizer_beside
+from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
+from critic_gpt.tasks.own_data import with_own_padding
 from critic_gpt.training.model_card import refresh_model_card
 
 
@@ -111,6 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     one_shot.add_argument("--scope", choices=CRITIC_TARGET_SCOPES, help="positions judged; default: the model's own")
     one_shot.add_argument("--regime", choices=CRITIC_REGIMES, help="share of masks filled; default: the model's own")
     sampler = parser.add_argument_group("with --source trajectory", "the model's own generation settings by default")
+    add_strategy_flag(sampler)
     sampler.add_argument("--remasking", help="strategy of generation")
     sampler.add_argument("--num_steps", type=int, help="denoising steps")
     sampler.add_argument("--temperature", type=float, help="of the draws of tokens")
@@ -247,17 +255,20 @@ def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], r
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
     """The rows to judge, the collator that makes batches of them, and the task's name (`None` for data of others)."""
-    loaded, config = load_split(source, split), model.config
+    loaded, config, own = load_split(source, split), model.config, None
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:
         check_same_vocabulary("checkpoint", model.name_or_path, own)
     rows, corrupted = uniform_rows(loaded.dataset, config, args.num_sequences)
+    if own is not None:
+        rows = with_own_padding(rows, own, config.pad_token_id)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
     if corrupted:
         collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)
     else:
-        collator = DataCollatorForMaskedDiffusion(loaded.tokenizer or SpecialTokens.of(config), **fill)
+        tokenizer = loaded.tokenizer or SpecialTokens.of(config)
+        collator = DataCollatorForMaskedDiffusion(tokenizer, **fill, backbone=Backbone.of(config))
     return rows, collator, getattr(loaded.task, "name", None)
 
 
@@ -356,6 +367,7 @@ def measured_on(metadata: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check_arguments(args)
     settings = generation_settings(args)

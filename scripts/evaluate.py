@@ -45,6 +45,7 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
 from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
 from critic_gpt.evaluation.held_out import (
@@ -141,7 +142,11 @@ def judge_held_out(
     """The language model bound and, with a trained critic, its figures and the reliability diagram."""
     regime, exponent = model.config.critic_regime, model.config.critic_fill_exponent
     collator = DataCollatorForMaskedDiffusion(
-        tokenizer, critic_regime=regime, critic_fill_exponent=exponent, seed=args.seed
+        tokenizer,
+        critic_regime=regime,
+        critic_fill_exponent=exponent,
+        seed=args.seed,
+        backbone=Backbone.of(model.config),
     )
     count = min(args.num_judged, len(dataset))
     with progress_bar(count, "sequences", accelerator) as bar:

@@ -8,7 +8,7 @@ Looks at a model and its data: samples, masks, the critic's verdict, denoising b
 
 Without --view commands are read, one a line: `help` lists them. --web opens a page on this machine instead, --view
 shows one view and ends, with --json as data. Masks are those of scripts/evaluate.py, unless --seed or --mask_rate
-says otherwise.
+says otherwise. --strategy_module my_strategies.py adds strategies of your own to those that generate.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from critic_gpt.explorer import (
 from critic_gpt.explorer.terminal import TerminalSession, draw
 from critic_gpt.generation.declarations import remasking_names
 from critic_gpt.scripts import load_model, one_line, run_as_program
+from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import load_prepared
 
 
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--view", choices=VIEWS, help="show this one and end")
     parser.add_argument("--json", action="store_true", help="print the data of the view")
     parser.add_argument("--text", help="for the views text and generate: what to look at; [MASK] is a hole")
+    add_strategy_flag(parser)
     parser.add_argument("--remasking", choices=remasking_names(), help="for the view generate")
     parser.add_argument("--num_steps", type=int, help="for the view generate")
     parser.add_argument("--web", action="store_true", help="open a page instead of reading commands")
@@ -125,6 +127,7 @@ def check(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> Any:
     """Explores; returns the view, if one was asked for."""
+    import_strategies(argv)
     args = build_parser().parse_args(argv)
     check(args)
     if args.web:

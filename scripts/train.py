@@ -153,7 +153,8 @@ def summary(metrics: dict[str, float]) -> str:
     for name in ("balanced_accuracy", "mae"):
         if f"eval_{name}" in metrics:
             return f"; {name.replace('_', ' ')} {metrics[f'eval_{name}']:.4f} on validation data"
-    return ""
+    measured = any(name.startswith("eval_") for name in metrics)
+    return "; nothing in the validation data could be judged" if measured else ""
 
 
 if __name__ == "__main__":

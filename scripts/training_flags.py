@@ -50,7 +50,7 @@ class ModelArguments:
     critic_fill_exponent: float | None = field(
         default=None, metadata={"help": "Exponent of the share of masks that is filled; default 1, few masks above."}
     )
-    critic_head_type: str | None = field(default=None, metadata={"help": "linear (default) or mlp."})
+    critic_head_type: str | None = field(default=None, metadata={"help": "linear (default), mlp or odds."})
     critic_detach: bool | None = field(
         default=None, metadata={"help": "The critic's loss trains its head alone; default False."}
     )

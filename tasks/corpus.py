@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from transformers.utils import logging
 
+from critic_gpt.hub.documents import cause_of
 from critic_gpt.hub.text import lone_surrogate, without_byte_order_mark
 from critic_gpt.tasks.files import ROW_SUFFIXES, NoTextColumn, Unreadable, file_documents, is_table, is_text, text_of
 
@@ -337,15 +338,3 @@ def _split_of(path: Path, root: Path) -> str:
     if is_table(path):
         words.add(re.split(r"[-_.]", stem)[0])
     return next((split for split, names in SPLIT_NAMES.items() if words & set(names)), "")
-
-
-def cause_of(error: BaseException) -> str:
-    """What an error says, in one line, and what the first of its causes says where that is more."""
-    chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
-        chain.append(cause)
-    said = []
-    for one in (chain[0], chain[-1]):
-        line = " ".join((str(one).strip() or type(one).__name__).splitlines()[0].split()).rstrip(".")
-        said += [line] if line not in said else []
-    return ": ".join(said)

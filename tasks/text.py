@@ -16,8 +16,9 @@ import regex
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from critic_gpt.hub.documents import cause_of
 from critic_gpt.tasks.base import Prepared, Task, register_task
-from critic_gpt.tasks.corpus import CorpusReader, Piece, cause_of
+from critic_gpt.tasks.corpus import CorpusReader, Piece
 from critic_gpt.tasks.encoding import Tokens, encode_documents
 from critic_gpt.tasks.prepared import SPLITS, existing_file
 from critic_gpt.tasks.tokenizers import build_character_tokenizer

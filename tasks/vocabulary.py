@@ -1,13 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Tokenizers of others made ready for training by masks, and whether those of a model and of data are the same."""
+"""Tokenizers of others made ready for training by masks."""
 
 import copy
-import os
 
-from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import cached_file
+from transformers import AddedToken, PreTrainedTokenizerBase
 
-from critic_gpt.tasks.corpus import cause_of
 from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN
 
 
@@ -28,17 +25,19 @@ def make_ready(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     if tokenizer.mask_token is None:
         tokenizer.add_special_tokens({"mask_token": _mask_token_for(tokenizer)})
         changes.append(f"has no mask_token: added {tokenizer.mask_token!r} with id {tokenizer.mask_token_id}")
-    others = {
-        kind: token
-        for kind in ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
-        if (token := getattr(tokenizer, kind)) is not None
-    }
-    shared = next((kind for kind, token in others.items() if token == tokenizer.pad_token), None)
+    shared = shared_padding(tokenizer)
     if tokenizer.pad_token is None or shared is not None:
         why = "has no pad_token" if shared is None else f"has its {shared} {tokenizer.pad_token!r} for a pad_token"
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
         changes.append(f"{why}: added {PAD_TOKEN!r} with id {tokenizer.pad_token_id}")
     return changes
+
+
+def shared_padding(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Which other special token a tokenizer has for its padding, `"eos_token"` for instance; `None`: none."""
+    kinds = ("mask_token", "eos_token", "bos_token", "unk_token", "sep_token", "cls_token")
+    padding = tokenizer.pad_token
+    return next((kind for kind in kinds if padding is not None and getattr(tokenizer, kind) == padding), None)
 
 
 def _mask_token_for(tokenizer: PreTrainedTokenizerBase) -> AddedToken:
@@ -71,53 +70,3 @@ def _mask_token_for(tokenizer: PreTrainedTokenizerBase) -> AddedToken:
         if right > most:
             best, most = mask, right
     return best
-
-
-def tokenizer_beside(path: str | os.PathLike) -> PreTrainedTokenizerBase | None:
-    """
-    The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
-
-    Raises:
-        `ValueError`: If its files do not load.
-    """
-    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
-    if not any(cached_file(path, name, **quiet) for name in ("tokenizer.json", "tokenizer_config.json")):
-        return None
-    try:
-        return AutoTokenizer.from_pretrained(path)
-    except Exception as error:  # readers of tokenizer files each have their own errors
-        raise ValueError(
-            f"the folder of a model or of data must hold an intact tokenizer or none, got {str(path)!r}, whose files "
-            f"did not load ({cause_of(error)}); save the tokenizer there anew."
-        ) from error
-
-
-def check_same_vocabulary(field: str, path: str | os.PathLike, tokenizer: PreTrainedTokenizerBase) -> None:
-    """
-    Refuses a model whose tokens are others than those of data, whatever their number.
-
-    Args:
-        field (`str`):
-            Name of the argument that holds the model, for the message.
-        path (`str` or `os.PathLike`):
-            Folder or hub name of the model. One without a tokenizer beside it cannot be told by it.
-        tokenizer (`PreTrainedTokenizerBase`):
-            That of the data.
-
-    Raises:
-        `ValueError`: If a token of the data has another id in the model, or none.
-    """
-    own = tokenizer_beside(path)
-    if own is None:
-        return
-    known, wanted = own.get_vocab(), tokenizer.get_vocab()
-    different = sorted((i, token) for token, i in wanted.items() if known.get(token) != i)
-    if different:
-        index, token = different[0]
-        names = {i: name for name, i in known.items()}
-        there = f"{names[index]!r}" if index in names else "none"
-        raise ValueError(
-            f"`{field}` must know the data's tokens by the same ids, got {os.fspath(path)!r}, whose token {index} is "
-            f"{there} where that of the data is {token!r} ({len(different)} of {len(wanted)} are others): take the "
-            "data it was trained on, or prepare data with its own tokenizer (--tokenizer)."
-        )

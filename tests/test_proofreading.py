@@ -1,7 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about `model.proofread`: windows, scores, candidates, corrections."""
 
-from types import SimpleNamespace
+import logging
 
 import pytest
 import torch
@@ -13,9 +13,6 @@ from critic_gpt import (
     CriticGPTConfig,
     CriticGPTForMaskedLM,
     CriticProofreadPipeline,
-)
-from critic_gpt import (
-    proofreading as proofreading_critic_gpt,
 )
 from critic_gpt.proofreading import owned_ranges, window_starts
 
@@ -147,7 +144,7 @@ def test_no_pass_has_more_windows_than_asked_for_and_all_are_counted(model, text
 
 def test_without_a_table_a_ramp_serves_and_says_so(model, texts, monkeypatch):
     messages = []
-    monkeypatch.setattr(proofreading_critic_gpt, "logger", SimpleNamespace(warning_once=messages.append))
+    monkeypatch.setattr(logging.Logger, "warning_once", lambda logger, message: messages.append(message))
     model.proofread([texts[2]])
     assert not messages
     model.calibration = None

@@ -350,7 +350,8 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
         if "loss" in logs and self._sums:
             for name in sorted(self._sums):
                 total, count = self.accelerator.gather(self._sums[name][None]).sum(dim=0).tolist()
-                logs[name] = total / max(count, 1.0)
+                if count > 0:  # there is no mean of nothing
+                    logs[name] = total / count
             self._sums.clear()
         elif "train_loss" in logs:
             self._sums.clear()

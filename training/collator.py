@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import (
     corrupt,
@@ -69,6 +70,9 @@ class DataCollatorForMaskedDiffusion:
             the supervised tokens. If it occurs among others, rows of these weigh maskable / supervised tokens at
             each supervised one, so that every row counts as much as the bound of diffusion.
 
+        backbone ([`~backbones.description.Backbone`], *optional*): That of the model: rows that do not bring its frame
+            along ([CLS] ... [SEP]) get it.
+
     Each example is a mapping with `input_ids` and optionally `protected_mask` (1 = never masked). A [MASK] that stands
     in the data already is a hole without a truth and stays unsupervised. An `attention_mask` that comes with the data
     is ignored: padding is the only thing that is ever hidden.
@@ -84,6 +88,7 @@ class DataCollatorForMaskedDiffusion:
     critic_fill_exponent: float = 1.0
     stratified_times: bool = True
     joint: bool = False
+    backbone: Backbone | None = None
 
     def __post_init__(self):
         if isinstance(self.masking, str):
@@ -123,14 +128,17 @@ class DataCollatorForMaskedDiffusion:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         pad_token_id, mask_token_id = self.tokenizer.pad_token_id, self.tokenizer.mask_token_id
-        rows = [torch.as_tensor(example["input_ids"], dtype=torch.int64) for example in examples]
+        given = [torch.as_tensor(example["input_ids"], dtype=torch.int64) for example in examples]
+        rows = given if self.backbone is None else [self.backbone.framed(row) for row in given]
         self._check(rows)
         input_ids = self._pad(rows, 0 if pad_token_id is None else pad_token_id)  # (B, T)
         attention_mask = padding_attention_mask(input_ids, pad_token_id)
-        self._warn_of_foreign_mask(examples, rows)
+        self._warn_of_foreign_mask(examples, given)
         maskable = attention_mask.bool() & (input_ids != mask_token_id)
+        if self._special_ids:
+            maskable &= ~torch.isin(input_ids, torch.tensor(self._special_ids))
         if any("protected_mask" in example for example in examples):
-            maskable &= self._pad(_protected_rows(examples, rows), 1) == 0
+            maskable &= self._pad(self._framed_protection(_protected_rows(examples, given), given), 1) == 0
         seeds = self._row_seeds(examples, input_ids)
 
         length, shifts = input_ids.shape[1], None
@@ -189,6 +197,22 @@ class DataCollatorForMaskedDiffusion:
             batch["loss_weights"][rows] = row_weights(masks.supervised, maskable[rows])
         if not self.masking.has_weights:
             del batch["loss_weights"]
+
+    @cached_property
+    def _special_ids(self) -> list[int]:
+        """The ids that are never masked: special tokens but for the end of a text, and what frames one."""
+        special = set(getattr(self.tokenizer, "all_special_ids", ())) - {self.tokenizer.eos_token_id}
+        if self.backbone is not None:
+            special |= {*self.backbone.prefix_ids, *self.backbone.suffix_ids}
+        return sorted(special - {self.tokenizer.mask_token_id, self.tokenizer.pad_token_id})
+
+    def _framed_protection(self, protected: list[torch.Tensor], rows: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What protects rows, as they stand within the frame of the backbone."""
+        if self.backbone is None:
+            return protected
+        parts = [self.backbone.missing_frame(row) for row in rows]
+        pairs = zip(parts, protected, strict=True)
+        return [torch.cat([torch.ones_like(head), kept, torch.ones_like(tail)]) for (head, tail), kept in pairs]
 
     @cached_property
     def _replacements(self) -> torch.Tensor:

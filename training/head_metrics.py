@@ -30,13 +30,14 @@ def classification_metrics(counts: torch.Tensor, right: torch.Tensor) -> dict[st
     Accuracy, and its mean over the classes that occur.
 
     Args:
-        counts, right (`torch.Tensor` of shape `(num_labels,)`): Tokens of each class, and those of them recognised.
+        counts, right (`torch.Tensor` of shape `(num_labels,)`): Tokens of each class, one or more in all, and
+            those of them recognised.
     """
     present = counts > 0
     recalls = right[present] / counts[present]
     return {
-        "accuracy": float(right.sum() / counts.sum().clamp(min=1)),
-        "balanced_accuracy": float(recalls.sum() / present.sum().clamp(min=1)),
+        "accuracy": float(right.sum() / counts.sum()),
+        "balanced_accuracy": float(recalls.mean()),
     }
 
 

@@ -137,6 +137,8 @@ class ClassificationTrainer(HeadTrainer):
 
     def _evaluation_metrics(self, sums, kept):
         counts = sums["counts"]
+        if not counts.any():
+            return {}  # there is no mean of nothing
         classes = torch.arange(len(counts), device=counts.device)
         # The sum over a class stands for its tokens.
         loss = mean_over_classes(sums["losses"], classes, counts, self._config.balanced_class_weights)

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.fingerprint import stored_fingerprints
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
 from critic_gpt.calibration.table import CriticCalibration
@@ -106,8 +107,8 @@ class CardFacts:
         rows = [("parameters", None if count is None else f"{count:,}")]
         shape = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
         rows += [("layers, heads, width", ", ".join(map(str, shape)))]
-        rows += [("vocabulary", config.vocab_size), ("longest sequence", f"{config.max_position_embeddings} tokens")]
-        rows += [("positions", config.position_embedding_type)]
+        rows += [("vocabulary", Backbone.of(config).vocab_size), ("longest sequence", self._longest())]
+        rows += [("positions", getattr(config, "position_embedding_type", None))]
         if self.adapter:
             rows.append(("adapter", f"{self.adapter.get('peft_type')}, rank {self.adapter.get('r')}"))
         if self.has_critic:
@@ -192,10 +193,14 @@ class CardFacts:
         words = {"reliability.png": "Reliability diagram: P(wrong) and the share of tokens that are wrong"}
         return [(name, words.get(name, Path(name).stem.replace("_", " "))) for name in names]
 
+    def _longest(self) -> str:
+        longest = Backbone.of(self.config).max_sequence_length
+        return "any number of tokens" if longest is None else f"{longest} tokens"
+
     def limits(self) -> list[str]:
         """What the model cannot do, plainly."""
         config = self.config
-        size = f"{config.max_position_embeddings} tokens of its vocabulary of {config.vocab_size}"
+        size = f"{self._longest()} of its vocabulary of {Backbone.of(config).vocab_size}"
         found = [f"It reads and writes at most {size}."]
         if self.data_name:
             found.append(f"It was trained on {self.data_name} and is not known to be of use for anything else.")

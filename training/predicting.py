@@ -76,7 +76,8 @@ class Predictions:
             self._evaluation = None
         own = {f"{metric_key_prefix}_{name}": value for name, value in own.items()}
         loss = f"{metric_key_prefix}_loss"
-        return output._replace(metrics={**own, **output.metrics, loss: own[loss]})
+        metrics = {name: value for name, value in {**own, **output.metrics}.items() if name != loss}
+        return output._replace(metrics=metrics | ({loss: own[loss]} if loss in own else {}))
 
     def prediction_step(
         self,

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
 from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask
 from critic_gpt.diffusion.second_pass import second_pass_rows
+from critic_gpt.hub.vocabulary import other_tokens
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import DropCalibrationCallback
@@ -53,6 +55,12 @@ class CriticTrainer(ExactTrainer):
                 f"{config.mask_token_id}: train with the tokenizer the model was made for."
             )
         if tokenizer is not None:
+            fault = other_tokens(self._unwrapped, tokenizer)
+            if fault is not None:
+                raise ValueError(
+                    f"`processing_class` must be the tokenizer that the model was trained with, got {fault}: take the "
+                    "one beside the model, or begin with a new model."
+                )
             adopt_tokenizer(config, tokenizer)
         # The generation config names the same special tokens, or the parent would report them as new ones.
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -85,6 +93,7 @@ class CriticTrainer(ExactTrainer):
             stratified_times=args.stratified_times,
             critic_fill_exponent=config.critic_fill_exponent,
             joint=config.add_joint_head,
+            backbone=Backbone.of(config),
         )
 
     def _get_dataloader(self, dataset, description, *args, is_training: bool = False, **kwargs):
@@ -233,6 +242,7 @@ class CriticTrainer(ExactTrainer):
     def _evaluation_rows(self, model: nn.Module, batch: dict[str, torch.Tensor]):
         outputs = model(**batch)
         rows = self._term_sums(batch, outputs)
+        rows["supervised"] = (batch["labels"] != -100).sum(dim=-1, keepdim=True)
         if outputs.get("critic_token_loss") is not None:
             judged = (outputs[name] for name in ("critic_input_logits", "critic_target", "critic_valid"))
             rows["critic_buckets"] = bucket_sums(*judged)
@@ -241,10 +251,13 @@ class CriticTrainer(ExactTrainer):
     def _evaluation_metrics(self, sums: dict[str, torch.Tensor], kept: torch.Tensor | None) -> dict[str, float]:
         """
         The terms; `lm_loss` is the diffusion bound in nats per token. AUROC, ECE and Brier score of the critic are of
-        its uncalibrated scores in 100 buckets, which can be summed over batches and processes.
+        its uncalibrated scores in 100 buckets, which can be summed over batches and processes. There is no mean of
+        nothing: a term without a token is left out, and without a supervised token so are loss and bound.
         """
-        buckets = sums.pop("critic_buckets", None)
-        means = {name: float(pair[0] / pair[1].clamp(min=1)) for name, pair in sums.items()}
+        buckets, supervised = sums.pop("critic_buckets", None), float(sums.pop("supervised"))
+        means = {name: float(pair[0] / pair[1]) for name, pair in sums.items() if pair[1] > 0 and supervised}
+        if "lm_loss" not in means:
+            return means
         loss = weighted_sum(means, self._config)
         # Of a critic that met right or wrong tokens alone there is no AUROC, and nothing is logged.
         figures = {} if buckets is None else figures_from_buckets(buckets)

@@ -3,14 +3,22 @@
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 
 from critic_gpt.explorer import Explorer
-from critic_gpt.explorer.guard import MAX_BODY, MAX_CHARACTERS, MAX_STEPS, is_own_address, refusal
+from critic_gpt.explorer.guard import (
+    MAX_BODY,
+    MAX_CHARACTERS,
+    MAX_OF_A_PAGE,
+    MAX_STEPS,
+    BusyError,
+    Turns,
+    is_own_address,
+    refusal,
+)
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
@@ -100,20 +108,33 @@ def test_the_page_as_served_refuses_other_names_pages_and_files(served):
 def test_one_visitor_does_not_block_another(served, monkeypatch):
     from gradio_client import Client
 
-    inner, free, begun = web.views.text_view, threading.Event(), threading.Event()
+    inner, free, begun = web.views.text_view, threading.Event(), threading.Semaphore(0)
 
     def slow(explorer, text, threshold):
         if text == "slow":
-            begun.set()
+            begun.release()
             free.wait(30)
         return inner(explorer, text, threshold)
 
     monkeypatch.setattr(web.views, "text_view", slow)
-    clients = [Client(served.local_url, verbose=False) for _ in range(2)]
-    waiting = clients[0].submit("slow", 0.5, api_name="/text")
-    assert begun.wait(30)
-    start = time.monotonic()
-    assert "2 tokens" in clients[1].predict("ab", 0.5, api_name="/text")
-    assert not waiting.done() and time.monotonic() - start < 30
+    busy, other = (Client(served.local_url, verbose=False) for _ in range(2))
+    asked = [busy.submit("slow", 0.5, api_name="/text") for _ in range(8)]  # more than are answered at a time
+    assert all(begun.acquire(timeout=30) for _ in range(MAX_OF_A_PAGE))
+    assert "2 tokens" in other.predict("ab", 0.5, api_name="/text")
+    assert not free.is_set()
     free.set()
-    assert "4 tokens" in waiting.result(timeout=30)
+    said = [job.exception(timeout=30) or job.result() for job in asked]
+    answered = [html for html in said if "4 tokens" in str(html)]
+    assert len(answered) == MAX_OF_A_PAGE
+    assert all("must be at most 2 at a time" in str(refused) for refused in said if refused not in answered)
+
+
+def test_an_address_has_a_share_whatever_pages_it_names():
+    turns = Turns()
+    with turns.turn("a", "1"), turns.turn("a", "2"), turns.turn("a", "3"):
+        with pytest.raises(BusyError, match="`requests` of one address must be at most 3"), turns.turn("a", "4"):
+            pass
+        with turns.turn("b", "1"):
+            pass
+    with turns.turn("a", "1"), turns.turn("a", "1"), pytest.raises(BusyError, match="one page"), turns.turn("a", "1"):
+        pass

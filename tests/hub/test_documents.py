@@ -64,6 +64,15 @@ def test_size_is_bounded_before_anything_is_parsed(tmp_path):
         read_document(path)
 
 
+@pytest.mark.parametrize("value", ["[]", "{}", "0", '""', "[0]"])
+def test_values_are_counted_before_they_are_made(value):
+    document = "[" + f"{value}," * (2**23 // (len(value) + 1) - 1) + "0]"
+    for data in (document, document.encode()):
+        with pytest.raises(ValueError, match="must hold at most 524,288 values"):
+            parse_json(data)
+    assert len(parse_json("[" + f"{value}," * 200_000 + "0]")) == 200_001
+
+
 LEVELS = "abcdefghijkl"
 
 

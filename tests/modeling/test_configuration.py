@@ -226,7 +226,7 @@ ERRORS = [
     ({"remaining_alpha": -0.1}, "`remaining_alpha` must be a finite number of at least 0, got -0.1"),
     ({"critic_fill_exponent": 0}, "`critic_fill_exponent` must be a finite number above 0, got 0"),
     ({"critic_fill_exponent": math.nan}, "`critic_fill_exponent` must be a finite number above 0, got nan"),
-    ({"critic_head_type": "deep"}, "`critic_head_type` must be one of linear, mlp, got 'deep'"),
+    ({"critic_head_type": "deep"}, "`critic_head_type` must be one of linear, mlp, odds, got 'deep'"),
     (
         {"critic_regime": "full", "remaining_alpha": 0.5},
         '`remaining_alpha` must be 0 with `critic_regime="full"`, which fills every mask, got 0.5',

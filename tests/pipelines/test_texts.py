@@ -55,6 +55,28 @@ def test_a_half_character_is_named_in_a_prompt_and_marked_where_it_is_proofread(
         ]
 
 
+@pytest.mark.parametrize(
+    ("task", "bad"),
+    [("critic-diffusion", ["\ud800[MASK]", 5, "\udfff[MASK]"]), ("critic-proofread", [None, 5, {"txt": "a"}])],
+)
+def test_of_a_list_all_that_are_refused_are_named_before_any_work(make, monkeypatch, task, bad):
+    run, good = make(task, "characters"), ["the [MASK]at", "a [MASK]at"]
+    monkeypatch.setattr(run, "_forward", lambda *args, **kwargs: pytest.fail("there was work"))
+    with pytest.raises(ValueError) as error:
+        run([good[0], bad[0], bad[1], good[1], bad[2], bad[0]], **SETTINGS[task])
+    assert all(f"inputs[{place}]" in str(error.value) for place in (1, 2, 4, 5)) and "\n" not in str(error.value)
+    assert not any(f"inputs[{place}]" in str(error.value) for place in (0, 3))
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+def test_a_stream_gives_what_comes_before_one_that_is_refused_and_names_it(make, task):
+    run = make(task, "characters")
+    results = iter(run((text for text in ("the [MASK]at", "a [MASK]at", 5)), **SETTINGS[task]))
+    assert len([next(results), next(results)]) == 2
+    with pytest.raises(ValueError, match=r"got 5: pass a text \(inputs\[2\]\)\.$"):
+        next(results)
+
+
 @pytest.mark.parametrize("kind", ["byte-level BPE", "byte-level BPE, composed", "characters"])
 def test_a_byte_order_mark_changes_nothing(make, kind):
     run, text = make("critic-diffusion", kind), "the cat[MASK]"

@@ -12,9 +12,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from critic_gpt.hub.documents import cause_of
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import files, load_prepared
-from critic_gpt.tasks.corpus import CorpusReader, cause_of, read_corpus
+from critic_gpt.tasks.corpus import CorpusReader, read_corpus
 
 
 ROWS = ["first, with a comma", 'second "quoted"\nof two lines', "third: é 😀", "\u2028 separators \x0c stay"]

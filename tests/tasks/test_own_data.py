@@ -1,9 +1,13 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about folders of one's own data: what they must hold, and what is said where it is missing."""
 
+import copy
+
 import pytest
 from datasets import Dataset, DatasetDict, Features, LargeList, List, Value
+from tiny_tokenizers import tiny_tokenizer
 
+from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.tasks import build_character_tokenizer, load_data, stream_prepared
 
 
@@ -67,3 +71,43 @@ def test_a_missing_or_an_empty_folder_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="with neither"):
         load_data(tmp_path / "empty")
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """Saves rows with a tokenizer whose padding is its end of text, 0; gives what training reads."""
+
+    def read(rows, side="right", **columns):
+        tokenizer = copy.deepcopy(tiny_tokenizer("byte-level BPE"))
+        tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, side
+        splits = DatasetDict({"train": Dataset.from_dict({"input_ids": rows, **columns})})
+        splits.save_to_disk(str(tmp_path / "data"))
+        tokenizer.save_pretrained(tmp_path / "data")
+        return load_data(tmp_path / "data")
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("side", "rows", "masks", "expected"),
+    [
+        ("right", [[7, 0], [7, 8], [0]], None, [[7, 0], [7, 8], [0]]),
+        ("right", [[7, 0, 8], [7, 0, 0], [0, 0, 0]], None, [[7, 0, 8], [7, 0, "P"], [0, "P", "P"]]),
+        ("right", [[7, 8, 0], [7, 0, 0]], [[1, 1, 0], [1, 1, 0]], [[7, 8, "P"], [7, 0, "P"]]),
+        ("right", [[7, 0, 0]], [[1, 1, 1]], [[7, 0, 0]]),
+        ("left", [[0, 7, 0], [0, 0, 7]], None, [[0, 7, 0], ["P", "P", 7]]),
+        ("left", [[0, 0, 7]], [[0, 1, 1]], [["P", 0, 7]]),
+    ],
+)
+def test_padding_that_is_the_end_of_a_text_is_told_from_it(shared, side, rows, masks, expected):
+    splits, tokenizer, _ = shared(rows, side, **({} if masks is None else {"attention_mask": masks}))
+    padding = tokenizer.pad_token_id
+    assert tokenizer.eos_token_id == 0 != padding and tokenizer.mask_token_id is not None
+    found = [["P" if token == padding else token for token in row] for row in splits["train"]["input_ids"]]
+    assert found == expected
+    batch = DataCollatorForMaskedDiffusion(tokenizer, min_mask_rate=1.0)(list(splits["train"]))
+    real = [[token != "P" for token in row] for row in expected]
+    assert batch["attention_mask"].bool().tolist() == [
+        row + [False] * (max(map(len, real)) - len(row)) if side == "right" else row for row in real
+    ]
+    assert ((batch["labels"] != -100) == batch["attention_mask"].bool()).all()  # the end of a text is learnt

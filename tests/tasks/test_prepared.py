@@ -7,13 +7,15 @@ import sys
 
 import pytest
 import torch
+from transformers import AutoTokenizer, pipeline
 
-from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
 from critic_gpt.evaluation.data_sources import resolve_dataset
+from critic_gpt.explorer import Explorer
+from critic_gpt.hub.vocabulary import check_same_vocabulary
 from critic_gpt.scripts import calibrate, evaluate, train
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import build_character_tokenizer, load_task
-from critic_gpt.tasks.vocabulary import check_same_vocabulary
 
 
 def sudoku(folder, *flags):
@@ -93,3 +95,22 @@ def test_a_model_that_knows_more_tokens_or_has_no_tokenizer_is_no_other(tmp_path
     (text_model / "tokenizer.json").write_text("{")
     with pytest.raises(ValueError, match="must hold an intact tokenizer or none"):
         check_same_vocabulary("model", text_model, build_character_tokenizer("abc", 8))
+
+
+def test_a_tokenizer_passed_by_hand_is_compared_too(tmp_path, text_model):
+    own = AutoTokenizer.from_pretrained(text_model)
+    longer = build_character_tokenizer("abcdef", model_max_length=36)
+    longer.add_tokens(["added"])
+    resized = CriticGPTForMaskedLM.from_pretrained(text_model)
+    resized.resize_token_embeddings(len(longer))
+    arguments = CriticTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    for meet in (
+        lambda model, tokenizer: pipeline("critic-diffusion", model=model, tokenizer=tokenizer),
+        lambda model, tokenizer: pipeline("critic-proofread", model=model, tokenizer=tokenizer),
+        Explorer,
+        lambda model, tokenizer: CriticTrainer(model, arguments, processing_class=tokenizer, train_dataset=[{}]),
+    ):
+        with pytest.raises(ValueError, match=r"must be the .*, got one whose token 2 is '1' where that of .* is 'a'"):
+            meet(CriticGPTForMaskedLM.from_pretrained(text_model), build_character_tokenizer("123456", 36))
+        meet(CriticGPTForMaskedLM.from_pretrained(text_model), own)
+        meet(resized, longer)

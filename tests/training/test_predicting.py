@@ -14,6 +14,8 @@ from critic_gpt import (
     CriticTrainingArguments,
     ScoringTrainer,
 )
+from critic_gpt.evaluation.held_out import bound_of
+from critic_gpt.evaluation.scoring import judge_fillings
 from critic_gpt.tasks import build_character_tokenizer
 from critic_gpt.training.head_collator import DataCollatorForHeads
 
@@ -95,3 +97,18 @@ def test_a_metric_that_never_exists_is_a_sentence(tmp_path):
     best |= {"save_strategy": "steps", "load_best_model_at_end": True}
     with pytest.raises(ValueError, match="`metric_for_best_model` must be a metric of evaluation, got 'quality'"):
         trainer_of("language model", tmp_path, arguments=best).train()
+
+
+HOLES = [{"input_ids": [1] * 6, "labels": [-100] * 6}] * 3  # masks without a truth, tokens without a class
+
+
+@pytest.mark.parametrize("kind", ["language model", "tokens"])
+def test_where_nothing_could_be_judged_there_is_no_number(kind, tmp_path):
+    trainer = trainer_of(kind, tmp_path, train_dataset=HOLES, eval_dataset=HOLES, arguments={"logging_steps": 1})
+    assert figures(trainer.evaluate(), "eval") == figures(trainer.predict(HOLES).metrics, "test") == {}
+    if kind == "language model":
+        judged = judge_fillings(trainer.model, HOLES, trainer.data_collator, 3)
+        assert bound_of(judged) == {"nats_per_token": None, "bits_per_token": None}
+    trainer.train()
+    logged = {name for entry in trainer.state.log_history for name in entry}
+    assert not logged & {"critic_loss", "critic_accuracy", "error_rate", "accuracy", "eval_loss"}

@@ -15,7 +15,7 @@ from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.strategies.critic import Critic
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
 from critic_gpt.generation.values import Setting, number
-from critic_gpt.scripts import evaluate, generate
+from critic_gpt.scripts import calibrate, evaluate, explore, generate
 from critic_gpt.scripts.document_settings import rendered
 
 
@@ -108,13 +108,13 @@ def test_the_scripts_import_a_module_of_strategies_first(tiny_model, module, mod
         ("x = 1\n", "`strategy_module` must register a strategy, got '.*', which registers none: decorate its class "),
     ],
 )
-@pytest.mark.parametrize("script", [generate, evaluate])
+@pytest.mark.parametrize("script", [generate, evaluate, calibrate, explore])
 def test_a_module_that_brings_no_strategy_is_refused(script, tmp_path, text, message):
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        script.main(["--strategy_module", str(path), "--model", "none"])
+        script.main(["--model", "none", "--strategy_module", str(path)])
 
 
 class Nameless(Strategy):

@@ -1,0 +1,158 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Loads a masked language model with its critic, whatever it is saved as."""
+
+import os
+from typing import Any
+
+import transformers
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+from transformers.utils import logging
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from critic_gpt.backbones.description import DESCRIPTION
+from critic_gpt.critic_model.any_masked_lm import attach_critic, critic_class
+from critic_gpt.critic_model.critic_config import CriticConfig
+from critic_gpt.critic_model.folder import check_base, check_widths, read_critic_config, write_into_config
+from critic_gpt.hub.folder import location_of
+
+
+logger = logging.get_logger(__name__)
+
+# What only an Auto class or a pipeline passes on.
+_PASSED_BY = ("config", "adapter_kwargs", "_from_auto", "_from_pipeline", "code_revision", "subfolder")
+
+
+class AutoModelForMaskedLMWithCritic:
+    """
+    Loads a masked language model that has a critic: CriticGPT, any other model that was saved whole with its critic,
+    and a critic's folder, whose model is then loaded from where it lies.
+
+    Example:
+
+    ```python
+    >>> model = AutoModelForMaskedLMWithCritic.from_pretrained("mb-critic")
+    ```
+    """
+
+    def __init__(self):
+        raise OSError(
+            "`AutoModelForMaskedLMWithCritic` must be used by its method: write "
+            "`AutoModelForMaskedLMWithCritic.from_pretrained(folder)`."
+        )
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = None) -> None:
+        """Nothing is left to do: every folder names this class."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike,
+        *model_args,
+        base_model: str | os.PathLike | PreTrainedModel | None = None,
+        **kwargs,
+    ) -> PreTrainedModel:
+        """
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): Folder or hub name.
+            base_model (`str`, `os.PathLike` or [`~transformers.PreTrainedModel`], *optional*): For a critic's folder:
+                the model it belongs to, where that does not lie where it did.
+            model_args, kwargs: As for `AutoModelForMaskedLM.from_pretrained`.
+
+        Returns:
+            [`~transformers.PreTrainedModel`]: With `critic_head`, `generate`, `proofread` and `calibration`.
+
+        Raises:
+            `OSError`: There is no such folder.
+            `ValueError`: It has no critic, or names a model whose weights are others by now.
+        """
+        path, location = os.fspath(pretrained_model_name_or_path), location_of(kwargs)
+        content = read_critic_config(path, **location)
+        if content is not None:
+            return _load_critic_folder(path, content, base_model, location, kwargs)
+        if base_model is not None:
+            raise ValueError(
+                f"`base_model` is for a critic's folder, got {base_model!r:.60} for {path!r}, which holds its weights "
+                "itself: leave it out."
+            )
+        config = kwargs.get("config") or AutoConfig.from_pretrained(path, **_for_config(kwargs, location))
+        if getattr(config, DESCRIPTION, None) is None:
+            model = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
+            if not hasattr(model, "critic_scores"):
+                raise ValueError(
+                    f"`pretrained_model_name_or_path` must be a model with a critic, got {path!r}, a "
+                    f"{type(model).__name__}: give it one with `get_critic_model`."
+                )
+            return model
+        stock = _stock_class(config)
+        kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
+        model = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
+        model.__dict__["_critic_tokenizer"] = _tokenizer_of(path, location)
+        return model
+
+
+def _for_config(kwargs: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
+    return {**location, **{name: kwargs[name] for name in ("trust_remote_code", "code_revision") if name in kwargs}}
+
+
+def _stock_class(config: Any) -> type[PreTrainedModel]:
+    """The class of Transformers that a configuration belongs to."""
+    kind = next((one for one in type(config).__mro__ if one in MODEL_FOR_MASKED_LM_MAPPING), None)
+    if kind is None:
+        raise ValueError(
+            f"`config` must be that of a masked language model of Transformers, got the type {config.model_type!r}: "
+            "load the model itself and give it the critic's folder (`base_model=`)."
+        )
+    found = MODEL_FOR_MASKED_LM_MAPPING[kind]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def _load_critic_folder(
+    path: str,
+    content: dict[str, Any],
+    base_model: str | os.PathLike | PreTrainedModel | None,
+    location: dict[str, Any],
+    kwargs: dict[str, Any],
+) -> PreTrainedModel:
+    model = base_model
+    if not isinstance(base_model, PreTrainedModel):
+        name = content["base_model_name_or_path"] if base_model is None else os.fspath(base_model)
+        revision = content.get("revision") if base_model is None and not os.path.isdir(name) else None
+        of_base = {key: value for key, value in kwargs.items() if key not in (*_PASSED_BY, "revision")}
+        wanted = getattr(transformers, content["auto_class"], AutoModelForMaskedLM)
+        try:
+            model = wanted.from_pretrained(name, revision=revision, **of_base)
+        except OSError as error:
+            raise ValueError(
+                f"`base_model` must be the model that the critic was trained on, got {name!r}, which did not load "
+                f"({' '.join(str(error).split()).rstrip('.'):.200}): pass `base_model=` with the folder or hub name "
+                "it has now."
+            ) from error
+    name = model.name_or_path
+    check_widths(model, content, name)
+    write_into_config(model.config, content)
+    attach_critic(model, CriticConfig.from_dict(content["critic"]))
+    check_base(model, content, name)
+    model.load_critic_head(path, **location)
+    model.remember_base(_tokenizer_of(path, location), content.get("fingerprints"))
+    model.adjust_generation_fn(None, False, None, path, **location)
+    if find_adapter_config_file(path, **{k: v for k, v in location.items() if k in ("revision", "token")}):
+        model.load_adapter(path)
+        if content["critic"]["freeze"]:
+            model.critic_head.requires_grad_(True)
+    else:
+        model.load_calibration(path, **location)
+    return model.eval()
+
+
+def _tokenizer_of(path: str, location: dict[str, Any]) -> Any:
+    """The tokenizer beside a critic, so that it can be saved again; `None` where there is none."""
+    try:
+        return AutoTokenizer.from_pretrained(path, **location)
+    except (OSError, ValueError, KeyError):
+        logger.info(f"No tokenizer in {path}: saved again, the critic has none beside it either.")
+        return None
+
+
+__all__ = ["AutoModelForMaskedLMWithCritic"]

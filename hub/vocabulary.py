@@ -1,0 +1,112 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Whether the tokens of a model are those of a tokenizer, of data or one that was passed by hand."""
+
+import os
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from critic_gpt.backbones.description import Backbone
+from critic_gpt.hub.documents import cause_of
+
+
+def tokenizer_beside(path: str | os.PathLike, revision: str | None = None) -> PreTrainedTokenizerBase | None:
+    """
+    The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
+
+    Args:
+        path (`str` or `os.PathLike`): The folder, or a hub name.
+        revision (`str`, *optional*): Of the repository.
+
+    Raises:
+        `ValueError`: If its files do not load.
+    """
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
+    names = ("tokenizer.json", "tokenizer_config.json")
+    try:
+        if not any(cached_file(path, name, revision=revision, **quiet) for name in names):
+            return None
+    except OSError:  # neither a folder nor a name: a model that was loaded from where nothing is any more
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(path, revision=revision or "main")
+    except Exception as error:  # readers of tokenizer files each have their own errors
+        raise ValueError(
+            f"the folder of a model or of data must hold an intact tokenizer or none, got {str(path)!r}, whose files "
+            f"did not load ({cause_of(error)}); save the tokenizer there anew."
+        ) from error
+
+
+def check_same_vocabulary(field: str, path: str | os.PathLike, tokenizer: PreTrainedTokenizerBase) -> None:
+    """
+    Refuses a model whose tokens are others than those of data, whatever their number.
+
+    Args:
+        field (`str`):
+            Name of the argument that holds the model, for the message.
+        path (`str` or `os.PathLike`):
+            Folder or hub name of the model. One without a tokenizer beside it cannot be told by it.
+        tokenizer (`PreTrainedTokenizerBase`):
+            That of the data.
+
+    Raises:
+        `ValueError`: If a token of the data has another id in the model, or none.
+    """
+    own = tokenizer_beside(path)
+    different = [] if own is None else _differences(own, tokenizer)
+    if different:
+        index, there, token = different[0]
+        raise ValueError(
+            f"`{field}` must know the data's tokens by the same ids, got {os.fspath(path)!r}, whose token {index} is "
+            f"{'none' if there is None else repr(there)} where that of the data is {token!r} ({len(different)} of "
+            f"{len(tokenizer.get_vocab())} are others): take the data it was trained on, or prepare data with its own "
+            "tokenizer (--tokenizer)."
+        )
+
+
+def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> None:
+    """
+    Refuses the tokenizer of another model. Tokens that were added to it, with rows of the embedding for them, pass.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]):
+            The model. One that was loaded from where no tokenizer lies is told by number and [MASK] alone.
+        tokenizer (`PreTrainedTokenizerBase`, *optional*):
+            What is to go with it.
+
+    Raises:
+        `ValueError`: If it has no or another [MASK], more tokens, or other tokens than the one beside the model.
+    """
+    config, mask_id = model.config, getattr(tokenizer, "mask_token_id", None)
+    size = 0 if tokenizer is None else len(tokenizer)
+    rows, fault = Backbone.of(config).vocab_size, None
+    if mask_id is None or mask_id != config.mask_token_id or size > rows:
+        fault = f"{size} tokens with [MASK] {mask_id}"
+    else:
+        fault = other_tokens(model, tokenizer)
+    if fault is not None:
+        raise ValueError(
+            f"`tokenizer` must be the one the model was trained with, of at most {rows} tokens with "
+            f"[MASK] {config.mask_token_id}, got {fault}: take the one that was saved beside the model."
+        )
+
+
+def other_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """What tells a tokenizer from the one beside a model, as the end of a sentence; `None` where nothing does."""
+    path = model.name_or_path
+    own = None
+    if path and getattr(tokenizer, "name_or_path", path) != path:
+        own = tokenizer_beside(path, getattr(model.config, "_commit_hash", None))
+    different = [] if own is None else [one for one in _differences(own, tokenizer) if one[1] is not None]
+    if not different:
+        return None
+    index, there, token = different[0]
+    return f"one whose token {index} is {token!r} where that of {os.fspath(path)!r} is {there!r}"
+
+
+def _differences(own: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> list[tuple[int, str | None, str]]:
+    """Where a token of `other` has another id in `own`: the id, what stands there in `own`, and in `other`."""
+    known, wanted = own.get_vocab(), other.get_vocab()
+    names = {index: token for token, index in known.items()}
+    return sorted((index, names.get(index), token) for token, index in wanted.items() if known.get(token) != index)
