@@ -27,6 +27,7 @@ from typing import NamedTuple
 import heavy_chains
 import pytest
 import real_model_weights
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 
 FOLDER = Path(__file__).parents[2] / "build" / "real_models"
@@ -107,6 +108,12 @@ def fetch() -> None:
 def sequences(split: str) -> list[str]:
     """The simulated heavy chains of `train`, `validation` or `test`."""
     return (FOLDER / "sequences" / f"{split}.txt").read_text(encoding="utf-8").split()
+
+
+def load(name: str):
+    """One of the models in eval mode, and its tokenizer."""
+    folder = FOLDER / name
+    return AutoModelForMaskedLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def skip_without_them() -> None:

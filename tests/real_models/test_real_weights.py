@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AlbertForMaskedLM, AutoModelForMaskedLM, AutoTokenizer, RobertaForMaskedLM
+from transformers import AlbertForMaskedLM, RobertaForMaskedLM
 
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,15 +24,10 @@ LIGHT = "DIQMTQSPSSLSASVGDRVTITCRASQGIRNYLAWYQQKPGKAPKLLIYAASTLQSGVPSRFSGSGSGTDF
 REACTION = "CC(C)S.CN(C)C=O.Fc1cccnc1F.O=C([O-])[O-].[K+].[K+]>>CC(C)Sc1ncccc1F"
 
 
-def load(name: str):
-    folder = real_models.FOLDER / name
-    return AutoModelForMaskedLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-
-
 @torch.no_grad()
 def one_by_one(name: str, text: str) -> float:
     """Share of the tokens of a text that are the model's first choice where they alone are masked."""
-    model, tokenizer = load(name)
+    model, tokenizer = real_models.load(name)
     ids = torch.tensor(tokenizer(text).input_ids)
     places = torch.arange(1, len(ids) - 1)
     rows = ids.repeat(len(places), 1)
@@ -50,7 +45,7 @@ def one_by_one(name: str, text: str) -> float:
     ],
 )
 def test_a_converted_model_restores_real_texts(name, cls, text, least):
-    model, tokenizer = load(name)
+    model, tokenizer = real_models.load(name)
     ids = tokenizer(text).input_ids
     assert type(model) is cls
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
@@ -63,7 +58,7 @@ def test_simulated_chains_are_new_to_each_other_and_the_model_restores_half_of_e
     chains = [chain for split in splits.values() for chain in split]
     assert [len(split) for split in splits.values()] == [6000, 1000, 500]
     assert len(set(chains)) == len(chains)
-    model, tokenizer = load("heavy")
+    model, tokenizer = real_models.load("heavy")
     batch = tokenizer(splits["test"][:64], return_tensors="pt", padding=True)
     masked = torch.rand(batch["input_ids"].shape, generator=torch.Generator().manual_seed(0)) < 0.5
     masked &= batch["input_ids"] > tokenizer.unk_token_id
