@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from critic_gpt.backbones.description import Backbone
+from critic_gpt.calibration.rates import at_own_rate
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
@@ -157,8 +158,9 @@ class ProofreadingRun:
         suppressed = torch.zeros(self.backbone.vocab_size, dtype=torch.bool)
         suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
         self.suppressed = suppressed.to(model.device)
-        self.calibrated = model.calibration is not None
-        self.calibration = CriticCalibration.or_ramp(model.calibration)
+        table, self.rate = _table_for_texts(model)
+        self.calibrated = table is not None
+        self.calibration = CriticCalibration.or_ramp(table)
 
     def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
         """A sequence (T,) of which nothing is known yet."""
@@ -196,6 +198,8 @@ class ProofreadingRun:
                 )
             before = text.doubtful
             text.errors = self.calibration.error_probability(settle(text.scores)).masked_fill(~text.judged, 0.0)
+            if self.rate is not None:
+                text.errors = at_own_rate(text.errors, text.judged, self.rate)
             text.doubtful = text.judged & (text.errors > self.threshold)
             text.changed = text.changed | (text.doubtful != before)
         if self.masks_doubtful and self.num_candidates:
@@ -219,7 +223,7 @@ class ProofreadingRun:
         return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
 
     def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
-        """Sends windows through the model, `batch_size` at a time: each batch, what the critic and what the LM says."""
+        """Sends windows through the model, `batch_size` at a time: each batch, the critic's and the LM's logits."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
@@ -403,6 +407,15 @@ def _without_heads(values: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
     if not any(heads):
         return values
     return torch.stack([row.roll(-head, dims=0) for row, head in zip(values, heads, strict=True)])
+
+
+def _table_for_texts(model: Any) -> tuple[CriticCalibration | None, float | None]:
+    """The table by which texts are judged, and the share of errors it was measured at, where they were planted."""
+    planted = getattr(model, "planted_calibration", None)
+    rate = None if planted is None else planted.metadata.get("positive_rate")
+    if not rate or rate >= 1.0:
+        return model.calibration, None
+    return planted, rate
 
 
 def _is_whole(value: Any) -> bool:

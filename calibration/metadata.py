@@ -33,6 +33,7 @@ KINDS: dict[str, Any] = {
     "fingerprints_float16": TEXTS,
     "positive_rate": SHARE,
     "mask_rate": SHARE,
+    "planted_rate": SHARE,
     "quality": _QUALITY,
 }
 # Without these a report of quality is none.

@@ -1,8 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Lets a model carry its calibration tables: loaded, saved and pushed with the weights, chosen per generation.
 
-A model may have two. `calibration` was measured on masks filled in one shot, as in training; `trajectory_calibration`
-along the steps of one sampler, which show the critic other tokens and other errors. Both lie in `calibration.json`.
+A model may have three. `calibration` was measured on masks filled in one shot, as in training;
+`trajectory_calibration` along the steps of one sampler, which show the critic other tokens and other errors;
+`planted_calibration` on texts in which few tokens were made wrong, as proofreading meets them. All lie in
+`calibration.json`.
 """
 
 import importlib
@@ -33,7 +35,11 @@ from critic_gpt.hub.folder import location_of
 
 logger = logging.get_logger(__name__)
 # How a table was measured, and the attribute of the model that holds it.
-CALIBRATION_SOURCES = {"one_shot": "calibration", "trajectory": "trajectory_calibration"}
+CALIBRATION_SOURCES = {
+    "one_shot": "calibration",
+    "trajectory": "trajectory_calibration",
+    "planted": "planted_calibration",
+}
 # Settings of generation that move the critic's scores, so that a table made at other values misjudges them.
 SHIFTING_SETTINGS = ("temperature", "top_k", "top_p", "correction", "remask_by", "unmasking", "token_draws")
 # The number of steps moves them little by little.
@@ -138,6 +144,15 @@ class CalibratedModelMixin:
     def trajectory_calibration(self, table: CriticCalibration | None) -> None:
         self._set_table("trajectory", table)
 
+    @property
+    def planted_calibration(self) -> CriticCalibration | None:
+        """The table measured on texts with few errors."""
+        return self._present_table("planted")
+
+    @planted_calibration.setter
+    def planted_calibration(self, table: CriticCalibration | None) -> None:
+        self._set_table("planted", table)
+
     def drop_calibration(self) -> None:
         """Takes all tables off the model: they say nothing about weights that have changed."""
         self.__dict__.pop("_calibration_tables", None)
@@ -188,11 +203,11 @@ class CalibratedModelMixin:
 
         Args:
             held_out: Sequences that the model was not trained on: map-style, with `input_ids`.
-            settings: As for [`~evaluation.calibrating.measured_table`]: `num_sequences`, `batch_size`, `seed`,
-                `method`.
+            settings: As for [`~evaluation.calibrating.measured_table`]: `source` (`"one_shot"` by default,
+                `"planted"` for proofreading), `planted_rate`, `num_sequences`, `batch_size`, `seed`, `method`.
 
         Returns:
-            [`CriticCalibration`]: The table, now `self.calibration`.
+            [`CriticCalibration`]: The table, now `self.calibration` or `self.planted_calibration`.
 
         Raises:
             `ImportError`: The package is not installed: a model's folder brings nothing that measures.
@@ -203,8 +218,9 @@ class CalibratedModelMixin:
             measuring = importlib.import_module("critic_gpt.evaluation.calibrating")
         except ImportError as error:
             raise ImportError("`calibrate` needs the package itself: pip install critic_gpt.") from error
-        self.calibration = measuring.measured_table(self, held_out, **settings)
-        return self.calibration
+        table = measuring.measured_table(self, held_out, **settings)
+        setattr(self, CALIBRATION_SOURCES[table.metadata["source"]], table)
+        return table
 
     # ---- chosen for a generation ----
 

@@ -87,7 +87,7 @@ class CriticFolderMixin:
         return weights_fingerprints(weights)
 
     def saved_alone(self) -> bool:
-        """Whether the critic is saved without the weights under it: they lie elsewhere, and nothing has changed them."""
+        """Whether the critic is saved without the weights under it: they lie elsewhere, unchanged."""
         base = self.__dict__.get("_base")
         if base is None or not base["base_model_name_or_path"] or not self.config.critic_freeze:
             return False

@@ -1,17 +1,26 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Measures a calibration table on held-out sequences: what scripts/calibrate.py does, as one call."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from accelerate import Accelerator
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import cross_fitted_report
+from critic_gpt.evaluation.planting import plant_errors
 from critic_gpt.evaluation.row_forms import SpecialTokens
-from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
+from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings, judge_together
 from critic_gpt.evaluation.table_choice import best_method, cross_fitted_errors
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+
+
+# One token in fifty is wrong, as in a text that somebody typed without looking.
+DEFAULT_PLANTED_RATE = 0.02
+MEASURED_SOURCES = ("one_shot", "planted")
 
 
 def measured_table(
@@ -21,10 +30,13 @@ def measured_table(
     batch_size: int = 64,
     seed: int = 0,
     method: str = "auto",
+    source: str = "one_shot",
+    planted_rate: float | None = None,
     accelerator: Accelerator | None = None,
 ) -> CriticCalibration:
     """
-    Lets a model fill held-out sequences and its critic judge them, and fits a table to that.
+    Fits a table to what a critic says of held-out sequences: of those that its model fills, or of true ones in which
+    few tokens were made wrong.
 
     Args:
         model: With a trained critic.
@@ -32,16 +44,29 @@ def measured_table(
         num_sequences (`int`, *optional*): How many of them; all by default.
         batch_size (`int`, *optional*, defaults to 64): Sequences in a pass.
         seed (`int`, *optional*, defaults to 0): Of masks and draws.
-        method (`str`, *optional*, defaults to `"auto"`): `"raw"`, `"nearest"`, `"isotonic"`; `"auto"` takes that of the
-            least cross-fitted calibration error.
+        method (`str`, *optional*, defaults to `"auto"`): `"raw"`, `"nearest"`, `"isotonic"`; `"auto"` takes that of
+            the least cross-fitted calibration error.
+        source (`str`, *optional*, defaults to `"one_shot"`): `"one_shot"`, or `"planted"` for proofreading.
+        planted_rate (`float`, *optional*): For `source="planted"`: the share of tokens that are made wrong, 0.02 by
+            default.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
 
     Raises:
-        `ValueError`: No trained critic, fewer than two sequences with anything to judge, or a number out of range.
+        `ValueError`: No trained critic, fewer than two sequences with anything to judge, or a value out of range.
     """
     config = model.config
     if not model.has_trained_critic:
         raise ValueError("`model` must have a trained critic to calibrate, got none: train it first.")
+    if source not in MEASURED_SOURCES:
+        raise ValueError(
+            f"`source` must be one of {', '.join(MEASURED_SOURCES)}, got {source!r}: scripts/calibrate.py measures "
+            "along trajectories."
+        )
+    if planted_rate is not None and source != "planted":
+        raise ValueError(
+            f'`planted_rate` is for `source="planted"`, got {planted_rate} with {source!r}: leave it out.'
+        )
+    rate = DEFAULT_PLANTED_RATE if planted_rate is None else planted_rate
     collator = DataCollatorForMaskedDiffusion(
         SpecialTokens.of(config),
         critic_regime=config.critic_regime,
@@ -50,7 +75,20 @@ def measured_table(
         backbone=Backbone.of(config),
     )
     count = len(dataset) if num_sequences is None else num_sequences
-    judged = judge_fillings(model, dataset, collator, count, batch_size, accelerator)
+    if source == "planted":
+        judged = judge_planted(model, dataset, collator, count, rate, batch_size, seed, accelerator)
+        measured = {"scope": "all", "planted_rate": rate}
+    else:
+        judged = judge_fillings(model, dataset, collator, count, batch_size, accelerator)
+        measured = {
+            "scope": config.critic_target_scope,
+            "fill": config.critic_fill,
+            "regime": config.critic_regime,
+            "fill_exponent": config.critic_fill_exponent,
+            "temperature": 1.0 if config.critic_fill == "multinomial" else 0.0,
+            "top_k": None,
+            "top_p": None,
+        }
     if len(set(judged.sequence_index.tolist())) < 2:
         raise ValueError(
             f"`dataset` must hold at least 2 sequences with tokens for the critic to judge, got {count} sequences: "
@@ -62,22 +100,58 @@ def measured_table(
     return judged.histogram.fit(
         chosen,
         metadata={
-            "source": "one_shot",
+            "source": source,
             "num_sequences": count,
             "seed": seed,
-            "scope": config.critic_target_scope,
-            "fill": config.critic_fill,
-            "regime": config.critic_regime,
-            "fill_exponent": config.critic_fill_exponent,
-            "temperature": 1.0 if config.critic_fill == "multinomial" else 0.0,
-            "top_k": None,
-            "top_p": None,
             "corrupted_by": "collator",
+            **measured,
             "fingerprint": fingerprints[0],
             "fingerprints_float16": fingerprints[1:],
             "quality": quality_of(judged, chosen),
         },
     )
+
+
+@torch.no_grad()
+def judge_planted(
+    model: Any,
+    dataset: Any,
+    collator: DataCollatorForMaskedDiffusion,
+    num_sequences: int,
+    rate: float,
+    batch_size: int = 64,
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+) -> JudgedFillings:
+    """
+    What the critic says of every token of true texts in which a share of the tokens was made wrong.
+
+    Args:
+        model, dataset, collator, num_sequences, batch_size, accelerator: As for `judge_fillings`.
+        rate (`float`): The share, in (0, 1).
+        seed (`int`, *optional*, defaults to 0): Of the errors.
+    """
+
+    def judge(batch: dict[str, torch.Tensor], own: range) -> Iterator[dict[str, torch.Tensor]]:
+        # What the collator has masked is the truth again: all that is wanted of it are rows in their frames.
+        clean = torch.where(batch["labels"] != -100, batch["labels"], batch["input_ids"])
+        ids = torch.tensor(list(own))
+        special = torch.tensor(collator.never_masked, device=clean.device)
+        editable = batch["attention_mask"].bool() & ~torch.isin(clean, special)
+        planted = plant_errors(model, clean, batch["attention_mask"], editable, ids, rate, seed)
+        scores = model.critic_scores(planted.input_ids, batch["attention_mask"])
+        valid = planted.judged
+        yield {
+            "critic_logits": scores[valid].float(),
+            "critic_target": planted.wrong[valid].float(),
+            "sequence_index": ids[:, None].expand(valid.shape)[valid.cpu()],
+        }
+
+    dtypes = {"critic_logits": np.float32, "critic_target": np.float32, "sequence_index": np.int64}
+    columns, histogram = judge_together(
+        model, dataset, collator.for_evaluation(), num_sequences, batch_size, accelerator, None, dtypes, judge
+    )
+    return JudgedFillings(**columns, histogram=histogram, lm_loss=None)
 
 
 def quality_of(judged: JudgedFillings, method: str) -> dict[str, Any]:

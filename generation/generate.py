@@ -3,7 +3,8 @@
 
 The mixin knows no model class: it asks for `logits` and `critic_logits` from a forward pass, for `mask_token_id`
 and `correction_alpha` in the configuration and its description of the backbone ([`Backbone`]), for `critic_head`
-(`None` without one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a critic.
+(`None` without one), `has_trained_critic` and `has_trained_joint_head`, and for `calibration_for` where there is a
+critic.
 
 Letters: B batch, T positions, V vocabulary.
 """

@@ -25,6 +25,7 @@ from critic_gpt.backbones.description import Backbone
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.vocabulary import check_same_vocabulary
+from critic_gpt.scripts.any_model import is_other_model, load_other_model
 
 
 # Exit code of a program that Ctrl-C has ended, by the custom of shells.
@@ -162,8 +163,12 @@ def load_model(
         `ValueError`: No model there, one with another head, or one of other data.
     """
     try:
-        check_class(field, path, CriticGPTConfig.get_config_dict(_below_adapter(path))[0])
-        model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant, dtype=dtype or "auto")
+        other = is_other_model(_below_adapter(path))
+        if other:
+            model = load_other_model(field, path, variant, dtype)
+        else:
+            check_class(field, path, CriticGPTConfig.get_config_dict(_below_adapter(path))[0])
+            model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant, dtype=dtype or "auto")
     except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
             f"`{field}` must be the folder of a model, got {path!r}, which did not load "

@@ -25,7 +25,10 @@ def is_other_model(path: str) -> bool:
 
 def has_critic(path: str) -> bool:
     """Whether the model of somebody else, or what lies there of one, has a critic already."""
-    return read_critic_config(path) is not None or getattr(AutoConfig.from_pretrained(path), DESCRIPTION, None) is not None
+    return (
+        read_critic_config(path) is not None
+        or getattr(AutoConfig.from_pretrained(path), DESCRIPTION, None) is not None
+    )
 
 
 def load_other_model(field: str, path: str, variant: str | None = None, dtype: str | None = None) -> PreTrainedModel:
@@ -44,8 +47,8 @@ def load_other_model(field: str, path: str, variant: str | None = None, dtype: s
     try:
         if not has_critic(path):
             raise ValueError(
-                f"`{field}` must be a model with a critic, got {path!r} without one: give it one with scripts/train.py "
-                "--model_name_or_path, --add_critic_head True and --freeze_trunk True."
+                f"`{field}` must be a model with a critic, got {path!r} without one: give it one with "
+                "scripts/train.py --model_name_or_path, --add_critic_head True and --freeze_trunk True."
             )
         return AutoModelForMaskedLMWithCritic.from_pretrained(path, dtype=dtype or "auto", **given)
     except (OSError, SafetensorError) as error:
@@ -75,24 +78,24 @@ def with_critic(path: str, fields: dict[str, Any], freeze: bool, untie: bool, to
     if foreign or untie:
         name = foreign[0] if foreign else "untie"
         raise ValueError(
-            f"`{name}` must be left out for a model that is not CriticGPT, got {fields.get(name, True)!r} for {path!r}: "
-            f"choose among {', '.join(sorted(known))}."
+            f"`{name}` must be left out for a model that is not CriticGPT, got {fields.get(name, True)!r} for "
+            f"{path!r}: choose among {', '.join(sorted(known))}."
         )
     if has_critic(path):
         model = AutoModelForMaskedLMWithCritic.from_pretrained(path)
         for name, value in fields.items():
             if name == "critic_head_type" and value != model.config.critic_head_type:
                 raise ValueError(
-                    f"`critic_head_type` must be {model.config.critic_head_type!r} as in {path!r}, got {value!r}: leave "
-                    "it out, or begin with the model without a critic."
+                    f"`critic_head_type` must be {model.config.critic_head_type!r} as in {path!r}, got {value!r}: "
+                    "leave it out, or begin with the model without a critic."
                 )
             setattr(model.config, name, value)
         model.freeze_trunk() if freeze else model.unfreeze_trunk()
         return model
     if not wants:
         raise ValueError(
-            f"`add_critic_head` must be True for a model that is not CriticGPT, got {wants} for {path!r}: its language "
-            "model alone is for other trainers."
+            f"`add_critic_head` must be True for a model that is not CriticGPT, got {wants} for {path!r}: its "
+            "language model alone is for other trainers."
         )
     stock = AutoModelForMaskedLM.from_pretrained(path)
     return get_critic_model(stock, CriticConfig(freeze=freeze, **fields), tokenizer=tokenizer)

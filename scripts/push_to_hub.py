@@ -31,7 +31,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 import critic_gpt
 from critic_gpt import CriticGPTConfig
+from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
+from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
 from critic_gpt.training.model_card import write_model_card
 
 
@@ -73,6 +75,10 @@ def load_whole(folder: Path) -> PreTrainedModel:
             "scripts/train.py."
         )
     config = CriticGPTConfig.get_config_dict(folder)[0]
+    if is_other_model(str(folder)):
+        model = load_other_model("model", str(folder))
+        model.check_whole("model", folder)
+        return model
     check_type("model", str(folder), config)
     if not (folder / SINGLE).exists() and not (folder / INDEX).exists():
         raise ValueError(
@@ -130,6 +136,14 @@ def reached(action: Callable, *arguments, **keywords) -> Any:
         ) from error
 
 
+def _weights_gone(folder: Path) -> list[str]:
+    """Weights of an earlier push that would be loaded in the place of these."""
+    if is_critic_folder(folder):
+        return [SINGLE, INDEX, SHARDS]
+    alone = [CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME]
+    return [INDEX, SHARDS, *alone] if (folder / SINGLE).exists() else [SINGLE, SHARDS, *alone]
+
+
 def main(argv: list[str] | None = None) -> str:
     """Pushes; returns the address of the repository."""
     args = build_parser().parse_args(argv)
@@ -139,9 +153,10 @@ def main(argv: list[str] | None = None) -> str:
     complete(folder, model)
     api = HfApi(token=args.token)
     address = reached(api.create_repo, args.repo_id, private=args.private, exist_ok=True)
-    write_model_card(
-        folder, repo_id=address.repo_id, report_dir=args.report, data_dir=args.data_dir, license=args.license
-    )
+    if not is_critic_folder(folder):  # which has a card of its own kind
+        write_model_card(
+            folder, repo_id=address.repo_id, report_dir=args.report, data_dir=args.data_dir, license=args.license
+        )
     if args.revision is not None and not args.create_pr:
         reached(api.create_branch, address.repo_id, branch=args.revision, exist_ok=True)
     commit = reached(
@@ -153,7 +168,7 @@ def main(argv: list[str] | None = None) -> str:
         revision=args.revision,
         create_pr=args.create_pr,
         ignore_patterns=KEPT_AT_HOME,
-        delete_patterns=[INDEX, SHARDS] if (folder / SINGLE).exists() else [SINGLE, SHARDS],
+        delete_patterns=_weights_gone(folder),
     )
     print(commit.pr_url or (address if args.revision is None else f"{address}/tree/{args.revision}"))
     return str(address)

@@ -131,7 +131,7 @@ def build_trainer(
                 f"`loss_modifiers` must be left out with classes, got {run.loss_modifiers!r}: they modify the losses "
                 "of language_model and of scores."
             )
-        if labels is None and run.unfreeze_step is None and not model.lm_head.weight.requires_grad:
+        if labels is None and run.unfreeze_step is None and not model.language_model_learns():
             raise ValueError(
                 f"`loss_modifiers` must be left out where no weight learns from the language model's loss, got "
                 f"{run.loss_modifiers!r} with a frozen trunk: leave them out, or give --untie True or --unfreeze_step."

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.compute
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import Trainer, TrainerCallback
+from transformers import AutoConfig, PreTrainedConfig, Trainer, TrainerCallback
 
 from critic_gpt import (
     CriticGPTConfig,
@@ -20,6 +20,7 @@ from critic_gpt import (
     CriticTrainingArguments,
 )
 from critic_gpt.scripts import check_class, check_fits, check_type, one_line
+from critic_gpt.scripts.any_model import with_critic
 from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelArguments, RunArguments
 
 
@@ -42,8 +43,8 @@ def bf16_is_fast(hidden_size: int) -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False)) and hidden_size >= BF16_CPU_WIDTH
 
 
-def base_config(path: str) -> CriticGPTConfig:
-    """The configuration of the model to begin with."""
+def base_config(path: str) -> PreTrainedConfig:
+    """The configuration of the model to begin with, whoever made it."""
     try:
         entries = CriticGPTConfig.get_config_dict(path)[0]
     except OSError as error:
@@ -51,7 +52,8 @@ def base_config(path: str) -> CriticGPTConfig:
             f"`model_name_or_path` must be the folder or hub name of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one, or leave it out."
         ) from error
-    check_type("model_name_or_path", path, entries)
+    if entries.get("model_type", CriticGPTConfig.model_type) != CriticGPTConfig.model_type:
+        return AutoConfig.from_pretrained(path)
     return CriticGPTConfig.from_pretrained(path)
 
 
@@ -67,7 +69,7 @@ def precision_flags(argv: list[str], model_arguments: ModelArguments, precision:
     if precision == "auto":
         path, width = model_arguments.model_name_or_path, model_arguments.hidden_size or NEW_MODEL["hidden_size"]
         if path is not None:
-            width = base_config(path).hidden_size
+            width = getattr(base_config(path).get_text_config(), "hidden_size", 0)
         precision = "bf16" if bf16_is_fast(width) else "fp32"
     if precision == "fp32":
         return []
@@ -252,6 +254,11 @@ def build_model(arguments: ModelArguments, run: RunArguments, tokenizer, sequenc
         model = cls(CriticGPTConfig(vocab_size=len(tokenizer), **fields))
     else:
         config = base_config(path)
+        if labels is None and config.model_type != CriticGPTConfig.model_type:
+            model = with_critic(path, fields, run.freeze_trunk, run.untie, tokenizer)
+            check_fits("model_name_or_path", model, tokenizer, sequence_length)
+            return model
+        check_type("model_name_or_path", path, config.to_dict())
         if labels is not None:
             fields |= _fields_of_head(path, config, cls, arguments, labels)
         else:

@@ -27,7 +27,7 @@ RUN_NAME = "run.json"
 # Weights, as they are saved whole, in shards, as adapters, by FSDP and by DeepSpeed.
 _WEIGHTS = (
     *("model*.safetensors", "adapter_model.safetensors", "*/adapter_model.safetensors", "pytorch_model*.bin"),
-    *("adapter_model.bin", "pytorch_model_fsdp_*", "global_step*"),
+    *("adapter_model.bin", "pytorch_model_fsdp_*", "global_step*", "critic_head.safetensors"),
 )
 # What goes on beside the weights: the sentence where it is missing, by the forms it comes in.
 _STATE = {

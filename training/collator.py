@@ -135,8 +135,8 @@ class DataCollatorForMaskedDiffusion:
         attention_mask = padding_attention_mask(input_ids, pad_token_id)
         self._warn_of_foreign_mask(examples, given)
         maskable = attention_mask.bool() & (input_ids != mask_token_id)
-        if self._special_ids:
-            maskable &= ~torch.isin(input_ids, torch.tensor(self._special_ids))
+        if self.never_masked:
+            maskable &= ~torch.isin(input_ids, torch.tensor(self.never_masked))
         if any("protected_mask" in example for example in examples):
             maskable &= self._pad(self._framed_protection(_protected_rows(examples, given), given), 1) == 0
         seeds = self._row_seeds(examples, input_ids)
@@ -199,7 +199,7 @@ class DataCollatorForMaskedDiffusion:
             del batch["loss_weights"]
 
     @cached_property
-    def _special_ids(self) -> list[int]:
+    def never_masked(self) -> list[int]:
         """The ids that are never masked: special tokens but for the end of a text, and what frames one."""
         special = set(getattr(self.tokenizer, "all_special_ids", ())) - {self.tokenizer.eos_token_id}
         if self.backbone is not None:

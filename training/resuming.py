@@ -146,9 +146,22 @@ class ResumableTraining:
                 print(line)  # as wanted, so no warning
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """As the parent's; what does not fit is a sentence."""
+        """As the parent's, and of a critic alone; what does not fit is a sentence."""
         with _Sentence(resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            alone = Path(resume_from_checkpoint, "critic_head.safetensors").is_file()
+            if alone:
+                (self.model if model is None else model).load_critic_head(resume_from_checkpoint)
+            if not alone or Path(resume_from_checkpoint, "adapter_config.json").is_file():
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        """As the parent's, and of a critic alone."""
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best, "critic_head.safetensors").is_file():
+            self.model.load_critic_head(best)
+            if not Path(best, "adapter_config.json").is_file():
+                return
+        super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """As the parent's; what does not fit is a sentence."""
