@@ -66,11 +66,6 @@ class MaskedLMWithCritic(
         head = build_critic_head(self.config, self.backbone.state_size)
         self.critic_head = head.to(device=self.device, dtype=self.dtype)
 
-    @property
-    def backbone(self) -> Backbone:
-        """What is under the critic, as the rest of the package sees it."""
-        return Backbone.of(self.config)
-
     @torch.no_grad()
     def _init_weights(self, module) -> None:
         if isinstance(module, (ZeroLinear, UnnoticedLinear)):

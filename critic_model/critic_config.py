@@ -4,6 +4,8 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
+
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 
 
@@ -44,7 +46,10 @@ class CriticConfig:
     def __post_init__(self):
         if not isinstance(self.freeze, bool):
             raise ValueError(f"`freeze` must be True or False, got {self.freeze!r:.60}: choose one.")
-        CriticGPTConfig(vocab_size=2, hidden_size=2, num_attention_heads=1, **self.critic_fields())
+        try:
+            CriticGPTConfig(vocab_size=2, hidden_size=2, num_attention_heads=1, **self.critic_fields())
+        except (StrictDataclassClassValidationError, StrictDataclassFieldValidationError) as error:
+            raise ValueError(" ".join(str(error.__cause__ or error).split())) from error
 
     def critic_fields(self) -> dict[str, Any]:
         """The fields that [`CriticGPTConfig`] has too, by name."""

@@ -51,7 +51,7 @@ tags:
 {what}
 
 ```python
-import critic_gpt  # pip install critic_gpt
+import {package}  # pip install {package}
 from transformers import pipeline
 
 generate = pipeline("critic-diffusion", model="PATH_OR_NAME")
@@ -156,6 +156,7 @@ class CriticFolderMixin:
         local = os.path.isabs(base)
         name = os.path.basename(base) if local else base
         return _CARD.format(
+            package="critic_gpt",
             base=name,
             base_line="" if local else f"base_model: {base}\n",
             what=(

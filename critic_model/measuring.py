@@ -27,6 +27,7 @@ def measured_backbone(model: nn.Module, tokenizer: Any) -> Backbone:
     Raises:
         `ValueError`: It is no masked language model, or the tokenizer is not its own.
     """
+    _check_knows(model, tokenizer)
     prefix, suffix = frame_of(tokenizer)
     texts = [token for token in range(len(tokenizer)) if token not in set(tokenizer.all_special_ids)] or [0]
     fault = None
@@ -90,10 +91,23 @@ def _check_logits(model: nn.Module, logits: torch.Tensor | None, input_ids: torc
             f"`model` must be a masked language model, with logits of every token, got a {name} with logits of shape "
             f"{shape}: load it with AutoModelForMaskedLM."
         )
-    if logits.shape[-1] < len(tokenizer):
+    _check_rows(model, logits.shape[-1], tokenizer)
+
+
+def _check_knows(model: nn.Module, tokenizer: Any) -> None:
+    """Refuses a tokenizer with more tokens than the model's embedding has rows, if it has one that tells."""
+    try:
+        rows = model.get_input_embeddings().weight.shape[0]
+    except (AttributeError, NotImplementedError):
+        return
+    _check_rows(model, rows, tokenizer)
+
+
+def _check_rows(model: nn.Module, rows: int, tokenizer: Any) -> None:
+    if rows < len(tokenizer):
         raise ValueError(
-            f"`tokenizer` must be that of the model, which has {logits.shape[-1]} tokens, got one of "
-            f"{len(tokenizer)}: load it from {model.name_or_path!r}, or resize the model's embeddings to it."
+            f"`tokenizer` must be that of the model, which has {rows} tokens, got one of {len(tokenizer)}: load it "
+            f"from {model.name_or_path!r}, or resize the model's embeddings to it."
         )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.planting import plant_errors
@@ -72,7 +71,7 @@ def measured_table(
         critic_regime=config.critic_regime,
         critic_fill_exponent=config.critic_fill_exponent,
         seed=seed,
-        backbone=Backbone.of(config),
+        backbone=model.backbone,
     )
     count = len(dataset) if num_sequences is None else num_sequences
     if source == "planted":

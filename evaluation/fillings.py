@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
@@ -39,7 +38,7 @@ def labelled_fillings(
     for name, value in (("dataset", len(dataset)), ("num_sequences", num_sequences), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1 (sequences), got {value}: give one or more.")
-    backbone = Backbone.of(model.config)
+    backbone = model.backbone
     collator = DataCollatorForMaskedDiffusion(
         tokenizer, critic_regime="full", seed=seed, evaluation=True, backbone=backbone
     )

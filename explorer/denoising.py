@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from transformers.generation import LogitsProcessorList
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.randomness import STREAM_REVEAL, row_seeds
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.explorer.session import Explorer
@@ -73,9 +72,13 @@ def _settings(explorer: Explorer, options: Mapping[str, Any]):
 
 def _start(explorer: Explorer, input_ids: torch.Tensor, seed: int, truth, revise: bool, options) -> DenoisingState:
     protected = torch.zeros_like(input_ids, dtype=torch.bool) if revise else None
-    backbone = Backbone.of(explorer.model.config)
+    backbone = explorer.model.backbone
     canvas = prepare_canvas(
-        input_ids, explorer.attention_mask(input_ids), protected, _settings(explorer, options), backbone
+        input_ids,
+        explorer.attention_mask(input_ids),
+        protected,
+        _settings(explorer, options),
+        backbone.max_sequence_length,
     )
     ids, editable = canvas.input_ids[0].tolist(), canvas.editable[0].tolist()
     return DenoisingState(tuple(ids), tuple(editable), seed, truth=truth, options=dict(options))

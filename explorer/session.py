@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
@@ -94,7 +93,7 @@ class Explorer:
             seed=seed,
             evaluation=True,
             mask_rate=mask_rate,
-            backbone=Backbone.of(self.model.config),
+            backbone=self.model.backbone,
         )
         batch = collator([{"input_ids": self.example(index, split), "example_id": index}])
         return {name: value.to(self.model.device) for name, value in batch.items()}
@@ -102,7 +101,7 @@ class Explorer:
     def encoded(self, text: str) -> torch.Tensor:
         """A text of the user's as ids of shape `(1, sequence_length)`; a literal `[MASK]` is a hole."""
         ids = encode_strict(self.tokenizer, text, split_special_tokens=False)
-        backbone = Backbone.of(self.model.config)
+        backbone = self.model.backbone
         longest = backbone.max_text_length
         if not ids or (longest is not None and len(ids) > longest):
             raise ValueError(f"`text` must have 1 to {longest} tokens, got {len(ids)}: lengthen or shorten it.")

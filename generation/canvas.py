@@ -11,7 +11,6 @@ import torch
 from transformers.generation import GenerationConfig, LogitsProcessorList
 from transformers.utils import logging
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.corruption import padding_attention_mask, suppress_tokens
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
 from critic_gpt.diffusion.selection import select_worst, settle, unmasking_order
@@ -64,7 +63,8 @@ def prepare_canvas(
     attention_mask: torch.Tensor | None,
     protected_mask: torch.Tensor | None,
     config: GenerationConfig,
-    backbone: Backbone,
+    max_length: int | None,
+    suffix_ids: Sequence[int] = (),
 ) -> Canvas:
     """
     Turns holes, a prefix or nothing into a canvas; refuses what contradicts itself. A [MASK] that is protected stays
@@ -106,16 +106,13 @@ def prepare_canvas(
             raise ValueError(
                 "`protected_mask` needs [MASK] tokens or a draft to revise, got it with `max_new_tokens`: drop one."
             )
-        input_ids = append_masks(
-            input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id, backbone.suffix_ids
-        )
+        input_ids = append_masks(input_ids, attention_mask, config.max_new_tokens, mask_id, pad_id, suffix_ids)
         # Counted, not read off the tokens: without a padding id they do not tell, and a prompt may hold that id.
         num_real = (attention_mask != 0).sum(dim=-1, keepdim=True) + config.max_new_tokens
         attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < num_real).long()
-    longest = backbone.max_sequence_length
-    if longest is not None and input_ids.shape[1] > longest:
+    if max_length is not None and input_ids.shape[1] > max_length:
         raise ValueError(
-            f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {longest}, got "
+            f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {max_length}, got "
             f"{input_ids.shape[1]} tokens: shorten the prompt or generate fewer."
         )
     if protected_mask is None:

@@ -174,7 +174,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
                 f"`input_ids` must be whole numbers in [0, vocab_size = {backbone.vocab_size}), got "
                 f"{input_ids.dtype} from {input_ids.min()} to {input_ids.max()}: use the model's own tokenizer."
             )
-        canvas = prepare_canvas(input_ids, attention_mask, protected_mask, config, backbone)
+        canvas = prepare_canvas(
+            input_ids, attention_mask, protected_mask, config, backbone.max_sequence_length, backbone.suffix_ids
+        )
         for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
             check_reads_our_tokens(self, name, judge, canvas.input_ids.shape[1])
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)

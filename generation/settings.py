@@ -31,6 +31,11 @@ class ResolvedSettings(NamedTuple):
 class GenerationSettingsMixin:
     """Resolves the settings of `generate` for a model."""
 
+    @property
+    def backbone(self) -> Backbone:
+        """What is under the model's heads, as the rest of the package sees it."""
+        return Backbone.of(self.config)
+
     def resolve_generation_config(
         self,
         generation_config: CriticGPTGenerationConfig | None = None,

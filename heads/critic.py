@@ -49,7 +49,12 @@ class CriticHead(ZeroLinear):
 
 
 class UnnoticedLinear(nn.Linear):
-    """A layer inside a head; the model draws its weights from [`unnoticed_generator`]."""
+    """
+    A layer inside a head; the model draws its weights from [`unnoticed_generator`]. Their standard deviation is
+    `initial_std`, or that of the model where it is `None`.
+    """
+
+    initial_std: float | None = None
 
     def reset_parameters(self) -> None:
         # The parent's draws would shift those of every module built later.
@@ -103,7 +108,9 @@ def initialise_unnoticed(module: nn.Module, std: float) -> None:
         # drawn, so the same seed gives the same other parameters with and without a critic.
         init.zeros_(module.weight)
         return
-    init.normal_(module.weight, mean=0.0, std=std, generator=unnoticed_generator(module.weight.device))
+    own = module.initial_std
+    generator = unnoticed_generator(module.weight.device)
+    init.normal_(module.weight, mean=0.0, std=std if own is None else own, generator=generator)
     if module.bias is not None:
         init.zeros_(module.bias)
 

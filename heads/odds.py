@@ -18,6 +18,9 @@ _CERTAIN = 12.0
 # Brings log-odds to the size of the other inputs.
 _SCALE = 4.0
 NUM_OPINIONS = 4
+# On the output: a head that is trained alone, for a few hundred steps at the rates that people give a model, has to
+# get far on small steps of its weights.
+_GAIN = 12.0
 # Widths within the head: of what it keeps of the states, and of its hidden layer.
 _STATE_WIDTH = 16
 _HIDDEN_WIDTH = 32
@@ -85,13 +88,15 @@ class CriticOddsHead(nn.Module):
         super().__init__()
         self.states = UnnoticedLinear(state_size, _STATE_WIDTH)
         self.dense = UnnoticedLinear(_STATE_WIDTH + NUM_OPINIONS, _HIDDEN_WIDTH)
+        for layer in (self.states, self.dense):
+            layer.initial_std = layer.in_features**-0.5
         self.act_fn = nn.GELU()
         self.output = CriticHead(_HIDDEN_WIDTH)
 
     def forward(self, hidden_states: torch.Tensor, opinions: torch.Tensor) -> torch.Tensor:
         states = nn.functional.layer_norm(hidden_states, hidden_states.shape[-1:])
         inputs = torch.cat([self.states(states), opinions.to(states.dtype)], dim=-1)
-        return self.output(self.act_fn(self.dense(inputs)))
+        return _GAIN * self.output(self.act_fn(self.dense(inputs)))
 
     @property
     def is_trained(self) -> bool:

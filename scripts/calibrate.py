@@ -34,7 +34,6 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.histogram import FITTING_METHODS
@@ -268,7 +267,7 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
         collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)
     else:
         tokenizer = loaded.tokenizer or SpecialTokens.of(config)
-        collator = DataCollatorForMaskedDiffusion(tokenizer, **fill, backbone=Backbone.of(config))
+        collator = DataCollatorForMaskedDiffusion(tokenizer, **fill, backbone=model.backbone)
     return rows, collator, getattr(loaded.task, "name", None)
 
 

@@ -45,7 +45,6 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
 from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
 from critic_gpt.evaluation.held_out import (
@@ -146,7 +145,7 @@ def judge_held_out(
         critic_regime=regime,
         critic_fill_exponent=exponent,
         seed=args.seed,
-        backbone=Backbone.of(model.config),
+        backbone=model.backbone,
     )
     count = min(args.num_judged, len(dataset))
     with progress_bar(count, "sequences", accelerator) as bar:

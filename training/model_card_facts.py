@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult
+from transformers import AutoConfig, PreTrainedConfig
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.fingerprint import stored_fingerprints
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
+from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS
 from critic_gpt.training.measurements import FIGURES, read_json, read_measurements
 
@@ -33,6 +35,12 @@ USES = {
 COUNTS = ("num_samples", "duplicates")
 
 
+def _config_of(place: str | Path) -> PreTrainedConfig:
+    """The configuration of our own model, or of somebody else's."""
+    kind = PreTrainedConfig.get_config_dict(place)[0].get("model_type", CriticGPTConfig.model_type)
+    return (CriticGPTConfig if kind == CriticGPTConfig.model_type else AutoConfig).from_pretrained(place)
+
+
 class CardFacts:
     """
     Reads what is known about the model in a folder.
@@ -51,13 +59,14 @@ class CardFacts:
         if not (folder / "config.json").is_file():
             place = self.adapter.get("base_model_name_or_path") or ""
         try:
-            self.config = CriticGPTConfig.from_pretrained(place)
+            self.config = _config_of(place)
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"`folder` must hold a saved model, got {str(folder)!r}, whose configuration did not load: save the "
                 "model there first."
             ) from error
-        self.kind = (self.config.architectures or [DIFFUSION])[0]
+        self.of_others = self.config.model_type != CriticGPTConfig.model_type
+        self.kind = DIFFUSION if self.of_others else (self.config.architectures or [DIFFUSION])[0]
         self.hub_task, self.pipeline, self.call = USES[self.kind]
         measured = read_measurements(folder)
         self.data, self.training = measured.get("data", {}), measured.get("training", {})
@@ -68,9 +77,10 @@ class CardFacts:
     def _tables(self):
         """By source the tables of the critic that fit the weights, or the adapter's."""
         own = None if self.adapter else stored_fingerprints(self.folder)
+        elsewhere = (self.folder / CRITIC_CONFIG_NAME).is_file()  # its weights, which loading checks
         for source in CALIBRATION_SOURCES:
             table = CriticCalibration.load(self.folder, table_key(None, source, adapter=bool(self.adapter)))
-            if table is not None and table.fits(own):
+            if table is not None and (elsewhere or table.fits(own)):
                 yield source, table
 
     # ---- words ----
@@ -83,8 +93,9 @@ class CardFacts:
                 f"A `{self.kind}`: a bidirectional GPT with a head for the task {self.hub_task} on it. It belongs to "
                 "a family of masked diffusion language models with a critic."
             )
+        trunk = f"a {self.config.model_type} model" if self.of_others else "a bidirectional GPT"
         model = (
-            "A masked diffusion language model: a bidirectional GPT that begins with a sequence of [MASK] and fills "
+            f"A masked diffusion language model: {trunk} that begins with a sequence of [MASK] and fills "
             "it in a few passes, many tokens at a time."
         )
         if not self.has_critic:
@@ -105,8 +116,10 @@ class CardFacts:
         config = self.config
         count = self.training.get("num_parameters") or self.evaluation.get("settings", {}).get("num_parameters")
         rows = [("parameters", None if count is None else f"{count:,}")]
-        shape = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
-        rows += [("layers, heads, width", ", ".join(map(str, shape)))]
+        text = config.get_text_config()
+        names = ("num_hidden_layers", "num_attention_heads", "hidden_size")
+        shape = [getattr(text, name, None) for name in names]
+        rows += [("layers, heads, width", None if None in shape else ", ".join(map(str, shape)))]
         rows += [("vocabulary", Backbone.of(config).vocab_size), ("longest sequence", self._longest())]
         rows += [("positions", getattr(config, "position_embedding_type", None))]
         if self.adapter:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
 from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
@@ -93,7 +92,7 @@ class CriticTrainer(ExactTrainer):
             stratified_times=args.stratified_times,
             critic_fill_exponent=config.critic_fill_exponent,
             joint=config.add_joint_head,
-            backbone=Backbone.of(config),
+            backbone=self._unwrapped.backbone,
         )
 
     def _get_dataloader(self, dataset, description, *args, is_training: bool = False, **kwargs):

@@ -1,0 +1,182 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""A critic's folder: what is in it, how it finds its model again, and what it refuses."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
+from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+
+from critic_gpt import (
+    AutoModelForMaskedLMWithCritic,
+    CriticConfig,
+    CriticTrainer,
+    CriticTrainingArguments,
+    get_critic_model,
+)
+
+
+TOKENIZER = framed_tokenizer()
+ROWS = [
+    {"input_ids": TOKENIZER(" ".join(WORDS[(start + place) % 27] for place in range(8)))["input_ids"]}
+    for start in range(20)
+]
+INPUTS = dict(TOKENIZER("w1 w2 [MASK] [MASK] w5", return_tensors="pt"))
+
+
+def arguments(folder, **others):
+    settings = {"max_steps": 8, "learning_rate": 1e-2, "save_strategy": "no", **others}
+    return CriticTrainingArguments(str(folder), report_to=[], use_cpu=True, disable_tqdm=True, **settings)
+
+
+def with_critic(base, **fields):
+    stock = AutoModelForMaskedLM.from_pretrained(base)
+    return get_critic_model(stock, CriticConfig(**fields), tokenizer=AutoTokenizer.from_pretrained(base))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    tiny_masked_lm("roberta").save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base, tmp_path_factory):
+    model = with_critic(base)
+    CriticTrainer(
+        model, arguments(tmp_path_factory.mktemp("run")), train_dataset=ROWS, processing_class=TOKENIZER
+    ).train()
+    model.calibrate(ROWS)
+    return model.eval()
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    trained.save_pretrained(tmp_path / "critic")
+    return tmp_path / "critic"
+
+
+def test_a_frozen_model_is_named_and_not_copied(folder):
+    names = {path.name for path in folder.iterdir() if path.suffix != ".py"}
+    assert names == {
+        *(
+            "critic_config.json",
+            "critic_head.safetensors",
+            "calibration.json",
+            "generation_config.json",
+            "config.json",
+        ),
+        *("README.md", "tokenizer.json", "tokenizer_config.json"),
+    }
+    assert sum((folder / name).stat().st_size for name in names) < 30_000
+
+
+def test_it_loads_with_equal_numbers_and_its_table(trained, folder):
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+    own, its = trained(**INPUTS), loaded(**INPUTS)
+    assert torch.equal(own.logits, its.logits) and torch.equal(own.critic_logits, its.critic_logits)
+    assert loaded.calibration == trained.calibration
+    assert all(not weight.requires_grad for weight in loaded.roberta.parameters())
+
+
+def test_both_pipelines_take_it_by_name(folder):
+    result = pipeline("critic-diffusion", model=str(folder))("w1 w2 [MASK] [MASK] w5", num_steps=2, seed=0)
+    assert len(result["tokens"]) == 5 and result["expected_errors"] is not None
+    assert pipeline("critic-proofread", model=str(folder))("w1 w2 w3")["calibrated"]
+
+
+def test_it_is_saved_again_from_where_it_was_loaded(folder, tmp_path):
+    AutoModelForMaskedLMWithCritic.from_pretrained(folder).save_pretrained(tmp_path / "again")
+    for name in ("critic_config.json", "critic_head.safetensors", "calibration.json", "tokenizer.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_other_weights_under_it_are_refused_and_the_right_ones_elsewhere_are_taken(base, trained, folder, tmp_path):
+    other = tmp_path / "other"
+    tiny_masked_lm("roberta", seed=1).save_pretrained(other)
+    with pytest.raises(ValueError, match=r"got other weights in .*pass `base_model=`"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder, base_model=other)
+    moved = tmp_path / "moved"
+    shutil.copytree(base, moved)
+    for named in (moved, AutoModelForMaskedLM.from_pretrained(moved)):
+        model = AutoModelForMaskedLMWithCritic.from_pretrained(folder, base_model=named)
+        assert torch.equal(model(**INPUTS).critic_logits, trained(**INPUTS).critic_logits)
+
+
+def test_a_model_that_is_gone_is_asked_for(folder):
+    content = json.loads((folder / "critic_config.json").read_text())
+    content["base_model_name_or_path"] = str(folder / "gone")
+    (folder / "critic_config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"`base_model` must be the model that.*pass `base_model=`"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+def test_a_head_of_another_width_is_refused(folder):
+    head = load_file(folder / "critic_head.safetensors")
+    head["states.weight"] = torch.zeros(16, 31)
+    save_file(head, folder / "critic_head.safetensors")
+    with pytest.raises(ValueError, match=r"`critic_head.safetensors` must hold the 'odds' head"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("backbone", 3), ("critic", []), ("format_version", 99), ("special_ids", None), ("base_model_name_or_path", 1)],
+)
+def test_a_damaged_description_is_one_sentence(folder, name, value):
+    content = json.loads((folder / "critic_config.json").read_text())
+    (folder / "critic_config.json").write_text(json.dumps({**content, name: value}))
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+def test_a_model_without_a_critic_is_refused(base):
+    with pytest.raises(ValueError, match=r"must be a model with a critic.*get_critic_model"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(base)
+
+
+def test_a_model_that_has_no_name_or_was_changed_is_saved_whole(base, tmp_path):
+    nameless = get_critic_model(tiny_masked_lm("bert"), tokenizer=TOKENIZER)
+    changed = with_critic(base)
+    with torch.no_grad():
+        changed.roberta.embeddings.word_embeddings.weight[7] += 1.0
+    for number, model in enumerate((nameless, changed, with_critic(base, freeze=False))):
+        model.save_pretrained(tmp_path / str(number))
+        assert (tmp_path / str(number) / "model.safetensors").is_file()
+        assert not (tmp_path / str(number) / "critic_config.json").exists()
+        loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / str(number))
+        assert torch.equal(loaded(**INPUTS).logits, model.eval()(**INPUTS).logits)
+
+
+def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path):
+    def train(folder, steps, resume=None):
+        model = with_critic(base)
+        settings = arguments(folder, max_steps=8, save_strategy="steps", save_steps=4, lr_scheduler_type="constant")
+        trainer = CriticTrainer(model, settings, train_dataset=ROWS, processing_class=TOKENIZER)
+        trainer.train(resume_from_checkpoint=resume)
+        return model
+
+    whole = train(tmp_path / "run", 8)
+    shutil.rmtree(tmp_path / "run" / "checkpoint-8")
+    resumed = train(tmp_path / "run", 8, resume=str(tmp_path / "run" / "checkpoint-4"))
+    for name, weight in whole.critic_head.state_dict().items():
+        assert torch.equal(weight, resumed.critic_head.state_dict()[name]), name
+    assert not list((tmp_path / "run" / "checkpoint-4").glob("model*.safetensors"))
+
+
+def test_an_adapter_lies_beside_its_critic(base, tmp_path):
+    peft = pytest.importorskip("peft")
+    model = with_critic(base)
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query", "value"], lora_dropout=0.0))
+    CriticTrainer(model, arguments(tmp_path / "run"), train_dataset=ROWS, processing_class=TOKENIZER).train()
+    model.eval().save_pretrained(tmp_path / "critic")
+    assert {"adapter_model.safetensors", "critic_head.safetensors"} <= set(os.listdir(tmp_path / "critic"))
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")
+    assert torch.equal(loaded(**INPUTS).logits, model(**INPUTS).logits)
+    assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits)

@@ -1,0 +1,78 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The scripts take a masked language model of somebody else's, from training its critic to looking at it."""
+
+import datasets
+import pytest
+from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
+
+from critic_gpt.scripts import calibrate, evaluate, explore, generate, proofread, train
+
+
+TOKENIZER = framed_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any")
+    tiny_masked_lm("bert").save_pretrained(folder / "base")
+    TOKENIZER.save_pretrained(folder / "base")
+    # Without the frame, as prepared data are: the model's own is put around them.
+    rows = [
+        {
+            "input_ids": TOKENIZER(
+                " ".join(WORDS[(start + i) % 27] for i in range(8)), add_special_tokens=False
+            ).input_ids
+        }
+        for start in range(27)
+    ]
+    splits = {"train": rows, "validation": rows[:12]}
+    data = datasets.DatasetDict({name: datasets.Dataset.from_list(part) for name, part in splits.items()})
+    data.save_to_disk(folder / "data")
+    TOKENIZER.save_pretrained(folder / "data")
+    return folder
+
+
+def training(folders, output, *flags):
+    return [
+        *("--data_dir", str(folders / "data"), "--output_dir", str(folders / output), "--max_steps", "6"),
+        *("--model_name_or_path", str(folders / "base"), "--learning_rate", "1e-2", "--save_strategy", "no"),
+        *("--use_cpu", "True", "--disable_tqdm", "True", "--per_device_train_batch_size", "8", *flags),
+    ]
+
+
+@pytest.fixture(scope="module", params=["True", "False"], ids=["frozen", "whole"])
+def model(request, folders):
+    output = f"critic-{request.param}"
+    train.main(training(folders, output, "--add_critic_head", "True", "--freeze_trunk", request.param))
+    return folders / output
+
+
+def test_a_critic_is_trained_calibrated_and_used(model, folders, capsys):
+    assert (model / "critic_config.json").exists() == ("True" in model.name)
+    table = calibrate.main([str(folders / "data"), str(model), "12", "--split", "validation"])
+    assert table.metadata["num_sequences"] == 12
+    generate.main(["--model", str(model), "--prompt", "w1 w2 [MASK] w4", "--num_steps", "2", "--seed", "1"])
+    assert "w4" in capsys.readouterr().out
+    proofread.main(["--model", str(model), "--text", "w1 w2 w9 w4"])
+    assert "w9" in capsys.readouterr().out
+    view = explore.main(["--model", str(model), "--view", "text", "--text", "w1 w2 w9 w4", "--json"])
+    assert view is not None
+
+
+def test_what_is_of_critic_gpt_alone_is_refused(folders):
+    for flags, message in (
+        (("--add_critic_head", "True", "--add_joint_head", "True"), "`add_joint_head` must be left out for a model"),
+        (("--freeze_trunk", "True"), "`add_critic_head` must be True for a model that is not CriticGPT"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train.main(training(folders, "refused", *flags))
+
+
+def test_a_model_without_a_critic_is_named(folders):
+    for main, arguments in (
+        (calibrate.main, [str(folders / "data"), str(folders / "base"), "4"]),
+        (explore.main, ["--model", str(folders / "base"), "--view", "text", "--text", "w1"]),
+        (evaluate.main, ["--model", str(folders / "base"), "--data_dir", str(folders / "data"), "--output_dir", "x"]),
+    ):
+        with pytest.raises(ValueError, match=r"without one|must"):
+            main(arguments)
