@@ -38,7 +38,7 @@ MASK_RATES = (0.3, 0.5, 0.7)
 TUNED_AT = 0.5
 SEEDS = (1, 2, 3)
 TUNING_SEED = 0
-STEPS = 100
+STEPS = 60
 
 
 def _grid(**choices) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def compare(kept: Kept, models: dict[int, Any], num_samples: int, budgets: list[
     return tables
 
 
-def calibration(kept: Kept, models: dict[int, Any], count: int = 100) -> dict[str, Any]:
+def calibration(kept: Kept, models: dict[int, Any], count: int = 64) -> dict[str, Any]:
     """ECE and AUROC on test chains: of masks filled in one pass, and of tokens in the middle of a generation."""
     figures: dict[str, dict[str, Any]] = {}
     for seed, model in models.items():
@@ -141,7 +141,7 @@ def calibration(kept: Kept, models: dict[int, Any], count: int = 100) -> dict[st
         )
 
         def one_shot(model=model, collator=collator):
-            judged = judge_fillings(model, heavy_critic.rows("test"), collator, 2 * count)
+            judged = judge_fillings(model, heavy_critic.rows("test"), collator, 3 * count)
             return calibration_report(judged.critic_logits, judged.critic_target, model.calibration)
 
         def in_the_loop(model=model, collator=collator, seed=seed):
@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="JSON file of all single figures")
     parser.add_argument("--num_samples", type=int, default=32, help="chains for each sampling seed")
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), help="forward passes per chain")
+    parser.add_argument("--heads", action="store_true", help="compare kinds of heads as well")
     parser.add_argument("--machine", default="unnamed", help="what to call it in the record")
     args = parser.parse_args()
     kept, folder = Kept(args.output), args.output.parent
@@ -212,7 +213,7 @@ def main() -> None:
     models = {seed: critic_of(seed, folder) for seed in SEEDS}
     judged = calibration(kept, models)
     tables = compare(kept, models, args.num_samples, args.budgets)
-    comparison_of_heads = heads(kept, folder)
+    comparison_of_heads = heads(kept, folder) if args.heads else {}
     for rate, table in tables.items():
         record = {
             "date": datetime.date.today().isoformat(),

@@ -14,8 +14,8 @@ from critic_gpt import CriticConfig, CriticTrainer, CriticTrainingArguments, get
 from critic_gpt.evaluation.comparison import steps_within
 
 
-# A head of 3,000 parameters on a model that does not move takes thirty times the learning rate of a model: after 100
-# steps its cross-entropy is 0.154 (at 1e-3, after 400: 0.207).
+# A head of 3,000 parameters on a model that does not move takes more than the usual 1e-3: trained for 60 steps, its
+# cross-entropy on test chains is 0.15.
 LEARNING_RATE = 3e-2
 BATCH_SIZE = 32
 
