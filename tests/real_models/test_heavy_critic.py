@@ -10,14 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-
-sys.path.insert(0, str(Path(__file__).parent))
-import real_models
-
-
-real_models.skip_without_them()
-import heavy_critic
-
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.metrics import calibration_report
 from critic_gpt.evaluation.planting import plant_errors
@@ -25,6 +17,13 @@ from critic_gpt.evaluation.row_forms import SpecialTokens
 from critic_gpt.evaluation.scoring import judge_fillings
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
+
+sys.path.insert(0, str(Path(__file__).parent))
+import heavy_critic
+import real_models
+
+
+real_models.skip_without_them()
 
 pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs" / "ANY_MODEL.md"
