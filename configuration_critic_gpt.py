@@ -9,6 +9,7 @@ from transformers.configuration_utils import PreTrainedConfig, strict
 from transformers.utils import logging
 
 from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.files import replace_file
 from critic_gpt.hub.folder import (
     NamedInEveryFolder,
     complete_auto_map,
@@ -236,6 +237,10 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
         """As the parent's, of bounded size and depth."""
         return read_object(json_file)
+
+    def to_json_file(self, json_file_path: str | os.PathLike, *args, **kwargs) -> None:
+        """As the parent's, in one step."""
+        replace_file(json_file_path, self.to_json_string(*args, **kwargs))
 
     def _take_legacy_keys(self, kwargs: dict) -> None:
         """Translates keys of older GPT configurations in place; names in one warning what the class now decides."""

@@ -18,6 +18,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.heads.evaluation_mode import evaluation_mode
+from critic_gpt.heads.numbers import check_finite
 
 
 SUGGEST_BY = ("auto", "visible", "masked")
@@ -191,11 +192,7 @@ class ProofreadingRun:
                 text.scores[begin:end] = scores[row, begin - start : end - start]
             self._keep_candidates(batch, logits)
         for text in texts:
-            if bool(text.scores.isnan().any()):
-                raise ValueError(
-                    "`model` must give finite scores, got NaN from its critic: load it in another dtype, such as "
-                    "float32, and check its weights."
-                )
+            check_finite("critic scores", text.scores)
             before = text.doubtful
             text.errors = self.calibration.error_probability(settle(text.scores)).masked_fill(~text.judged, 0.0)
             if self.rate is not None:
@@ -248,6 +245,9 @@ class ProofreadingRun:
         """The likeliest tokens other than the present ones, from logits (W, T, V); if `masked`, of doubtful ones."""
         if not self.num_candidates:
             return
+        highest = logits.amax(dim=-1).cpu()
+        for row, (_, _, start, begin, end) in enumerate(batch):
+            check_finite("logits", highest[row, begin - start : end - start])
         present = torch.full(logits.shape[:2], self.mask_id)
         for row, (text, ids, start, _, _) in enumerate(batch):
             present[row, : len(ids)] = text.ids[start : start + len(ids)]
@@ -342,7 +342,7 @@ class ProofreadingMixin:
             `list[Proof]`: One per sequence, independent of the other sequences.
 
         Raises:
-            `ValueError`: No trained critic, a value out of range, or scores that are NaN.
+            `ValueError`: No trained critic, a value out of range, or logits or scores that are NaN or infinite.
         """
         self.check_proofreads()
         self._check_inputs(sequences, threshold, suggest_by)

@@ -37,6 +37,7 @@ setup(
         "critic_gpt",
         "critic_gpt.backbones",
         "critic_gpt.calibration",
+        "critic_gpt.cli",
         "critic_gpt.critic_model",
         "critic_gpt.diffusion",
         "critic_gpt.evaluation",
@@ -52,6 +53,7 @@ setup(
         "critic_gpt.training.modifiers",
     ],
     package_data={"critic_gpt": ["py.typed"], "critic_gpt.scripts": ["configs/*.yaml"]},
+    entry_points={"console_scripts": ["critic-gpt = critic_gpt.cli.command:main"]},
     install_requires=[
         "torch>=2.9",
         "numpy>=1.26",

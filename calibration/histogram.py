@@ -120,7 +120,7 @@ class CriticHistogram:
                 true where the position is judged; nothing is asked of the other positions.
 
         Raises:
-            `ValueError`: shapes differ, a judged logit is NaN, or a judged target is neither 0 nor 1.
+            `ValueError`: shapes differ, a judged logit is NaN or infinite, or a judged target is neither 0 nor 1.
         """
         valid = torch.ones_like(critic_logits, dtype=torch.bool) if critic_valid is None else critic_valid.bool()
         for name, tensor in (("critic_target", critic_target), ("critic_valid", valid)):
@@ -131,10 +131,11 @@ class CriticHistogram:
                 )
         logits = critic_logits.detach()[valid].float().cpu()
         target = critic_target.detach()[valid].cpu()
-        if logits.isnan().any():
+        broken = int((~logits.isfinite()).sum())
+        if broken:
             raise ValueError(
-                f"`critic_logits` must not be NaN at judged positions, got {int(logits.isnan().sum())} NaN; "
-                "check that the weights are finite, or calibrate in float32."
+                f"`critic_logits` must be finite at judged positions, got {broken} that are not; check that "
+                "the weights are finite, or calibrate in float32."
             )
         foreign = target[(target != 0) & (target != 1)]
         if foreign.numel():

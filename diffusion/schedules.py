@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import torch
 
+from critic_gpt.diffusion.names import SCHEDULES, is_exponent
 
-SCHEDULES = ("linear", "quadratic", "root", "cosine")
+
 # Of the schedule "root": the visible share grows as progress to this power (docs/experiments/sampling-settings.md).
 ROOT_EXPONENT = 0.6
 Schedule = str | float | list[float] | Callable[[float], float]
@@ -100,11 +101,6 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
         return torch.full_like(count, remask_per_step)
     # Half a token more, rounded down, in integers as in `share_of`.
     return ((2 * count * round(remask_per_step * 2**40) + 2**40 + 2**20) >> 41).clamp(min=1)
-
-
-def is_exponent(schedule: object) -> bool:
-    """Whether a schedule is a number that can be the exponent of progress."""
-    return isinstance(schedule, (int, float)) and not isinstance(schedule, bool) and 0.0 < schedule < math.inf
 
 
 def _decay(schedule: str | float, progress: float) -> float:

@@ -9,6 +9,8 @@ import math
 
 import torch
 
+from critic_gpt.diffusion.names import REMASK_SELECTION
+
 
 def rank(scores: torch.Tensor, tie_break: torch.Tensor | None = None) -> torch.LongTensor:
     """Positions (B, T) by descending scores, equal ones by descending `tie_break`, then from left to right."""
@@ -108,7 +110,6 @@ def unmasking_order(
     )
 
 
-REMASK_SELECTION = ("worst", "gumbel")
 REMASKING_PRECEDENCE = ("external", "critic", "confidence", "random")
 
 

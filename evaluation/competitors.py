@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from critic_gpt.diffusion.schedules import SCHEDULES
+from critic_gpt.diffusion.names import SCHEDULES
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 

@@ -25,13 +25,6 @@ _DATA_SUFFIXES = (".parquet", ".jsonl", ".arrow", ".csv")
 # Other names of a split, as people write them.
 _SPLIT_NAMES = {"validation": ("validation", "val", "valid", "dev")}
 
-LOOKUP_HELP = (
-    "a folder of data; a name, looked up as NAME, data/NAME, runs/NAME and runs/NAME/data below the working folder, "
-    "then below the folder of this package; a config file that names it: .json or .yaml with the key `dataset` or "
-    '`data_dir`, or .py with a line `dataset = "..."` (read, never run; names in it are looked up below the file\'s '
-    "folder and the one above it, too); else a data set that `datasets.load_dataset` knows"
-)
-
 
 class DataSource(NamedTuple):
     """Where data lies: `folder`, or `hub_name` if it is to be fetched; the other one is `None`."""
@@ -58,7 +51,7 @@ def resolve_dataset(name: str, roots: Sequence[str | Path] | None = None) -> Dat
     Finds the data that `name` means. Reads configs, runs nothing, touches no network.
 
     Args:
-        name (`str`): A folder, a name, a config file, or a hub name; see `LOOKUP_HELP` for the order.
+        name (`str`): A folder, a name, a config file, or a hub name; `scripts/calibrate.py` says in which order.
         roots (sequence of paths, *optional*): Folders below which names are looked up; the working folder and the
             folder of this package by default.
 

@@ -32,8 +32,9 @@ def _scores_and_target(scores, target, name: str, probability: bool = True) -> t
     if probability and not ((scores >= 0) & (scores <= 1)).all():
         value = scores[~((scores >= 0) & (scores <= 1))][0]
         raise ValueError(f"`{name}` must be in [0, 1], got {value}; apply a sigmoid or a calibration to raw logits.")
-    if np.isnan(scores).any():
-        raise ValueError(f"`{name}` must not be NaN, got {np.isnan(scores).sum()} NaN; check the model's weights.")
+    if not np.isfinite(scores).all():
+        count = (~np.isfinite(scores)).sum()
+        raise ValueError(f"`{name}` must be finite, got {count} that are not; check the model's weights.")
     if not np.isin(target, (0.0, 1.0)).all():
         value = target[~np.isin(target, (0.0, 1.0))][0]
         raise ValueError(f"`target` must be 0 (right) or 1 (wrong), got {value}; leave out positions not judged.")

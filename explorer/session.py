@@ -12,6 +12,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
+from critic_gpt.heads.numbers import check_finite
 from critic_gpt.hub.vocabulary import check_tokenizer
 from critic_gpt.tasks import encode_strict
 
@@ -123,7 +124,9 @@ class Explorer:
                 "`model` must have a trained critic to judge tokens, got one without: train it with "
                 "`--add_critic_head True`."
             )
-        return self.forward(input_ids).critic_logits
+        logits = self.forward(input_ids).critic_logits
+        check_finite("critic scores", logits[self.attention_mask(input_ids).bool()])
+        return logits
 
     def text_of(self, token_id: int) -> str:
         """What a token looks like; ids that the tokenizer does not know stand in angle brackets."""

@@ -2,6 +2,7 @@
 """Configuration of generation: how a masked diffusion model with a critic fills its masks."""
 
 import difflib
+import os
 import textwrap
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers.utils import logging
 from critic_gpt.generation.declarations import SETTINGS
 from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.generation.values import Setting, default_in_words
+from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.files import replace_file
 
 
 logger = logging.get_logger(__name__)
@@ -90,6 +93,15 @@ class CriticGPTGenerationConfig(GenerationConfig):
             elif value is not None:
                 logger.warning(cls._unknown(name, value))
         return super().from_dict(known, **kwargs)
+
+    @classmethod
+    def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
+        """As the parent's, of bounded size and depth; a damaged file is refused and not taken for a missing one."""
+        return read_object(json_file)
+
+    def to_json_file(self, json_file_path: str | os.PathLike, *args, **kwargs) -> None:
+        """As the parent's, in one step."""
+        replace_file(json_file_path, self.to_json_string(*args, **kwargs))
 
     def to_dict(self) -> dict[str, Any]:
         """As the parent's; a schedule that is a function is written by its name, to be looked at only."""

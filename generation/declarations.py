@@ -7,8 +7,7 @@ setting is one entry here and the code that acts on it; what only some strategie
 
 import functools
 
-from critic_gpt.diffusion.schedules import SCHEDULES
-from critic_gpt.diffusion.selection import REMASK_SELECTION
+from critic_gpt.diffusion.names import REMASK_SELECTION, SCHEDULES
 from critic_gpt.generation.values import (
     COUNT_OR_SHARE,
     NO_OR_SOME_IDS,

@@ -31,6 +31,7 @@ from critic_gpt.diffusion.randomness import (
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
 from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
 from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
+from critic_gpt.heads.numbers import not_finite
 
 
 # Where no token has been drawn; no probability is negative.
@@ -164,24 +165,16 @@ class DenoisingRun:
 
     def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Keeps in mind whether any score (B, T) of a real token is no number."""
-        self.broken_scores = self.broken_scores | (critic_logits.isnan() & attention_mask.bool()).any()
+        self.broken_scores = self.broken_scores | (~critic_logits.isfinite() & attention_mask.bool()).any()
 
     def check_numbers(self) -> None:
         """
         Raises a `ValueError` where a prediction or a score was no number, which would pass for a token or for a safe
         one. Waits for the device.
         """
-        for broken, what, way_out in (
-            (
-                self.broken_logits,
-                "logits",
-                "load it in another dtype, such as float32, check its weights, and leave a "
-                "token possible where you give `logits_processor`",
-            ),
-            (self.broken_scores, "critic scores", "load it in another dtype, such as float32, and check its weights"),
-        ):
+        for broken, what in ((self.broken_logits, "logits"), (self.broken_scores, "critic scores")):
             if bool(broken):
-                raise ValueError(f"`model` must give finite {what}, got NaN or infinity: {way_out}.")
+                raise not_finite(what)
 
     def predict(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from critic_gpt.diffusion.schedules import SCHEDULES, is_exponent
+from critic_gpt.diffusion.names import SCHEDULES, is_exponent
 
 
 class Values(NamedTuple):

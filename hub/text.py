@@ -79,6 +79,15 @@ def _encoded_within(tokenizer: Any, text: str, begin: int) -> Iterator[tuple[int
     return _encoded(tokenizer, text, begin)
 
 
+def leaves_a_space_before(tokenizer: Any) -> bool:
+    """Whether the tokenizer puts a space before each text that its decoding does not take away again."""
+    try:
+        ids = tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"]
+    except Exception:  # as below
+        return False
+    return tokenizer.decode(ids, clean_up_tokenization_spaces=False) == " a"
+
+
 def _puts_a_space_before(tokenizer: Any) -> bool:
     """Whether the tokenizer puts a space before each text, and before each part of it behind a special token."""
     try:

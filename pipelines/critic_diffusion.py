@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from critic_gpt.hub.text import uncovered
+from critic_gpt.hub.text import leaves_a_space_before, uncovered
 from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
@@ -62,6 +62,8 @@ class CriticDiffusionPipeline(CriticPipeline):
 
     Args of a call:
         seed (`int`, *optional*): The same results for the same inputs, whatever the batch size.
+        first_index (`int`, *optional*, defaults to 0): Place of the first prompt among all of a run; with a `seed`,
+            prompts that are given in parts get the results that they would get in one call.
         batch_size (`int`, *optional*, defaults to 1): Prompts per batch.
         max_new_tokens (`int`, *optional*): Length of what is generated, for prompts without `[MASK]`. By default that
             of the model's generation configuration, else 256 or as many as fit.
@@ -84,6 +86,7 @@ class CriticDiffusionPipeline(CriticPipeline):
     def __init__(self, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(*args, **kwargs)
+        self._leaves_space = leaves_a_space_before(self.tokenizer)
 
     @staticmethod
     def _make_item(text: Any, index: int) -> dict[str, Any]:
@@ -197,6 +200,8 @@ class CriticDiffusionPipeline(CriticPipeline):
             # What is the text's own, and not the frame that the model knows it in.
             "shown": torch.tensor([shown]),
             "index": torch.tensor([item["index"]]),
+            # Whether a space before the text is the tokenizer's.
+            "puts_space": torch.tensor([self._leaves_space and not prompt.startswith(" ")]),
             # Among how many masks the prompt is to be placed at random; 0 = it stays where it is.
             "num_new": torch.tensor([num_new]),
         }
@@ -224,13 +229,16 @@ class CriticDiffusionPipeline(CriticPipeline):
             )
         return ids
 
-    def _forward(self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, **generate_kwargs):
+    def _forward(
+        self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, first_index: int = 0, **generate_kwargs
+    ):
         attention_mask = model_inputs["attention_mask"]
         # Padding goes to the end, or the random numbers of a token would depend on the lengths of its neighbours.
         order = attention_mask.argsort(dim=-1, descending=True, stable=True)
         input_ids, attention_mask = model_inputs["input_ids"].gather(-1, order), attention_mask.gather(-1, order)
         shown = model_inputs["shown"].gather(-1, order).bool() & attention_mask.bool()
-        seeds = None if seed is None else [((seed % 2**30) << 32) + i for i in model_inputs["index"].tolist()]
+        places = (model_inputs["index"] + first_index).tolist()
+        seeds = None if seed is None else [((seed % 2**30) << 32) + place for place in places]
         if bool(model_inputs["num_new"].any()):
             input_ids = self._placed_at_random(input_ids, shown, model_inputs["num_new"], seeds)
         settings = {"suppressed_token_ids": self._never_drawn, **generate_kwargs}
@@ -246,6 +254,7 @@ class CriticDiffusionPipeline(CriticPipeline):
             "scoring_passes": torch.full((batch_size,), output.scoring_passes),
             "judge_passes": torch.full((batch_size,), output.judge_passes),
             "row_passes": output.row_passes,
+            "puts_space": model_inputs["puts_space"],
         }
         result |= {name: output[name] for name in QUALITY if output.get(name) is not None}
         for name in ("error_probabilities", "candidate_expected_errors"):
@@ -275,9 +284,14 @@ class CriticDiffusionPipeline(CriticPipeline):
         if "error_probabilities" in rows:
             probabilities = rows["error_probabilities"][real].tolist()
         candidates = rows.get("candidate_expected_errors")
+
+        def decoded(tokens: Any) -> str:
+            text = self.tokenizer.decode(tokens)
+            return text[1:] if bool(rows["puts_space"]) and text.startswith(" ") else text
+
         ends = bool(ids) and ids[-1] == self.tokenizer.eos_token_id  # the end of a text is no part of it
         result = {
-            "generated_text": self.tokenizer.decode(ids[: len(ids) - ends]),
+            "generated_text": decoded(ids[: len(ids) - ends]),
             "tokens": self.tokenizer.convert_ids_to_tokens(ids),
             "token_ids": ids,
             "error_probabilities": probabilities,
@@ -289,8 +303,8 @@ class CriticDiffusionPipeline(CriticPipeline):
         if history is not None:
             result["history"] = [
                 {
-                    "input": self.tokenizer.decode(before[real]),
-                    "filled": self.tokenizer.decode(filled[real]),
+                    "input": decoded(before[real]),
+                    "filled": decoded(filled[real]),
                     "input_ids": before[real].tolist(),
                     "filled_ids": filled[real].tolist(),
                     "remasked": remasked[real].nonzero().flatten().tolist(),

@@ -92,7 +92,7 @@ class CriticPipeline(Pipeline):
         try:
             texts = iter(inputs)
         except TypeError as error:
-            raise ValueError(f"`inputs` must be {self._takes}, got {inputs!r:.60}: pass one of these.") from error
+            raise ValueError(f"`inputs` must be {self._takes}, got {_shown(inputs)}: pass one of these.") from error
         items = (_One(make_item(text, index), index) for index, text in enumerate(texts))
         return super().__call__(items, **kwargs)
 
@@ -153,7 +153,7 @@ class CriticPipeline(Pipeline):
             given = given[keys[0]]
         if not isinstance(given, str) and not (given is None and self._takes_none):
             raise ValueError(
-                f"`inputs` must be texts{' or None' if self._takes_none else ''}, got {given!r:.60}: pass a text."
+                f"`inputs` must be texts{' or None' if self._takes_none else ''}, got {_shown(given)}: pass a text."
             )
         return given or ""
 
@@ -189,6 +189,10 @@ class CriticPipeline(Pipeline):
         if any(len(character) != 1 for character in characters):
             return None
         return re.compile("(?:" + "|".join(map(re.escape, [*special, *sorted(characters)])) + ")+")
+
+
+def _shown(value: Any) -> str:
+    return " ".join(repr(value).split())[:60]  # of a table several lines
 
 
 def _placed(reason: str, places: list[int]) -> str:

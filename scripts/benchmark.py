@@ -15,6 +15,12 @@ Cases: `forward` (no gradients), `train_step` and `train_step_critic` (forward, 
 critic), `generate` and `generate_critic` (by forward pass; without and with re-masking by the critic).
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("benchmark")  # before anything is imported that takes long
+
 import argparse
 import json
 import math
@@ -30,45 +36,18 @@ import torch
 import transformers
 
 import critic_gpt
+from critic_gpt.cli.flags import LEAST_REPEATS, SHAPE, benchmark_parser
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
 
 
-SHAPE = {
-    "vocab_size": 1024,
-    "hidden_size": 256,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "sequence_length": 128,
-    "batch_size": 8,
-    "num_steps": 16,
-}
-LEAST_REPEATS = 10
 UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
 CONFIDENCE = 0.95
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--baseline", help="root of another checkout of this package, measured alternately")
-    parser.add_argument("--output", help="JSON file to write, every single measurement included")
-    parser.add_argument("--cases", nargs="+", choices=benchmark_worker.Workloads.CASES, help="default: all")
-    parser.add_argument("--repeats", type=int, default=30, help=f"timed repeats a case, at least {LEAST_REPEATS}")
-    parser.add_argument("--warmup", type=int, default=3, help="untimed repeats before them")
-    parser.add_argument("--min_seconds", type=float, default=0.2, help="least length of a repeat")
-    parser.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), help="of each process; they take turns"
-    )
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="bfloat16 by autocast")
-    for name, value in SHAPE.items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
-    return parser
-
-
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
+    args.threads = torch.get_num_threads() if args.threads is None else args.threads
     check_at_least(LEAST_REPEATS, repeats=args.repeats)
     check_at_least(1, warmup=args.warmup, threads=args.threads)
     check_at_least(1, **{name: getattr(args, name) for name in SHAPE if name != "vocab_size"})
@@ -241,7 +220,7 @@ def load() -> list[float] | None:
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
-    args = build_parser().parse_args(argv)
+    args = benchmark_parser().parse_args(argv)
     check_arguments(args)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
     settings = {name: getattr(args, name) for name in names}

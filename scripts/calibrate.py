@@ -18,10 +18,21 @@ visible generated token counts: a table for generating with that sampler, beside
 cross-fitted ECE, and says so. A better table of the same weights, measured on many more tokens for instance, stays
 unless --overwrite is given.
 
+The data set is a folder; a name, looked up as NAME, data/NAME, runs/NAME and runs/NAME/data below the working folder,
+then below the folder of this package; a config file that names it: .json or .yaml with the key `dataset` or
+`data_dir`, or .py with a line `dataset = "..."` (read, never run; names in it are looked up below the file's folder
+and the one above it, too); else a data set that `datasets.load_dataset` knows.
+
 Data are folders of scripts/prepare_data.py, or whatever the library `datasets` reads whose rows have token ids in
 `input_ids`, `input` or `x`. With the truth beside them (`labels`, `target` or `y`; -100 and -1 ignored) a row counts
 as corrupted already: its [MASK]s are filled and no others made. An `attention_mask` of the data is ignored.
 """
+
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("calibrate")  # before anything is imported that takes long
 
 import argparse
 import math
@@ -36,10 +47,10 @@ import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
-from critic_gpt.calibration.histogram import FITTING_METHODS
-from critic_gpt.calibration.model import CALIBRATION_SOURCES, sampler_settings, table_key, weights_file_name
-from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES, CRITIC_TARGET_SCOPES
-from critic_gpt.evaluation.data_sources import LOOKUP_HELP, DataSource, load_split, resolve_dataset
+from critic_gpt.calibration.model import sampler_settings, table_key, weights_file_name
+from critic_gpt.cli.flags import VERBOSE_EVERY, calibrate_parser
+from critic_gpt.cli.generation_flags import import_strategies
+from critic_gpt.evaluation.data_sources import DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows, SpecialTokens, uniform_rows
@@ -57,12 +68,10 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks.own_data import with_own_padding
 from critic_gpt.training.model_card import refresh_model_card
 
 
-VERBOSE_EVERY = 100
 # Flags that mean something to one source only.
 SOURCE_FLAGS = {
     "one_shot": ("scope", "regime"),
@@ -80,55 +89,6 @@ class Checkpoint(NamedTuple):
 
     folder: Path
     variant: str | None
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", metavar="DATASET_OR_CONFIG", help=LOOKUP_HELP)
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        help="folder of a model with a trained critic head (a checkpoint-N of a training, too), or the file of "
-        "weights in it",
-    )
-    parser.add_argument(
-        "num_sequences", metavar="NUM_SEQUENCES", type=int, help="how many sequences to judge, over all processes"
-    )
-    parser.add_argument("--split", default="train", choices=["train", "val", "validation", "test"])
-    parser.add_argument(
-        "--source",
-        default="one_shot",
-        choices=list(CALIBRATION_SOURCES),
-        help="masks filled at once, as in training, or generations step by step",
-    )
-    parser.add_argument(
-        "--method",
-        default="auto",
-        choices=["auto", *FITTING_METHODS],
-        help="how to make the table; auto: the one with the smallest cross-fitted ECE (raw: the score as it is)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a table of these weights that is better")
-    parser.add_argument("--batch_size", type=int, default=64, help="sequences per step, over all processes")
-    parser.add_argument("--seed", type=int, default=0, help="of masks and fillings")
-    parser.add_argument("--plot", help="write a reliability diagram to this PNG")
-    parser.add_argument("--verbose", action="store_true", help=f"print the table every {VERBOSE_EVERY} sequences")
-    one_shot = parser.add_argument_group("with --source one_shot")
-    one_shot.add_argument("--scope", choices=CRITIC_TARGET_SCOPES, help="positions judged; default: the model's own")
-    one_shot.add_argument("--regime", choices=CRITIC_REGIMES, help="share of masks filled; default: the model's own")
-    sampler = parser.add_argument_group("with --source trajectory", "the model's own generation settings by default")
-    add_strategy_flag(sampler)
-    sampler.add_argument("--remasking", help="strategy of generation")
-    sampler.add_argument("--num_steps", type=int, help="denoising steps")
-    sampler.add_argument("--temperature", type=float, help="of the draws of tokens")
-    sampler.add_argument(
-        "--generation",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="any fields of CriticGPTGenerationConfig, the values as JSON or plain text: unmasking=random top_k=5",
-    )
-    sampler.add_argument("--mask_rate", type=float, help="mask each token with this probability; default: varies")
-    return parser
 
 
 def resolve_checkpoint(path: str) -> Checkpoint:
@@ -367,7 +327,7 @@ def measured_on(metadata: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     """Runs one calibration; returns the table."""
     import_strategies(argv)
-    args = build_parser().parse_args(argv)
+    args = calibrate_parser().parse_args(argv)
     check_arguments(args)
     settings = generation_settings(args)
     checkpoint, source = resolve_checkpoint(args.checkpoint), resolve_dataset(args.dataset)

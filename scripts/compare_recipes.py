@@ -14,12 +14,19 @@ step of training, and for every number of forward passes the figure of the task,
 is one.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("compare")  # before anything is imported that takes long
+
 import argparse
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from critic_gpt.cli.flags import compare_parser
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
@@ -30,21 +37,6 @@ from critic_gpt.training.settings_files import parse_settings
 
 
 KNOWN = ("base", "seeds", "recipes")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", required=True, help="YAML or JSON file of recipes")
-    parser.add_argument("--data_dir", required=True, help="folder written by scripts/prepare_data.py")
-    parser.add_argument("--output_dir", required=True, help="where models, reports and recipes.json go")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these recipes alone")
-    parser.add_argument("--num_judged", type=int, default=4096, help="held-out sequences for the critic's figures")
-    parser.add_argument("--num_samples", type=int, default=1000, help="samples for each number of forward passes")
-    parser.add_argument("--forward_passes", type=int, nargs="+", default=[9, 18], help="budgets to sample at")
-    parser.add_argument("--batch_size", type=int, default=250, help="sequences at a time in evaluation")
-    parser.add_argument("--dtype", choices=evaluate.DTYPES, help="precision of the weights in evaluation")
-    return parser
 
 
 def read_recipes(path: str, only: list[str] | None) -> tuple[dict[str, Any], list[int], dict[str, dict[str, Any]]]:
@@ -129,7 +121,7 @@ def summary_text(results: Mapping[str, Mapping[str, dict]], figure: str, passes:
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs all recipes; returns what recipes.json holds."""
-    args = build_parser().parse_args(argv)
+    args = compare_parser().parse_args(argv)
     check_at_least(1, num_judged=args.num_judged, num_samples=args.num_samples, batch_size=args.batch_size)
     check_output_dir("output_dir", args.output_dir)
     base, seeds, recipes = read_recipes(args.recipes, args.only)

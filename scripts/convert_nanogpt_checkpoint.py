@@ -23,6 +23,12 @@ What the file leaves open is settled so:
 - A `calibration.json` beside the file: its table goes along with the critic, under the new weights' name.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("convert")  # before anything is imported that takes long
+
 import argparse
 import re
 import sys
@@ -36,6 +42,7 @@ from transformers import AutoTokenizer
 
 import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTConfig
+from critic_gpt.cli.flags import convert_parser
 from critic_gpt.configuration_critic_gpt import LEGACY_MODES, legacy_mode
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.scripts import check_output_dir, run_as_program
@@ -60,33 +67,6 @@ from critic_gpt.training.checkpoints import STAGING, staged_folder
 
 
 _LAYER = re.compile(r"\b(h|layers)\.\d+\.")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", metavar="CKPT", help="file of torch.save with `model` and `model_args`")
-    parser.add_argument("output_dir", metavar="OUTPUT_DIR", help="new or empty folder for the model")
-    parser.add_argument("--mask_token_id", type=int, help="id of [MASK]; default: the tokenizer's or the file's")
-    parser.add_argument("--pad_token_id", type=int, help="id of the padding; default: the tokenizer's or the file's")
-    parser.add_argument("--tokenizer", help="folder or hub name of a tokenizer, to be saved with the model")
-    parser.add_argument("--vocab_size", type=int, help="larger than the checkpoint's, to add tokens")
-    parser.add_argument("--add_critic_head", action="store_true", help="add an untrained critic where there is none")
-    parser.add_argument(
-        "--trunk_only",
-        action="store_true",
-        help="take token and position embeddings, blocks and the last norm, and leave every head behind: a language "
-        "model to be trained further, or to take a new head",
-    )
-    parser.add_argument("--attention_type", choices=["causal", "bidirectional"], help="instead of what the file says")
-    parser.add_argument(
-        "--rotary_interleaved", action="store_true", help="rotary positions turn dimension 2i with 2i + 1"
-    )
-    parser.add_argument(
-        "--drop_unknown", action="store_true", help="leave tensors of unknown names behind instead of refusing them"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn: the weights of a missing head")
-    return parser
 
 
 def check_new_output_dir(folder: str) -> None:
@@ -244,7 +224,7 @@ def warnings_of(config: CriticGPTConfig, conversion: Conversion, mode: str) -> l
 
 def main(argv: list[str] | None = None):
     """Runs one conversion; returns the model."""
-    args = build_parser().parse_args(argv)
+    args = convert_parser().parse_args(argv)
     check_new_output_dir(args.output_dir)
     tokenizer = load_tokenizer(args)
     checkpoint = read_checkpoint(args.checkpoint)

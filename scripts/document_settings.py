@@ -7,10 +7,16 @@ Writes the tables of docs/GENERATION.md from the declarations of settings and st
 A test compares the page with the declarations.
 """
 
-import argparse
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("document")  # before anything is imported that takes long
+
 import re
 from pathlib import Path
 
+from critic_gpt.cli.flags import document_parser
 from critic_gpt.generation.declarations import SETTINGS
 from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.strategies.registry import STRATEGIES
@@ -85,9 +91,7 @@ def rendered(page: str) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     """Writes the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default=".", help="folder that holds docs/")
-    page = Path(parser.parse_args(argv).root, PAGE)
+    page = Path(document_parser().parse_args(argv).root, PAGE)
     replace_file(page, rendered(page.read_text(encoding="utf-8")))
     print(f"Written: {page}.")
 

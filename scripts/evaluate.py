@@ -36,6 +36,12 @@ A budget is a number of forward passes of the trunk per sequence; each strategy 
 `calibration` is there where the model has a trained critic.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("evaluate")  # before anything is imported that takes long
+
 import argparse
 from pathlib import Path
 from typing import Any
@@ -45,6 +51,8 @@ from accelerate import Accelerator
 
 import critic_gpt
 from critic_gpt import DataCollatorForMaskedDiffusion
+from critic_gpt.cli.flags import evaluate_parser
+from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
 from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
 from critic_gpt.evaluation.held_out import (
@@ -72,41 +80,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import load_prepared, load_puzzles
-
-
-DTYPES = ("float32", "bfloat16", "float16")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a model")
-    parser.add_argument("--dtype", choices=DTYPES, help="precision of the weights; that of the file by default")
-    parser.add_argument("--data_dir", required=True, help="folder written by scripts/prepare_data.py")
-    parser.add_argument("--output_dir", required=True, help="where the report goes")
-    parser.add_argument("--split", default="test", choices=["train", "val", "validation", "test"])
-    parser.add_argument("--num_judged", type=int, default=4096, help="held-out sequences for the critic's figures")
-    parser.add_argument("--num_samples", type=int, default=1000, help="samples for each strategy, budget and seed")
-    parser.add_argument("--forward_passes", type=int, nargs="+", default=[9, 18, 36], help="budgets to compare at")
-    parser.add_argument("--batch_size", type=int, default=250)
-    parser.add_argument("--seed", type=int, default=1, help="of masks, and of samples unless --seeds are given")
-    parser.add_argument("--seeds", type=int, nargs="+", help="a set of samples for each")
-    parser.add_argument("--strategies", nargs="+", metavar="NAME", help='who competes; "all" for everybody')
-    add_strategy_flag(parser)
-    parser.add_argument("--tune", action="store_true", help="choose each strategy's settings at each budget")
-    parser.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
-    parser.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
-    parser.add_argument("--puzzles", action="store_true", help="fill the puzzles of the data, not empty grids")
-    parser.add_argument(
-        "--verifier", type=int, nargs="+", metavar="PASSES", help="does the critic know what is right?"
-    )
-    parser.add_argument("--judge", help="folder of a judge of text; with --train_judge where it goes")
-    parser.add_argument("--train_judge", action="store_true", help="train a judge on the split of that name")
-    parser.add_argument("--judge_steps", type=int, default=600, help="steps of its training")
-    parser.add_argument("--plot", action="store_true", help="plots of all figures, and of expected and true errors")
-    return parser
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -252,7 +226,7 @@ def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator)
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs one evaluation; returns what metrics.json holds."""
     import_strategies(argv)
-    args = build_parser().parse_args(argv)
+    args = evaluate_parser().parse_args(argv)
     check_arguments(args)
     check_output_dir("output_dir", args.output_dir)
     if args.train_judge:

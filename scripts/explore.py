@@ -11,6 +11,12 @@ shows one view and ends, with --json as data. Masks are those of scripts/evaluat
 says otherwise. --strategy_module my_strategies.py adds strategies of your own to those that generate.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("explore")  # before anything is imported that takes long
+
 import argparse
 import json
 from typing import Any
@@ -18,7 +24,8 @@ from typing import Any
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from critic_gpt.configuration_critic_gpt import CRITIC_REGIMES
+from critic_gpt.cli.flags import explore_parser
+from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.explorer import (
     Explorer,
     corrupted_view,
@@ -31,36 +38,8 @@ from critic_gpt.explorer import (
     view_data,
 )
 from critic_gpt.explorer.terminal import TerminalSession, draw
-from critic_gpt.generation.declarations import remasking_names
 from critic_gpt.scripts import load_model, one_line, run_as_program
-from critic_gpt.scripts.generation_flags import add_strategy_flag, import_strategies
 from critic_gpt.tasks import load_prepared
-
-
-VIEWS = ("sample", "corrupted", "critic", "generate", "text")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder or hub name of a model")
-    parser.add_argument("--data_dir", help="folder of prepared data; without it only texts can be looked at")
-    parser.add_argument("--split", default="validation")
-    parser.add_argument("--index", type=int, default=0, help="which sample, counted from 0")
-    parser.add_argument("--mask_rate", type=float, help="share of masks in (0, 1]; drawn as in evaluation by default")
-    parser.add_argument("--seed", type=int, default=1, help="of masks and draws")
-    parser.add_argument("--threshold", type=float, default=0.5, help="P(wrong) above which a token is flagged")
-    parser.add_argument("--critic_regime", choices=CRITIC_REGIMES, help="how many masks the critic sees filled")
-    parser.add_argument("--view", choices=VIEWS, help="show this one and end")
-    parser.add_argument("--json", action="store_true", help="print the data of the view")
-    parser.add_argument("--text", help="for the views text and generate: what to look at; [MASK] is a hole")
-    add_strategy_flag(parser)
-    parser.add_argument("--remasking", choices=remasking_names(), help="for the view generate")
-    parser.add_argument("--num_steps", type=int, help="for the view generate")
-    parser.add_argument("--web", action="store_true", help="open a page instead of reading commands")
-    parser.add_argument("--host", default="127.0.0.1", help="address the page is served at")
-    parser.add_argument("--port", type=int, default=7860, help="0 takes any that is free")
-    return parser
 
 
 def load_explorer(model: str, data_dir: str | None = None, critic_regime: str | None = None) -> Explorer:
@@ -128,7 +107,7 @@ def check(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> Any:
     """Explores; returns the view, if one was asked for."""
     import_strategies(argv)
-    args = build_parser().parse_args(argv)
+    args = explore_parser().parse_args(argv)
     check(args)
     if args.web:
         # Here, since the page needs a package that the rest does without; said before the model loads.

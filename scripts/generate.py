@@ -16,6 +16,14 @@ generation configuration has a flag; what a flag leaves out is that of the model
 forward passes it took part, its numbers (by the model itself, by its critic, by a judge where one is given) and the
 least certain tokens with their error probability. Without --seed one is drawn. --stream draws every step in the
 terminal while it happens, coloured by error probability; into a file or pipe it writes the finished texts alone.
+In --prompt, [MASK]*30 stands for thirty [MASK].
+
+For many prompts: --prompts reads lines of JSON, each a text, null or an object with the key `prompt` or `text`;
+--results writes lines of JSON as the batches are done, instead of printing: `index`, `input` (the line), `sample` and
+what is listed below under results. The same command goes on where it was stopped, with the same results as if it had
+not been; FILE.settings.json beside the results says what they were made by.
+
+    python scripts/generate.py --model runs/model --prompts prompts.jsonl --results results.jsonl --num_samples 4
 
 --save writes a JSON document, `null` where there is no such number:
 
@@ -41,9 +49,16 @@ terminal while it happens, coloured by error probability; into a file or pipe it
             remasked            positions that were re-masked, counted from 0
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("generate")  # before anything is imported that takes long
+
 import argparse
 import os
 import platform
+import re
 import secrets
 from typing import Any
 
@@ -53,42 +68,22 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.cli.flags import JUDGES, generate_parser
+from critic_gpt.cli.generation_flags import (
+    flag_settings,
+    import_strategies,
+)
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
-from critic_gpt.scripts.generation_flags import (
-    add_generation_flags,
-    add_strategy_flag,
-    flag_settings,
-    import_strategies,
-)
+from critic_gpt.scripts.json_lines import ResultLines, read_rows, text_of
 
 
-# Who else may take part: flags handed to `generate` that are no settings.
-JUDGES = {
-    "remasking_model": "folder or hub name of a token classifier that decides what is masked again",
-    "judge_model": "folder or hub name of a sequence scorer that judges the finished text",
-}
 LEAST_CERTAIN = 5
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder or hub name of a model")
-    parser.add_argument("--prompt", nargs="*", default=None, help="one or more prompts")
-    parser.add_argument("--num_samples", type=int, default=1, help="samples a prompt")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
-    parser.add_argument("--history", action="store_true", help="print every step as well")
-    parser.add_argument("--stream", action="store_true", help="draw every step in the terminal while it happens")
-    parser.add_argument("--save", help="write settings, results and every step to this JSON file")
-    add_strategy_flag(parser)
-    add_generation_flags(parser)
-    for name, words in JUDGES.items():
-        parser.add_argument(f"--{name}", help=words)
-    return parser
+# Of an input that is an object: where its prompt is.
+PROMPT_KEYS = ("prompt", "text")
+MOST_MASKS = 2**20
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -131,14 +126,14 @@ def describe_step(step: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
-    """Generates; returns the pipeline's results."""
+    """Generates; returns the pipeline's results, none where --results writes them."""
     import_strategies(argv)
-    args = build_parser().parse_args(argv)
+    args = generate_parser().parse_args(argv)
     check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
     names = [*(setting.name for setting in flag_settings()), *JUDGES]
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    prompts = args.prompt or [None]
-    seed = secrets.randbits(30) if args.seed is None else args.seed
+    lines = check_lines(args)
+    prompts = args.prompt or [None] if args.prompts is None else read_rows("prompts", args.prompts, PROMPT_KEYS, True)
     if args.save or args.history:
         options["return_history"] = True
     if args.save:
@@ -151,6 +146,12 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    if args.prompts is None:
+        prompts = [written_out(prompt, generate.tokenizer.mask_token) for prompt in prompts]
+    if lines is not None:
+        write_lines(lines, generate, args, prompts, options)
+        return []
+    seed = secrets.randbits(30) if args.seed is None else args.seed
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
     stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
     results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
@@ -177,6 +178,58 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     for result in results:
         print(visible_text(describe(result if args.history else {**result, "history": []})))
     return results
+
+
+def written_out(prompt: str | None, mask: str) -> str | None:
+    """A prompt with each [MASK]*30, or that of the tokenizer's own mask, as thirty of them."""
+
+    def repeated(match: re.Match) -> str:
+        if len(match[2]) > 7 or int(match[2]) > MOST_MASKS:
+            raise ValueError(f"`prompt` must hold at most {MOST_MASKS:,} masks, got {match[0]!r:.40}: ask for fewer.")
+        return match[1] * int(match[2])
+
+    return prompt and re.sub(rf"({re.escape(mask)}|\[MASK\])\*(\d+)", repeated, prompt)
+
+
+def check_lines(args: argparse.Namespace) -> ResultLines | None:
+    """Refuses flags that exclude each other; returns the file of `--results`."""
+    if args.prompt is not None and args.prompts is not None:
+        raise ValueError(f"`prompt` must be left out beside `prompts`, got {args.prompt!r:.60}: drop one of the two.")
+    if args.results is None:
+        return None
+    for name in ("save", "history", "stream"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
+    return ResultLines("results", args.results)
+
+
+def write_lines(
+    lines: ResultLines, generate, args: argparse.Namespace, prompts: list[Any], options: dict[str, Any]
+) -> None:
+    """Generates for `--results`; without `--seed` a run that goes on keeps the one that it drew."""
+    seed = lines.earlier.get("seed", secrets.randbits(30)) if args.seed is None else args.seed
+    repeated = [(prompt, sample) for prompt in prompts for sample in range(args.num_samples)]
+
+    def results_of(start: int, end: int) -> list[dict[str, Any]]:
+        given = [text_of(prompt, PROMPT_KEYS) for prompt, _ in repeated[start:end]]
+        made = generate(given, batch_size=args.batch_size, seed=seed, first_index=start, **options)
+        places = zip(range(start, end), repeated[start:end], made, strict=True)
+        return [{"index": i, "input": prompt, "sample": sample, **result} for i, (prompt, sample), result in places]
+
+    settings = {
+        "model": args.model,
+        "fingerprint": generate.model.fingerprint(),
+        "remasking_model": args.remasking_model,
+        "judge_model": args.judge_model,
+        "strategy_module": args.strategy_module,
+        "num_samples": args.num_samples,
+        "seed": seed,
+        "generation_config": resolved(generate.model, options),
+        "critic_gpt_version": __version__,
+    }
+    before = lines.write(settings, repeated, args.batch_size, results_of, unit="samples")
+    there = f", {before} of them there before" if before else ""
+    print(f"{len(repeated)} results in {args.results}{there}.")
 
 
 def resolved(model, options: dict[str, Any]) -> dict[str, Any]:

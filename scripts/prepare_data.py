@@ -18,16 +18,25 @@ wrongly and -100 elsewhere, and `score`, the share of wrong tokens; train.py lea
 complete or not at all.
 """
 
-import argparse
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("prepare")  # before anything is imported that takes long
+
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
+from tqdm import tqdm
 from transformers import HfArgumentParser
 
+from critic_gpt.cli.acts import ACTS
+from critic_gpt.cli.dataclass_parser import DataclassActParser
+from critic_gpt.cli.parser import ActParser
 from critic_gpt.evaluation.fillings import labelled_fillings
 from critic_gpt.scripts import load_model, run_as_program
 from critic_gpt.tasks import (
@@ -53,6 +62,8 @@ class Preparation(Protocol):
 @dataclass
 class FillingsFlags:
     """The flags of `--task fillings`."""
+
+    _argument_group_name: ClassVar[str] = "with --task fillings"
 
     model: str | None = field(default=None, metadata={"help": "Folder or hub name of the model that fills."})
     data_dir: str | None = field(default=None, metadata={"help": "Prepared folder whose sequences it fills."})
@@ -115,6 +126,12 @@ class PrepareDataArguments:
             raise ValueError(f"`seed` must be at least 0, got {self.seed}; pass 0 or more.")
 
 
+def flag_parser() -> DataclassActParser:
+    """The flags of all tasks."""
+    every = [preparation.Flags for preparation in preparations().values()]
+    return DataclassActParser([PrepareDataArguments, *every], act=ACTS["prepare"], conflict_handler="resolve")
+
+
 def parse_flags(argv: Sequence[str]) -> tuple[PrepareDataArguments, Any]:
     """
     The shared flags, and those of the task that is asked for.
@@ -122,15 +139,14 @@ def parse_flags(argv: Sequence[str]) -> tuple[PrepareDataArguments, Any]:
     Raises:
         `ValueError`: If a flag belongs to another task, or a value is out of its range.
     """
-    first = argparse.ArgumentParser(add_help=False)
+    first = ActParser(act=ACTS["prepare"], looks_only=True)
     first.add_argument("--task", choices=list(preparations()))
     name = first.parse_known_args(argv)[0].task
-    description = __doc__.split("\n")[1]
-    if name is None:  # `--help`, or an error: the flags of all tasks
-        every = [preparation.Flags for preparation in preparations().values()]
-        parser = HfArgumentParser([PrepareDataArguments, *every], description=description, conflict_handler="resolve")
-        parser.parse_args(argv)
-    parser = HfArgumentParser([PrepareDataArguments, preparations()[name].Flags], description=description)
+    if name is None:
+        flag_parser().parse_args(argv)  # `--help-all`, or an error
+    flag_parser().words(argv)  # refuses what no task knows
+    own_flags = preparations()[name].Flags
+    parser = DataclassActParser([PrepareDataArguments, own_flags], act=ACTS["prepare"], is_strict=False)
     shared, own, rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     check_foreign_flags(name, rest)
     return shared, own
@@ -152,6 +168,26 @@ def check_foreign_flags(task: str, rest: Sequence[str]) -> None:
         raise ValueError(f"`task` {task} knows no {' '.join(rest)}: see --task {task} --help.")
 
 
+def with_progress(prepared: Prepared) -> Prepared:
+    """The same with a bar for each split as it is written, on stderr where that is a terminal."""
+
+    def shown(split: str) -> Iterator[Any]:
+        total = expected_rows(prepared, split)
+        yield from tqdm(prepared.windows[split], desc=split, total=total, unit=" examples", disable=None)
+
+    return replace(prepared, windows={split: shown(split) for split in prepared.windows})
+
+
+def expected_rows(prepared: Prepared, split: str) -> int | None:
+    """How many examples a split will have, as far as that is known before they are made."""
+    rows, metadata = prepared.windows[split], prepared.metadata
+    if hasattr(rows, "__len__"):
+        return len(rows)
+    if metadata.get("tokenizer") == "character":
+        return metadata["num_characters"][split] // metadata["sequence_length"]
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """
     Prepares a folder of data.
@@ -167,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, flags = parse_flags(sys.argv[1:] if argv is None else argv)
     check_output_dir(args.output_dir, args.overwrite)  # before the work, not only after it
     prepared = preparations()[args.task].prepare(flags, args.seed)
-    metadata = save_prepared(args.output_dir, prepared, overwrite=args.overwrite)
+    metadata = save_prepared(args.output_dir, with_progress(prepared), overwrite=args.overwrite)
     counts = ", ".join(f"{split} {num}" for split, num in metadata["num_examples"].items())
     puzzles = (
         f", {metadata['num_puzzles']} puzzles of {metadata['blanks']} blanks" if "num_puzzles" in metadata else ""

@@ -14,6 +14,10 @@ P(wrong) of the worst token, what stands there, and the suggestion. Without colo
 
 What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them.
 
+A file .jsonl holds lines of JSON, each a text or an object with the key `text`. --results writes lines of JSON as the
+texts are done, instead of printing: `index`, `input` (the line) and the results below. The same command goes on where
+it was stopped; FILE.settings.json beside the results says what they were made by.
+
 --save writes a JSON document:
 
     settings
@@ -23,6 +27,12 @@ What the critic finds are errors such as the model itself makes where it fills m
         versions                of critic_gpt, transformers, torch and python
     results                     one per text, as the pipeline "critic-proofread" gives them
 """
+
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("proofread")  # before anything is imported that takes long
 
 import argparse
 import json
@@ -40,49 +50,28 @@ from safetensors import SafetensorError
 from transformers import pipeline
 
 from critic_gpt import __version__
+from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
-from critic_gpt.proofreading import SUGGEST_BY
 from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
+from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
 
 
-# Flags handed to the pipeline where given.
-PROOFREADING_FLAGS: dict[str, dict[str, Any]] = {
-    "threshold": {"type": float, "help": "P(wrong) above which a token is doubtful; 0.5 by default"},
-    "top_k": {"type": int, "help": "replacements for each token; 5 by default, 0 for none"},
-    "suggest_by": {
-        "choices": SUGGEST_BY,
-        "help": "from the pass that judges, or from one with doubtful tokens masked",
-    },
-    "window": {"type": int, "help": "tokens that the model sees at once; as many as it has positions by default"},
-    "stride": {"type": int, "help": "tokens that neighbouring windows share; half a window by default"},
-    "max_rounds": {"type": int, "help": "how often --correct replaces tokens at most; 8 by default"},
-}
-STANDARD_INPUT = "-"
+# Of an input that is an object: where its text is.
+TEXT_KEYS = ("text",)
+TEXTS_AT_ONCE = 16
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("input", nargs="?", default=STANDARD_INPUT, help="a text file; - is standard input")
-    parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
-    parser.add_argument("--text", help="the text itself")
-    parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")
-    parser.add_argument("--batch_size", type=int, default=8, help="windows in one forward pass")
-    parser.add_argument("--correct", action="store_true", help="replace what is wrong more likely than not")
-    for name, options in PROOFREADING_FLAGS.items():
-        parser.add_argument(f"--{name}", default=None, **options)
-    parser.add_argument("--json", action="store_true", help="print the results as JSON instead")
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")
-    parser.add_argument("--output", help="write the corrected text to this file; with --correct")
-    parser.add_argument("--save", help="write settings and results to this JSON file")
-    return parser
-
-
-def read_texts(args: argparse.Namespace) -> list[str]:
-    """The texts of a command line."""
+def read_texts(args: argparse.Namespace) -> list[Any]:
+    """The texts of a command line; of lines of JSON the rows that hold them."""
     if args.text is not None and args.input != STANDARD_INPUT:
         raise ValueError(f"`input` and `text` exclude each other, got {args.input!r} and {args.text!r}: drop one.")
+    if args.input.endswith(".jsonl"):
+        if args.lines:
+            raise ValueError(
+                f"`lines` must be left out with lines of JSON, got {args.input!r}: each is a text already."
+            )
+        return read_rows("input", args.input, TEXT_KEYS)
     if args.text is not None:
         text = args.text
     else:
@@ -164,13 +153,39 @@ def draw(result: dict[str, Any], console: Console) -> None:
         console.print(visible_text(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
 
 
+def check_lines(args: argparse.Namespace) -> ResultLines:
+    """The file of `--results`; refuses what would write them elsewhere."""
+    for name in ("output", "save", "json"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
+    return ResultLines("results", args.results)
+
+
+def write_lines(
+    lines: ResultLines, proofread, args: argparse.Namespace, rows: list[Any], options: dict[str, Any]
+) -> None:
+    """Proofreads for `--results`, some texts at a time."""
+
+    def results_of(start: int, end: int) -> list[dict[str, Any]]:
+        made = proofread([text_of(row, TEXT_KEYS) for row in rows[start:end]], batch_size=args.batch_size, **options)
+        places = zip(range(start, end), rows[start:end], made, strict=True)
+        return [{"index": index, "input": row, **result} for index, row, result in places]
+
+    settings = {"model": args.model, "fingerprint": proofread.model.fingerprint(), **options}
+    before = lines.write({**settings, "critic_gpt_version": __version__}, rows, TEXTS_AT_ONCE, results_of, "texts")
+    there = f", {before} of them there before" if before else ""
+    print(f"{len(rows)} results in {args.results}{there}.")
+
+
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
-    """Proofreads; returns the pipeline's results."""
-    args = build_parser().parse_args(argv)
+    """Proofreads; returns the pipeline's results, none where --results writes them."""
+    args = proofread_parser().parse_args(argv)
     check_at_least(1, batch_size=args.batch_size)
     if args.output and not args.correct:
         raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
-    texts = read_texts(args)
+    lines = None if args.results is None else check_lines(args)
+    rows = read_texts(args)
+    texts = [text_of(row, TEXT_KEYS) for row in rows]
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
     for name, path in (("output", args.output), ("save", args.save)):
@@ -184,6 +199,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
             f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
+    if lines is not None:
+        write_lines(lines, proofread, args, rows, options)
+        return []
     results = proofread(texts, batch_size=args.batch_size, **options)
     if args.output:
         ending = "\n" if args.lines else ""

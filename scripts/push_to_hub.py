@@ -20,7 +20,12 @@ scripts/evaluate.py. What somebody wrote around our text stays.
 The token is that of `hf auth login` or of the variable HF_TOKEN where --token does not give one.
 """
 
-import argparse
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("push")  # before anything is imported that takes long
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +36,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 import critic_gpt
 from critic_gpt import CriticGPTConfig
+from critic_gpt.cli.flags import push_parser
 from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
 from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
@@ -42,24 +48,6 @@ KEPT_AT_HOME = ["_*", ".*", "checkpoint-*", "runs/*", "logs/*", "*.pt", "*.pth",
 KEPT_AT_HOME += ["trainer_state.json", "all_results.json", "*_results.json", "training_weights.safetensors"]
 # A single file is preferred at loading to shards, so one kind must not outlive the other.
 SINGLE, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a model")
-    parser.add_argument("--repo_id", required=True, help="NAME or USER/NAME; made if there is none")
-    parser.add_argument("--tokenizer", help="folder or hub name of its tokenizer, to be saved beside the model first")
-    parser.add_argument("--report", help="output folder of scripts/evaluate.py on this model, for the card")
-    parser.add_argument("--data_dir", help="data of scripts/prepare_data.py that it was trained on, for the card")
-    parser.add_argument("--license", help="of the model, for the card")
-    parser.add_argument("--private", action="store_true", default=None, help="make the repository private if new")
-    parser.add_argument("--revision", help="branch to push to, made if there is none; main by default")
-    parser.add_argument("--commit_message", default="Upload model")
-    parser.add_argument("--commit_description", help="more to say of it")
-    parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
-    parser.add_argument("--token", help="of a user who may write there")
-    return parser
 
 
 def load_whole(folder: Path) -> PreTrainedModel:
@@ -146,7 +134,7 @@ def _weights_gone(folder: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> str:
     """Pushes; returns the address of the repository."""
-    args = build_parser().parse_args(argv)
+    args = push_parser().parse_args(argv)
     folder = Path(args.model)
     model = load_whole(folder)
     add_tokenizer(folder, model, args.tokenizer)

@@ -9,11 +9,18 @@ A record is docs/results/NAME.json: figures and settings. Where a document shows
 a comment there: see `critic_gpt.evaluation.results`. A test compares the documents with the records.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("record")  # before anything is imported that takes long
+
 import argparse
 import datetime
 import importlib.metadata
 from pathlib import Path
 
+from critic_gpt.cli.flags import record_parser
 from critic_gpt.evaluation.results import merge_metrics, record_of, rendered
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
@@ -24,18 +31,6 @@ INDEX = "docs/experiments/README.md"
 RESULTS = "docs/results"
 # Whose versions a record names.
 LIBRARIES = ("torch", "transformers")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default=".", help="folder that holds README.md and docs/")
-    parser.add_argument(
-        "--report", nargs="+", help="report of evaluate.py to be recorded first; several are parts of one comparison"
-    )
-    parser.add_argument("--name", help="what to call its record")
-    parser.add_argument("--note", nargs="*", default=[], metavar="KEY=VALUE", help="machine, command, commit ...")
-    return parser
 
 
 def documents(root: Path) -> list[Path]:
@@ -69,7 +64,7 @@ def record(args: argparse.Namespace, folder: Path) -> Path:
 
 def main(argv: list[str] | None = None) -> list[Path]:
     """Records and writes; returns the files that changed."""
-    args = build_parser().parse_args(argv)
+    args = record_parser().parse_args(argv)
     root = Path(args.root)
     if (args.report is None) != (args.name is None):
         raise ValueError(f"`report` and `name` must go together, got {args.report!r} and {args.name!r}: give both.")

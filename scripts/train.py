@@ -26,12 +26,20 @@ Data of your own will do as well: a folder with what `DatasetDict.save_to_disk` 
 to be measured on) and what `tokenizer.save_pretrained` writes, with token ids in the column `input_ids`.
 """
 
+from critic_gpt.cli.command import answer_help
+
+
+if __name__ == "__main__":
+    answer_help("train")  # before anything is imported that takes long
+
 import sys
 from pathlib import Path
 
-from transformers import EarlyStoppingCallback, HfArgumentParser, TrainerCallback, set_seed
+from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments
+from critic_gpt.cli.acts import ACTS
+from critic_gpt.cli.dataclass_parser import DataclassActParser
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import run_as_program
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
@@ -89,16 +97,21 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     return metrics
 
 
+def flag_parser() -> DataclassActParser:
+    """All flags."""
+    return DataclassActParser((ModelArguments, RunArguments, CriticTrainingArguments), act=ACTS["train"])
+
+
 def parse(argv: list[str]) -> tuple[ModelArguments, RunArguments, CriticTrainingArguments]:
     """The flags as dataclasses, checked against each other."""
-    parser = HfArgumentParser(
-        (ModelArguments, RunArguments, CriticTrainingArguments), description=__doc__.split("\n")[1]
-    )
+    parser = flag_parser()
+    words = parser.words(argv)
     # Precision has to be known when the training arguments are made: they set accelerate up.
-    known = parser.parse_known_args(argv)[0]
+    known = parser.parse_known_args(words)[0]
     wanted = ModelArguments(known.model_name_or_path, hidden_size=known.hidden_size)
-    argv += precision_flags(argv, wanted, known.precision)
-    model_arguments, run, args = parser.parse_args_into_dataclasses(argv)
+    precision = precision_flags(words, wanted, known.precision)
+    argv += precision
+    model_arguments, run, args = parser.parse_args_into_dataclasses(words + precision)
     check_flags(model_arguments, run, args)
     return model_arguments, run, args
 

@@ -2,6 +2,7 @@
 """The flags of `scripts/train.py` beside those of `CriticTrainingArguments`, and which of them go together."""
 
 from dataclasses import asdict, dataclass, field
+from typing import ClassVar
 
 from critic_gpt import CriticTrainingArguments
 
@@ -19,6 +20,8 @@ SHAPE = (
 @dataclass
 class ModelArguments:
     """Which model to begin with, or how to build a new one. What is left out: the model's own, or the default."""
+
+    _argument_group_name: ClassVar[str] = "the model"
 
     model_name_or_path: str | None = field(default=None, metadata={"help": "Begin with this model."})
     hidden_size: int | None = field(default=None, metadata={"help": "Width; 128 in a new model."})
@@ -103,6 +106,8 @@ FIELDS_OF_HEAD = {
 @dataclass
 class RunArguments:
     """What to train on what, which part of the model, and how to compute."""
+
+    _argument_group_name: ClassVar[str] = "the run"
 
     data_dir: str = field(metadata={"help": "Folder of prepared data, or of a DatasetDict and its tokenizer."})
     task: str = field(

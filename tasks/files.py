@@ -65,17 +65,24 @@ def is_table(path: Path) -> bool:
     """Whether a file holds rows rather than one text."""
     if suffix_of(path) in ROW_SUFFIXES:
         return True
-    with _opened(path) as file:
-        return file.read(len(PARQUET)) == PARQUET
+    return _begin(path, len(PARQUET)) == PARQUET
 
 
 def is_text(path: Path) -> bool:
     """Whether a file looks like one that [`file_documents`] can read, by its first bytes."""
-    with _opened(path) as file:
-        begin = file.read(4096)
+    begin = _begin(path, 4096)
     if begin.startswith(PARQUET) or any(begin.startswith(mark) for mark, _ in ENCODINGS):
         return True
     return b"\0" not in begin and not any(begin.startswith(mark) for mark in FOREIGN)
+
+
+def _begin(path: Path, length: int) -> bytes:
+    """The first bytes of a file; none where it is torn there, which is said when it is read."""
+    try:
+        with _opened(path) as file:
+            return file.read(length)
+    except (EOFError, zlib.error, lzma.LZMAError, OSError):
+        return b""
 
 
 def file_documents(path: Path, text_column: str) -> Iterator[Iterator[str]]:
@@ -142,16 +149,23 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
             piece = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             if encoding == "utf-8" and b"\0" in block:
-                raise Unreadable("which is no text: it holds bytes of 0") from error
+                raise _no_text() from error
             where = f"whose byte {first + error.start} is none"
             raise Unreadable(
                 where if encoding == "utf-8" else f"{where} of {encoding.upper()}", "convert the file to UTF-8"
             ) from error
+        if encoding == "utf-8" and "\0" in piece:
+            raise _no_text()
         if piece:
             yield piece
         if not block:
             return
         done += len(block)
+
+
+def _no_text() -> Unreadable:
+    why = "which is no text: it holds bytes of 0, as UTF-16 without a byte order mark does"
+    return Unreadable(why, "convert the file to UTF-8, or replace it")
 
 
 def _lines(pieces: Iterator[str]) -> Iterator[str]:

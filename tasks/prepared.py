@@ -46,7 +46,7 @@ def load_task(folder: str | os.PathLike) -> Task:
     """
     folder = Path(folder)
     metadata = read_metadata(folder)
-    if metadata["task"] not in TASKS:
+    if not isinstance(metadata["task"], str) or metadata["task"] not in TASKS:
         raise _corrupt(folder, f"whose task is {metadata['task']!r}, none of {', '.join(sorted(TASKS))}")
     try:
         return TASKS[metadata["task"]].load(metadata, folder)

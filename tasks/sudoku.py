@@ -28,6 +28,8 @@ DEFAULT_BLANKS = {4: 8, 6: 20, 9: 51}
 class SudokuFlags:
     """The flags of `prepare_data.py --task sudoku`."""
 
+    _argument_group_name: ClassVar[str] = "with --task sudoku"
+
     size: int = field(default=6, metadata={"help": "Side of the grid: 4, 6 or 9."})
     num_train: int = field(default=90_000, metadata={"help": "Grids to train on."})
     num_validation: int = field(default=4096, metadata={"help": "Grids to validate on."})

@@ -38,6 +38,8 @@ WORDS_FILE = "train_words.txt"
 class TextFlags:
     """The flags of `prepare_data.py --task text`; see [`TextTask`]."""
 
+    _argument_group_name: ClassVar[str] = "with --task text"
+
     source: str | None = field(
         default=None,
         metadata={

@@ -34,7 +34,9 @@ FLOORS = [
     {"evaluation"},
     {"explorer"},
     {"pipelines"},
+    {"registration"},
     {"__init__"},
+    {"cli"},
     {"scripts"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -109,6 +111,7 @@ def room_of(module: str) -> str | None:
 def test_the_public_names_are_frozen():
     assert set(critic_gpt.__all__) == PUBLIC_NAMES
     assert len(critic_gpt.__all__) == len(PUBLIC_NAMES) == 22
+    assert set(dir(critic_gpt)) >= PUBLIC_NAMES
     for name in PUBLIC_NAMES:
         assert getattr(critic_gpt, name) is not None
 
@@ -153,7 +156,7 @@ def test_every_room_has_a_floor_and_the_root_holds_no_other_code():
     files = {path.stem for path in ROOT.glob("*.py")} - {"setup"}
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
     assert files | folders == set(FLOOR)
-    assert files == {"__init__", "configuration_critic_gpt", "modeling_critic_gpt", "proofreading"}
+    assert files == {"__init__", "configuration_critic_gpt", "modeling_critic_gpt", "proofreading", "registration"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

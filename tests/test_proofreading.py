@@ -292,12 +292,17 @@ def test_what_cannot_be_meant_is_one_sentence(model, texts, kwargs, parts):
 def test_a_model_that_can_say_nothing_is_refused(tiny_model, texts):
     untrained = tiny_model()
     torch.nn.init.zeros_(untrained.critic_head.weight)
-    broken = tiny_model()
+    broken, infinite, speechless = tiny_model(), tiny_model(), tiny_model()
     torch.nn.init.constant_(broken.critic_head.weight, float("nan"))
+    with torch.no_grad():
+        infinite.critic_head.weight[0, 0] = float("inf")
+        speechless.lm_head.weight[7] = float("nan")
     cases = [
         (tiny_model(add_critic_head=False), "got none: train one with `add_critic_head=True`"),
         (untrained, "got a critic head that was never trained: train one"),
-        (broken, "got NaN from its critic: load it in another dtype"),
+        (broken, "must give finite critic scores, got NaN or infinity: load it in another dtype"),
+        (infinite, "must give finite critic scores, got NaN or infinity: load it in another dtype"),
+        (speechless, "must give finite logits, got NaN or infinity: load it in another dtype"),
     ]
     for model, part in cases:
         with pytest.raises(ValueError) as error:

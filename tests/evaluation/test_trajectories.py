@@ -285,7 +285,7 @@ def test_what_a_generated_eos_cut_off_is_hidden_from_the_last_verdict_and_does_n
 
 def test_a_broken_score_is_an_error_and_not_a_finished_row():
     steps = [([[5, 6, 7], [5, 6, 7]], [[1.0, NAN, 1.0], [1.0, 1.0, 1.0]])]
-    with pytest.raises(ValueError, match="must not be NaN"):
+    with pytest.raises(ValueError, match="must be finite"):
         judge_scripted(Scripted(steps, [[5, 6, 7], [5, 6, 7]]))
 
 

@@ -8,7 +8,17 @@ import torch
 
 from critic_gpt import CriticCalibration
 from critic_gpt.evaluation import auroc
-from critic_gpt.explorer import Explorer, corrupted_view, critic_view, sample_view, text_view, view_data
+from critic_gpt.explorer import (
+    Explorer,
+    corrupted_view,
+    critic_view,
+    fill,
+    sample_view,
+    score,
+    start_from_sample,
+    text_view,
+    view_data,
+)
 
 
 ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(20)]} for row in range(4)]
@@ -127,3 +137,14 @@ def test_every_view_is_strict_json(explorer):
         assert json.loads(json.dumps(data, allow_nan=False)) == data and len(data["tokens"]) == len(view.tokens)
     judged = next(token for token in view_data(critic_view(explorer, 0, mask_rate=1.0))["tokens"])
     assert judged["outcome"] in ("TP", "FP", "TN", "FN")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_critic_is_refused_in_every_view_that_asks_it(unsure_model, tokenizer, value):
+    with torch.no_grad():
+        unsure_model.critic_head.weight[0, 0] = value
+    explorer = Explorer(unsure_model, tokenizer, {"validation": [{"input_ids": list(range(2, 20))}]})
+    state = fill(explorer, start_from_sample(explorer, 0, mask_rate=0.8))
+    for view in (lambda: critic_view(explorer, 0), lambda: text_view(explorer, "abc"), lambda: score(explorer, state)):
+        with pytest.raises(ValueError, match="must give finite critic scores"):
+            view()

@@ -141,11 +141,12 @@ def test_broken_logits_are_refused_in_one_sentence(tiny_model, value, temperatur
         model.generate(torch.full((2, 6), MASK), num_steps=3, seed=0, temperature=temperature, remasking=remasking)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("remasking", ["none", "critic", "critic_full", "backtrack", "prism"])
-def test_a_broken_critic_is_refused_in_one_sentence(tiny_model, remasking):
+def test_a_broken_critic_is_refused_in_one_sentence(tiny_model, remasking, value):
     model = tiny_model()
     with torch.no_grad():
-        model.critic_head.weight[0, 0] = float("nan")
+        model.critic_head.weight[0, 0] = value
     with pytest.raises(ValueError, match="`model` must give finite critic scores, got NaN"):
         model.generate(torch.full((2, 6), MASK), num_steps=3, seed=0, remasking=remasking)
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import critic_gpt
+from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.calibration.file import read_document
 from critic_gpt.hub.documents import MAX_DEPTH, parse_json, read_json, read_object
 from critic_gpt.training.measurements import read_measurements
@@ -71,6 +72,17 @@ def test_values_are_counted_before_they_are_made(value):
         with pytest.raises(ValueError, match="must hold at most 524,288 values"):
             parse_json(data)
     assert len(parse_json("[" + f"{value}," * 200_000 + "0]")) == 200_001
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "null", "", "{", "\x00", '{"a": ["' + "x" * 2**23 + '"]}'])
+def test_a_damaged_configuration_is_refused_and_not_taken_for_a_missing_one(tiny_model, tmp_path, name, content):
+    tiny_model().save_pretrained(tmp_path)
+    (tmp_path / name).write_text(content)
+    words = rf"`{name}` must be a readable file, got .*; mend it or remove it\."
+    with pytest.raises(ValueError, match=words) as error:
+        CriticGPTForMaskedLM.from_pretrained(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 LEVELS = "abcdefghijkl"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import critic_gpt
+from critic_gpt import CriticGPTConfig, CriticGPTGenerationConfig
 from critic_gpt.hub.files import locked, replace_file, write_json
 
 
@@ -29,6 +30,17 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
     with pytest.raises(OSError, match=r"No space left.*as it was.*README\.md"):
         replace_file(path, "half of a new one")
     assert path.read_text() == NOTES and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [CriticGPTConfig, CriticGPTGenerationConfig])
+def test_a_full_disk_leaves_the_old_configuration(tmp_path, monkeypatch, kind):
+    kind().save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(os, "fsync", lambda *arguments: (_ for _ in ()).throw(full))
+    with pytest.raises(OSError, match="No space left"):
+        (kind(hidden_size=64) if kind is CriticGPTConfig else kind(num_steps=3)).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_text_that_is_none_leaves_the_old_file(tmp_path):

@@ -86,7 +86,9 @@ def test_a_byte_order_mark_changes_nothing(make, kind):
     assert [token["start"] - 1 for token in marked["tokens"]] == [token["start"] for token in plain["tokens"]]
 
 
-@pytest.mark.parametrize("kind", ["byte-level BPE", "Unigram, space before", "BPE as Llama 2"])
+@pytest.mark.parametrize(
+    "kind", ["byte-level BPE", "byte-level BPE with a space before", "Unigram, space before", "BPE as Llama 2"]
+)
 def test_what_is_given_around_a_mask_stays_to_the_letter(make, kind):
     run = make("critic-diffusion", kind)
     for head, tail in (("the cat", ", is it"), ("the\n", "\nis"), ("is ", " it"), ("the  ", "  cat")):

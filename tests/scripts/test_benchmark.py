@@ -98,7 +98,7 @@ class FakeWorker:
 def test_the_two_sides_take_turns_with_the_same_number_of_iterations():
     order = []
     workers = {name: FakeWorker(name, order) for name in ("current", "baseline")}
-    args = benchmark.build_parser().parse_args(["--repeats", "10", "--warmup", "2", "--min_seconds", "0.05"])
+    args = benchmark.benchmark_parser().parse_args(["--repeats", "10", "--warmup", "2", "--min_seconds", "0.05"])
     answers = benchmark.measure_alternately(workers, "forward", args)
     assert order == [("current", 1), ("baseline", 1)] * 2 + [("current", 5), ("baseline", 5)] * 10
     assert [len(answers[name]) for name in workers] == [10, 10] and answers["iterations"] == 5

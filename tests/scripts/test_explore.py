@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from critic_gpt.cli.flags import VIEWS
 from critic_gpt.explorer import critic_view, view_data
 from critic_gpt.scripts import explore, prepare_data
 from critic_gpt.tasks import SudokuTask
@@ -39,7 +40,7 @@ def test_one_view_is_printed_as_json(model_dir, data_dir, capsys):
     assert json.loads(capsys.readouterr().out) == expected
 
 
-@pytest.mark.parametrize("view", explore.VIEWS)
+@pytest.mark.parametrize("view", VIEWS)
 def test_every_view_is_drawn_and_is_json(model_dir, data_dir, view, capsys):
     text = ["--text", "1234[MASK]"] if view == "text" else []
     run(model_dir, data_dir, "--view", view, *text)

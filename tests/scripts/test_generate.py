@@ -16,8 +16,8 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticGPTGenerationConfig,
 )
+from critic_gpt.cli.generation_flags import flag_settings
 from critic_gpt.scripts import generate, run_as_program
-from critic_gpt.scripts.generation_flags import flag_settings
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_judges_are_loaded_from_folders_and_their_verdict_is_printed(model_dir, 
 def test_the_generation_flags_are_fields_of_the_configuration():
     # The first is said by --history; the second must be the case, since a verdict is printed.
     fields = set(CriticGPTGenerationConfig._FIELDS) - {"return_history", "return_dict_in_generate"}
-    flags = {name.removeprefix("--") for name in generate.build_parser().format_help().split() if name[:2] == "--"}
+    flags = {name.removeprefix("--") for name in generate.generate_parser().format_help().split() if name[:2] == "--"}
     assert fields == {setting.name for setting in flag_settings()}
     assert all(any(flag.startswith(name) for flag in flags) for name in fields)
 

@@ -547,3 +547,18 @@ def test_fillings_need_a_model_and_true_sequences(filled, tmp_path):
         main([*common, "--num_sequences", "0", *output])
     with pytest.raises(ValueError, match="`model` belongs to the task 'fillings' only"):
         main(["--task", "sudoku", "--model", "runs/lm", *output])
+
+
+@pytest.mark.parametrize(
+    "flags", [["--task", "sudoku", "--size", "4", "--num_train", "20"], ["--task", "text", "--sequence_length", "64"]]
+)
+def test_a_bar_for_each_split_is_shown_at_a_terminal_alone(tmp_path, monkeypatch, capsys, flags):
+    flags += [] if "text" in flags else ["--num_validation", "3", "--num_test", "3"]
+    main([*flags, "--output_dir", str(tmp_path / "a")])
+    assert "train:" not in capsys.readouterr().err  # `datasets` shows what it saves in any case
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    main([*flags, "--output_dir", str(tmp_path / "b")])
+    said = capsys.readouterr().err
+    metadata = json.loads((tmp_path / "b" / "task.json").read_text())
+    for split, num in metadata["num_examples"].items():
+        assert f"{split}: 100%" in said and f"{num}/{num} " in said

@@ -219,9 +219,9 @@ def run_module(*argv):
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def test_help_names_the_flags(capsys):
+def test_the_long_help_names_the_flags(capsys):
     with pytest.raises(SystemExit) as stop:
-        train.main(["--help"])
+        train.main(["--help-all"])
     out = capsys.readouterr().out
     assert stop.value.code == 0
     model = {"--add_critic_head", "--position_embedding_type", "--num_labels", "--balanced_class_weights"}

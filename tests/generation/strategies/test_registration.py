@@ -96,7 +96,7 @@ def test_the_scripts_import_a_module_of_strategies_first(tiny_model, module, mod
     # It competes by its name, before ours.
     assert competitors() == {"doubtful": {"remasking": "doubtful"}, **SHOOT_OUT}
     assert select_strategies(model, ["doubtful"]) == ({"doubtful": {"remasking": "doubtful"}}, {})
-    assert evaluate.build_parser().parse_args(
+    assert evaluate.evaluate_parser().parse_args(
         ["--model", "m", "--data_dir", "d", "--output_dir", "o", "--strategy_module", "a.py", "b"]
     ).strategy_module == ["a.py", "b"]
 

@@ -5,12 +5,18 @@ import argparse
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from critic_gpt.cli.acts import ACTS
+from critic_gpt.cli.parser import ActParser, Later
 from critic_gpt.generation.declarations import SETTINGS, STRATEGIES
 from critic_gpt.generation.values import Setting
+
+
+# Those of a user too, as far as they are registered by then.
+STRATEGY_NAMES = Later("critic_gpt.generation.declarations", "remasking_names")
 
 
 def flag_settings() -> list[Setting]:
@@ -18,17 +24,27 @@ def flag_settings() -> list[Setting]:
     return [setting for setting in SETTINGS.values() if setting.is_flag]
 
 
-def add_generation_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for each such setting; `None` where it is not given."""
-    for setting in flag_settings():
+def add_generation_flags(parser: argparse.ArgumentParser, that_matter: Sequence[str] = ()) -> None:
+    """Adds a flag for each such setting, `None` where it is not given; those that do not matter most in groups."""
+    groups = [
+        parser.add_argument_group("generation, the model's own settings by default"),
+        parser.add_argument_group("settings of some strategies (docs/GENERATION.md says of which)"),
+        parser.add_argument_group("ids of tokens"),
+    ]
+    for setting in sorted(flag_settings(), key=lambda setting: setting.name not in that_matter):
         values, options = setting.values, {"help": setting.summary}
+        group = 2 if setting.name.endswith(("_token_id", "_token_ids")) else int(setting.of_strategies)
         if values.read is None:
             options["action"] = argparse.BooleanOptionalAction
         elif values.choices is not None:
-            options["choices"] = values.choices()
+            names = STRATEGY_NAMES if setting.name == "remasking" else values.choices()
+            options |= {"choices": names, "metavar": setting.name.upper()}
+            options["help"] += ": %(choices)s"
         else:
-            options |= {"type": _reader(values.read), "nargs": "+" if values.several else None}
-        parser.add_argument(f"--{setting.name}", default=None, **options)
+            several, letter = "+" if values.several else None, {int: "N", float: "X"}.get(values.read)
+            options |= {"type": _reader(values.read), "nargs": several, "metavar": letter}
+        place = parser if setting.name in that_matter else groups[group]
+        place.add_argument(f"--{setting.name}", default=None, **options)
 
 
 def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -38,7 +54,8 @@ def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return read(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+            kind = {int: "a whole number", float: "a number"}.get(read)
+            raise argparse.ArgumentTypeError(f"must be {kind}, got {text!r}" if kind else str(error)) from None
 
     return read_or_refuse
 
@@ -65,7 +82,7 @@ def import_strategies(argv: list[str] | None = None) -> None:
         `ValueError`: There is no such file or module, or it registers nothing.
         `ImportError`: It does not run.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = ActParser(act=ACTS["generate"], looks_only=True, allow_abbrev=False)
     add_strategy_flag(parser)
     for name in parser.parse_known_args(argv)[0].strategy_module:
         module = _import(name)

@@ -1,0 +1,140 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Texts from lines of JSON, and results as such lines, written as they come: a run that was stopped goes on."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from critic_gpt.hub.documents import parse_json, read_object
+from critic_gpt.hub.files import write_json
+from critic_gpt.scripts import check_output_file
+
+
+STANDARD_INPUT = "-"
+
+
+def read_rows(field: str, path: str, keys: Sequence[str], may_be_null: bool = False) -> list[Any]:
+    """
+    The rows of a file of JSON Lines, empty lines left out.
+
+    Args:
+        field (`str`): Name of the flag, for errors.
+        path (`str`): The file; `"-"` is standard input.
+        keys (`Sequence[str]`): Under which an object may have its text.
+        may_be_null (`bool`, *optional*, defaults to `False`): Whether `null` is a row: no text.
+
+    Raises:
+        `OSError`: It cannot be read.
+        `ValueError`: A line that is no JSON, or neither a text nor an object with one; no row at all.
+    """
+    data = sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
+    rows = []
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            raise ValueError(
+                f"`{field}` must hold JSON, a line each, got {path!r}, whose line {number} is none: {error}."
+            ) from error
+        text = text_of(row, keys)
+        if not isinstance(text, str) and not (may_be_null and row is None):
+            raise ValueError(
+                f"`{field}` must hold texts or objects with the key {' or '.join(keys)}, got {path!r}, whose line "
+                f"{number} is {row!r:.60}: correct it."
+            )
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"`{field}` must hold at least one line of JSON, got {path!r} with none: name another file.")
+    return rows
+
+
+def text_of(row: Any, keys: Sequence[str]) -> Any:
+    """What a row has for a text."""
+    return next((row[key] for key in keys if key in row), None) if isinstance(row, dict) else row
+
+
+class ResultLines:
+    """
+    A file of results, one line of JSON each, and beside it `FILE.settings.json`, what they were made by.
+
+    Args:
+        field (`str`): Name of the flag, for errors.
+        path (`str`): The file.
+    """
+
+    def __init__(self, field: str, path: str):
+        check_output_file(field, path)
+        self.field, self.path, self.settings_path = field, Path(path), Path(f"{path}.settings.json")
+        self.earlier: dict[str, Any] = {}
+        if self.path.exists() and self.path.stat().st_size:
+            if not self.settings_path.is_file():
+                raise ValueError(
+                    f"`{field}` must be a new file or one of this command, got {path!r} without "
+                    f"{self.settings_path.name} beside it: name another file."
+                )
+            self.earlier = read_object(self.settings_path)
+
+    def write(
+        self,
+        settings: dict[str, Any],
+        inputs: Sequence[Any],
+        batch_size: int,
+        results_of: Callable[[int, int], Sequence[dict[str, Any]]],
+        unit: str,
+    ) -> int:
+        """
+        Writes the results that are missing, batch by batch.
+
+        Args:
+            settings (`dict[str, Any]`): What the results depend on, beside the inputs.
+            inputs (`Sequence`): What there are results of, one each.
+            batch_size (`int`): How many are made at once. Only whole batches of an earlier run count as done, so that
+                all batches are those of a run that was never stopped.
+            results_of (callable): Makes the results from one place of the inputs up to another.
+            unit (`str`): What the inputs are called on the bar, which stands on stderr where that is a terminal.
+
+        Returns:
+            `int`: How many results were there before.
+        """
+        digest = hashlib.sha256(json.dumps(list(inputs)).encode()).hexdigest()
+        settings = json.loads(json.dumps({**settings, "inputs": digest}))
+        for name in settings.keys() | self.earlier.keys() if self.earlier else ():
+            before, now = self.earlier.get(name), settings.get(name)
+            if before != now:
+                raise ValueError(
+                    f"`{self.field}` must be a new file or one of the same run, got {str(self.path)!r}, of which "
+                    f"`{name}` is {before!r:.40} and not {now!r:.40}: name another file, or remove it."
+                )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.settings_path, settings)
+        ends = list(self._ends())[: len(inputs)]
+        done = len(ends) if len(ends) == len(inputs) else len(ends) - len(ends) % batch_size
+        with open(self.path, "ab") as file, tqdm(total=len(inputs), initial=done, unit=unit, disable=None) as bar:
+            file.truncate(ends[done - 1] if done else 0)
+            for start in range(done, len(inputs), batch_size):
+                end = min(start + batch_size, len(inputs))
+                lines = [json.dumps(result) for result in results_of(start, end)]
+                file.write("".join(f"{line}\n" for line in lines).encode())
+                file.flush()
+                os.fsync(file.fileno())
+                bar.update(end - start)
+        return done
+
+    def _ends(self) -> Iterator[int]:
+        """Where the whole lines end; what a killed run left half written is none."""
+        if not self.path.exists():
+            return
+        end = 0
+        with open(self.path, "rb") as file:
+            for line in file:
+                end += len(line)
+                if line.endswith(b"\n"):
+                    yield end
