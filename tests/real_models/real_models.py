@@ -1,0 +1,129 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""
+Small trained masked language models that Python wheels contain, as Transformers folders in build/real_models/.
+
+    make real-models                        # or: python tests/real_models/real_models.py
+
+- `heavy`, `light`: RoBERTa of human antibody chains, 0.57 M parameters each (sapiens 1.0.5, MIT).
+- `reactions`: ALBERT of chemical reactions as SMILES, 0.74 M (rxnmapper 0.4.3, MIT).
+- `sequences`: human heavy chains simulated with OLGA 1.3.0 (GPL-3): see heavy_chains.py.
+
+The wheels come from the package index that pip is configured for, without what they depend on, and are never
+installed: their checksums are compared, and weights, vocabularies and tables are read from them. No object of them is
+unpickled.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import heavy_chains
+import pytest
+import real_model_weights
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+
+FOLDER = Path(__file__).parents[2] / "build" / "real_models"
+# Raised when what is written changes, so that folders written before are written anew.
+LAYOUT = 1
+# Set by `make`, where missing models are a failure and not a reason to skip.
+REQUIRED = os.environ.get("CRITIC_GPT_REQUIRE_REAL_MODELS") == "1"
+HOW_TO_GET_THEM = "The real models are not there, so nothing is proven on them. Fetch them with `make real-models`."
+
+
+class Wheel(NamedTuple):
+    """A wheel of the package index, and the checksum it must have."""
+
+    requirement: str
+    sha256: str
+
+
+WHEELS = {
+    "sapiens": Wheel("sapiens==1.0.5", "af1a8d445e9d7ab9f5f04512cf325acdfd9dd0930eb957b63ec234df1f141a8b"),
+    "rxnmapper": Wheel("rxnmapper==0.4.3", "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"),
+    "olga": Wheel("olga==1.3.0", "8ede22a43da951923ab28e1e0566185252e0851401f4d4d1456b83f0c39a7408"),
+}
+# Which wheel each of our folders is made from.
+SOURCES = {"heavy": "sapiens", "light": "sapiens", "reactions": "rxnmapper", "sequences": "olga"}
+
+
+def download(name: str, folder: Path) -> Path:
+    """One wheel, without what it depends on; a file with another checksum is refused."""
+    wheel = WHEELS[name]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*command, "--dest", str(folder), wheel.requirement], check=True)
+    (path,) = folder.glob(f"{name}-*.whl")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != wheel.sha256:
+        raise ValueError(
+            f"The wheel of {wheel.requirement} must have the SHA-256 {wheel.sha256}, got {digest}: "
+            "the package index serves another file, so nothing of it is read."
+        )
+    return path
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """The contents of one wheel, in a folder of their own."""
+    target = folder / name
+    with zipfile.ZipFile(download(name, folder)) as archive:
+        archive.extractall(target)
+    return target
+
+
+def is_there(name: str) -> bool:
+    """Whether one of our folders was written in full, from the pinned wheel."""
+    stamp = FOLDER / name / "source.json"
+    return stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) == _source(name)
+
+
+def _source(name: str) -> dict:
+    wheel = WHEELS[SOURCES[name]]
+    return {"requirement": wheel.requirement, "sha256": wheel.sha256, "layout": LAYOUT}
+
+
+def fetch() -> None:
+    """Writes those of the folders that are not there yet."""
+    missing = [name for name in SOURCES if not is_there(name)]
+    if not missing:
+        return
+    writers = {**real_model_weights.WRITERS, "sequences": heavy_chains.write}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        contents = {name: unpacked(name, Path(temporary)) for name in dict.fromkeys(SOURCES[m] for m in missing)}
+        for name in missing:
+            target = FOLDER / name
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir()
+            writers[name](contents[SOURCES[name]], target)
+            (target / "source.json").write_text(json.dumps(_source(name), indent=2) + "\n", encoding="utf-8")
+
+
+def sequences(split: str) -> list[str]:
+    """The simulated heavy chains of `train`, `validation` or `test`."""
+    return (FOLDER / "sequences" / f"{split}.txt").read_text(encoding="utf-8").split()
+
+
+def load(name: str):
+    """One of the models in eval mode, and its tokenizer."""
+    folder = FOLDER / name
+    return AutoModelForMaskedLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def skip_without_them() -> None:
+    """Skips the module that calls it where the models are missing, or fails where they are required."""
+    if all(map(is_there, SOURCES)):
+        return
+    if REQUIRED:
+        raise RuntimeError(HOW_TO_GET_THEM)
+    pytest.skip(HOW_TO_GET_THEM, allow_module_level=True)
+
+
+if __name__ == "__main__":
+    fetch()
