@@ -147,7 +147,7 @@ def test_a_folder_without_its_model_or_its_tokenizer_is_refused(tmp_path, calibr
     (tmp_path / "adapter_config.json").write_text("{}")
     assert "with an adapter" in refusal(tmp_path) and "merge" in refusal(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    assert "of type 'bert'" in refusal(tmp_path)
+    assert "must be a model with a critic" in refusal(tmp_path)
     model = calibrated()
     model.config.mask_token_id = 5
     model.save_pretrained(tmp_path / "model")
