@@ -108,7 +108,8 @@ def _kind(value: Any) -> str:
 def _check_count(data: str | bytes) -> None:
     """By what stands between values, some of it perhaps in strings: quick, and far above what people write."""
     most = max(MAX_BYTES, len(data)) // BYTES_PER_VALUE
-    count = sum(data.count(sign if isinstance(data, str) else sign.encode()) for sign in ",[{")
+    text = data if isinstance(data, str) else data.decode("latin-1")  # of bytes, each a character
+    count = sum(text.count(sign) for sign in ",[{")
     if count > most:
         raise ValueError(f"it must hold at most {most:,} values, and has {count:,} commas and opening brackets")
 

@@ -105,7 +105,7 @@ class ResultLines:
             `int`: How many results were there before.
         """
         digest = hashlib.sha256(json.dumps(list(inputs)).encode()).hexdigest()
-        settings = json.loads(json.dumps({**settings, "inputs": digest}))
+        settings = parse_json(json.dumps({**settings, "inputs": digest}))
         for name in settings.keys() | self.earlier.keys() if self.earlier else ():
             before, now = self.earlier.get(name), settings.get(name)
             if before != now:
