@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 PACKAGE = "critic_gpt"
@@ -80,6 +81,9 @@ class Registrar(MetaPathFinder):
     and none of them is half imported, so that no registration meets one in the middle of its import.
     """
 
+    # Known again by this where the package, and this class with it, is imported anew.
+    of_critic_gpt = True
+
     def __init__(self, registrations: dict[str, Callable[[], None]]):
         self.waiting = dict(registrations)
         self.half_imported = 0
@@ -87,7 +91,7 @@ class Registrar(MetaPathFinder):
     def find_spec(self, fullname: str, path=None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname not in self.waiting and not fullname.startswith(f"{PACKAGE}."):
             return None
-        others = (finder for finder in sys.meta_path if finder is not self)
+        others = _other_finders()
         spec = next((found for finder in others if (found := finder.find_spec(fullname, path, target))), None)
         if spec is not None and spec.loader is not None:
             self._watch(spec.loader)
@@ -122,8 +126,14 @@ class Registrar(MetaPathFinder):
             sys.meta_path.remove(self)
 
 
+def _other_finders() -> list[Any]:
+    """Those of everybody else."""
+    return [finder for finder in sys.meta_path if not getattr(finder, "of_critic_gpt", False)]
+
+
 def register_when_needed() -> None:
     """Registers what can be registered now, and the rest as soon as it can be."""
     registrar = Registrar(REGISTRATIONS)
-    sys.meta_path.insert(0, registrar)
+    # One that still waits is of an earlier import of the package: two would ask each other without end.
+    sys.meta_path[:] = [registrar, *_other_finders()]
     registrar.register()

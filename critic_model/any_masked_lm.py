@@ -51,6 +51,7 @@ class MaskedLMWithCritic(
 
     def __init__(self, config, *args, **kwargs):
         super().__init__(config, *args, **kwargs)
+        self.offer_critic()
         self.add_critic_head()
         self.post_init()
         if config.critic_freeze:
@@ -255,7 +256,9 @@ def take_backbone(model: PreTrainedModel, backbone: Backbone, tokenizer: Any) ->
 def attach_critic(model: PreTrainedModel, config: CriticConfig) -> None:
     """Makes a model, whose configuration describes its backbone, one with a fresh critic, in place."""
     config.write_into(model.config)
+    model.__dict__["_stock_auto_map"] = dict(getattr(model.config, "auto_map", None) or {})
     model.__class__ = critic_class(type(model))
+    model.offer_critic()
     model.generation_config = CriticGPTGenerationConfig()
     model.add_critic_head()
     for module in model.critic_head.modules():

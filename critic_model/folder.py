@@ -78,6 +78,17 @@ class CriticFolderMixin:
         }
         self.__dict__["_critic_tokenizer"] = tokenizer
 
+    def offer_critic(self) -> None:
+        """
+        Makes the configuration name, for whoever trusts the code in the folder, what loads the critic. Where the
+        model's own code comes from a repository too, its configuration is loaded from there.
+        """
+        stock = (self.__dict__.get("_stock_auto_map") or {}).get("AutoConfig")
+        auto_map = dict(ANY_MODEL_AUTO_MAP)
+        if stock is not None and stock not in ANY_MODEL_AUTO_MAP.values():
+            auto_map["AutoConfig"] = stock if "--" in stock else f"{_lasting_name(self.name_or_path)}--{stock}"
+        self.config.auto_map = auto_map
+
     def base_fingerprints(self) -> list[str] | None:
         """By what the weights under the critic and under any adapter are known again."""
         weights = {name: weight for name, weight in self.named_parameters() if not name.startswith(_HEAD)}
@@ -112,7 +123,6 @@ class CriticFolderMixin:
         """
         if os.path.isfile(save_directory):
             raise ValueError(f"`save_directory` must be a folder, got the file {os.fspath(save_directory)!r}.")
-        self.config.auto_map = dict(ANY_MODEL_AUTO_MAP)
         if self.saved_alone():
             if is_main_process:
                 self._save_critic(Path(save_directory), state_dict, kwargs)

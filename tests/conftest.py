@@ -1,5 +1,6 @@
 """Settings and fixtures shared by the tests: no network, one thread, tiny models and tokenizers."""
 
+import logging
 import os
 
 
@@ -65,3 +66,17 @@ def unsure_model(tiny_model):
 def tokenizer():
     """A character tokenizer: [PAD] is 0, [MASK] is 1, then `a` to `z` and four signs; 32 entries."""
     return build_character_tokenizer("abcdefghijklmnopqrstuvwxyz \n.,", model_max_length=48)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    """What the package warns about in this test, each time it does."""
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    # Of the sentences that are said once it would be told in one test only.
+    monkeypatch.setattr(logging.Logger, "warning_once", logging.Logger.warning)
+    logger = logging.getLogger("critic_gpt")
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)

@@ -1,29 +1,19 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about `model.proofread`: windows, scores, candidates, corrections."""
 
-import logging
+from functools import cache
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTConfig,
-    CriticGPTForMaskedLM,
-    CriticProofreadPipeline,
-)
+from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM, CriticProofreadPipeline
 from critic_gpt.proofreading import owned_ranges, window_starts
 
 
-SIZES = {
-    "vocab_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
-    "mask_token_id": 1,
-}
+SIZES = {"vocab_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0, "mask_token_id": 1}
 LENGTHS = (0, 1, 5, 12, 13, 40, 101)
 
 
@@ -56,14 +46,12 @@ def rows_seen(model):
 
 def same(first, second):
     """Whether two proofs say the same, candidates up to the digits of float32."""
-    close = torch.allclose(first.candidate_probabilities, second.candidate_probabilities, atol=1e-6)
-    equal = torch.equal(first.error_probabilities, second.error_probabilities)
-    passes = (first.windows, first.forward_passes, first.rounds, first.settled)
+    equal = ("error_probabilities", "candidate_ids", "corrected_ids")
+    plain = ("windows", "forward_passes", "rounds", "settled")
     return (
-        close
-        and equal
-        and torch.equal(first.candidate_ids, second.candidate_ids)
-        and passes == (second.windows, second.forward_passes, second.rounds, second.settled)
+        torch.allclose(first.candidate_probabilities, second.candidate_probabilities, atol=1e-6)
+        and all(torch.equal(getattr(first, name), getattr(second, name)) for name in equal)
+        and all(getattr(first, name) == getattr(second, name) for name in plain)
     )
 
 
@@ -126,10 +114,10 @@ def test_a_text_is_judged_alike_whatever_the_batch(tiny_model, texts, suggest_by
     case = {"suggest_by": suggest_by, "correct": True, "max_rounds": 3}
     alone = [model.proofread([text], batch_size=1, **case)[0] for text in texts]
     assert {proof.rounds for proof in alone} >= {0, 3}
-    for batch_size in (2, 7, 100):
+    for batch_size in (3, 100):
         together = model.proofread(texts, batch_size=batch_size, **case)
         for first, second in zip(alone, together, strict=True):
-            assert same(first, second) and torch.equal(first.corrected_ids, second.corrected_ids)
+            assert same(first, second)
 
 
 @pytest.mark.parametrize("suggest_by", ["visible", "masked"])
@@ -142,16 +130,14 @@ def test_no_pass_has_more_windows_than_asked_for_and_all_are_counted(model, text
     assert sum(rows_seen) == sum(proof.windows for proof in proofs) == sum(proof.forward_passes for proof in proofs)
 
 
-def test_without_a_table_a_ramp_serves_and_says_so(model, texts, monkeypatch):
-    messages = []
-    monkeypatch.setattr(logging.Logger, "warning_once", lambda logger, message: messages.append(message))
+def test_without_a_table_a_ramp_serves_and_says_so(model, texts, warnings):
     model.proofread([texts[2]])
-    assert not messages
+    assert not warnings
     model.calibration = None
     proof = model.proofread([texts[2]])[0]
     expected = CriticCalibration.ramp().error_probability(model.critic_scores(texts[2][None])[0])
     assert torch.allclose(proof.error_probabilities.double(), expected)
-    assert len(messages) == 1 and "not calibrated" in messages[0] and "scripts/calibrate.py" in messages[0]
+    assert len(warnings) == 1 and "not calibrated" in warnings[0] and "scripts/calibrate.py" in warnings[0]
 
 
 def test_masks_and_what_is_excepted_are_not_judged_but_seen(model, texts):
@@ -283,10 +269,8 @@ def test_one_round_in_a_long_text_reads_only_the_windows_around_it(model, rows_s
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(model, texts, kwargs, parts):
-    with pytest.raises(ValueError) as error:
+    with refused(*parts):
         model.proofread(**{"sequences": texts, **kwargs})
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".") and all(part in text for part in parts), text
 
 
 def test_a_model_that_can_say_nothing_is_refused(tiny_model, texts):
@@ -305,51 +289,41 @@ def test_a_model_that_can_say_nothing_is_refused(tiny_model, texts):
         (speechless, "must give finite logits, got NaN or infinity: load it in another dtype"),
     ]
     for model, part in cases:
-        with pytest.raises(ValueError) as error:
+        with refused(part):
             model.proofread(texts)
-        assert part in str(error.value) and "\n" not in str(error.value)
 
 
 # ---- does it work ----
 
 
-@pytest.fixture(scope="module")
-def proofreader():
+@cache
+def proofreader(correction_alpha: float, steps: int = 200, length: int = 12):
     """
-    Trains tiny models, once for each `correction_alpha`, that know texts of one letter repeated, of the ids 6 to 13,
-    and what is wrong in them: letters are exchanged in training and the critic is judged on all.
+    A tiny model that knows texts of one letter repeated, of the ids 6 to 13, and what is wrong in them: letters are
+    exchanged in training and the critic is judged on all.
     """
-    models = {}
-
-    def train(correction_alpha: float, steps: int = 200, length: int = 12):
-        if correction_alpha in models:
-            return models[correction_alpha]
-        shape = {**SIZES, "hidden_size": 32, "max_position_embeddings": length, "initializer_range": 0.1}
-        critic = {"critic_head_type": "mlp", "critic_alpha": 2.0, "critic_target_scope": "all"}
-        torch.manual_seed(0)
-        config = CriticGPTConfig(**shape, **critic, add_critic_head=True, correction_alpha=correction_alpha)
-        model = CriticGPTForMaskedLM(config).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-        for _ in range(steps):
-            truth = torch.randint(6, 14, (32, 1)).expand(-1, length).contiguous()
-            draw = torch.rand(truth.shape)
-            masked, wrong = draw < 0.3 * torch.rand(32, 1), draw > 0.85
-            text = torch.where(wrong, torch.randint(6, 14, truth.shape), truth).masked_fill(masked, 1)
-            # The language model learns to name the truth at a wrong visible position only if it is to correct.
-            weights = (masked | (wrong & (correction_alpha > 0))).float()
-            model(text, labels=truth, loss_weights=weights).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            decay.step()
-        models[correction_alpha] = model.eval()
-        return models[correction_alpha]
-
-    return train
+    shape = {**SIZES, "hidden_size": 32, "max_position_embeddings": length, "initializer_range": 0.1}
+    critic = {"critic_head_type": "mlp", "critic_alpha": 2.0, "critic_target_scope": "all", "add_critic_head": True}
+    torch.manual_seed(0)
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**shape, **critic, correction_alpha=correction_alpha)).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    for _ in range(steps):
+        truth = torch.randint(6, 14, (32, 1)).expand(-1, length).contiguous()
+        draw = torch.rand(truth.shape)
+        masked, wrong = draw < 0.3 * torch.rand(32, 1), draw > 0.85
+        text = torch.where(wrong, torch.randint(6, 14, truth.shape), truth).masked_fill(masked, 1)
+        # The language model learns to name the truth at a wrong visible position only if it is to correct.
+        weights = (masked | (wrong & (correction_alpha > 0))).float()
+        model(text, labels=truth, loss_weights=weights).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        decay.step()
+    return model.eval()
 
 
 @pytest.mark.slow
-def test_planted_errors_are_found_and_corrected_wherever_they_stand(proofreader, tokenizer):
+def test_planted_errors_are_found_and_corrected_wherever_they_stand(tokenizer):
     truth = torch.full((60,), 7)
     # At both ends, side by side, and on either side of the borders of windows of 12.
     planted = [0, 5, 6, 18, 29, 30, 47, 59]
@@ -369,7 +343,7 @@ def test_planted_errors_are_found_and_corrected_wherever_they_stand(proofreader,
 
 
 @pytest.mark.slow
-def test_who_learnt_no_correction_names_the_truth_with_masks_better_than_without(proofreader):
+def test_who_learnt_no_correction_names_the_truth_with_masks_better_than_without():
     truth, planted = torch.full((60,), 7), torch.arange(2, 60, 7)
     text = truth.index_fill(0, planted, 11)
     model = proofreader(0.0)

@@ -73,6 +73,12 @@ def adapter_folder(tmp_path, base, tokenizer):
     return tmp_path / "adapter"
 
 
+def loaded_with(base_folder, adapter_folder):
+    model = peft.PeftModel.from_pretrained(CriticGPTForMaskedLM.from_pretrained(base_folder), adapter_folder)
+    model.load_calibration(adapter_folder)
+    return model
+
+
 def make_trainer(folder, model, tokenizer, **arguments):
     generator = torch.Generator().manual_seed(0)
     rows = [{"input_ids": row.tolist()} for row in torch.randint(2, 32, (16, 12), generator=generator)]
@@ -241,8 +247,7 @@ def test_an_adapted_model_is_identified_by_the_weights_that_merging_leaves(base,
 
 
 def test_merging_keeps_the_scores_and_the_adapters_table(tmp_path, base_folder, adapter_folder, base):
-    model = peft.PeftModel.from_pretrained(CriticGPTForMaskedLM.from_pretrained(base_folder), adapter_folder)
-    model.load_calibration(adapter_folder)
+    model = loaded_with(base_folder, adapter_folder)
     merged = model.merge_and_unload().eval()
     torch.testing.assert_close(merged.critic_scores(IDS), base.critic_scores(IDS), rtol=1e-5, atol=1e-5)
     assert merged.calibration == base.calibration
@@ -261,8 +266,7 @@ def test_merging_without_the_adapters_table_leaves_none(base_folder, adapter_fol
 
 
 def test_an_adapted_model_generates_as_the_merged_one_does(base_folder, adapter_folder, tokenizer):
-    model = peft.PeftModel.from_pretrained(CriticGPTForMaskedLM.from_pretrained(base_folder), adapter_folder)
-    model.load_calibration(adapter_folder)
+    model = loaded_with(base_folder, adapter_folder)
     canvas, settings = torch.full((2, 12), tokenizer.mask_token_id), {"num_steps": 4, "seed": 3}
     adapted = model.generate(canvas, **settings)
     assert set(adapted.error_probabilities.flatten().tolist()) == {0.75}

@@ -4,8 +4,6 @@
 import copy
 import json
 import logging
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,28 +64,19 @@ def test_a_table_serves_the_weights_it_was_set_for_and_no_others(model):
         model.critic_head.weight.add_(1.0)
         assert values(model) == [None, None]
         model.critic_head.weight.sub_(1.0)
-    assert values(model) == [0.25, 0.75]
+    # Another precision keeps the values.
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        assert values(copy.deepcopy(model).to(dtype)) == [0.25, 0.75]
     model.calibration = None
     assert values(model) == [None, 0.75]
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_another_precision_keeps_the_values(model, dtype):
-    assert values(model.to(dtype)) == [0.25, 0.75]
 
 
 def test_without_its_tables_a_model_has_none_and_then_the_same_again(model):
     with model.without_calibration():
         assert values(model) == [None, None]
-    assert values(model) == [0.25, 0.75]
-    model.drop_calibration()
-    assert values(model) == [None, None]
-
-
-def test_a_copy_has_the_tables_and_its_own_fate(model):
     copied = copy.deepcopy(model)
     copied.drop_calibration()
-    assert values(model) == [0.25, 0.75] and values(copied) == [None, None]
+    assert values(model) == [0.25, 0.75] and values(copied) == [None, None], "a copy has its own fate"
 
 
 def test_a_model_without_tables_takes_no_fingerprint(tiny_model, monkeypatch):
@@ -113,7 +102,8 @@ def test_both_tables_lie_in_one_file_and_come_back_with_the_weights(tmp_path, ca
     document = json.loads((tmp_path / "calibration.json").read_text())
     assert set(document) - {"__metadata__"} == {table_key(variant, source) for source in CALIBRATION_SOURCES}
     assert tables(CriticGPTForMaskedLM.from_pretrained(tmp_path, variant=variant)) == tables(model)
-    assert not warnings
+    without = CriticGPTForMaskedLM.from_pretrained(tmp_path, variant=variant, add_critic_head=False)
+    assert set(tables(without).values()) == {None} and not warnings
 
 
 def test_a_table_is_keyed_by_the_name_of_the_weights_and_found_wherever_the_folder_goes(tiny_model, tmp_path):
@@ -157,27 +147,6 @@ def test_two_tables_of_other_weights_are_one_warning(tmp_path, calibrated, warni
     assert set(tables(CriticGPTForMaskedLM.from_pretrained(tmp_path)).values()) == {None}
     (text,) = warnings
     assert all(key in text for key in KEYS.values()) and "other weights" in text
-
-
-def test_a_model_loaded_without_its_critic_has_neither(tmp_path, calibrated, warnings):
-    calibrated().save_pretrained(tmp_path)
-    loaded = CriticGPTForMaskedLM.from_pretrained(tmp_path, add_critic_head=False)
-    assert set(tables(loaded).values()) == {None} and not warnings
-
-
-def test_both_tables_are_pushed_with_the_model(calibrated, monkeypatch):
-    model, pushed = calibrated(), {}
-
-    def upload(self, folder, *args, **kwargs):
-        pushed.update(json.loads(Path(folder, "calibration.json").read_text()))
-
-    api = SimpleNamespace(create_repo=lambda repo_id, **kwargs: SimpleNamespace(repo_id=repo_id))
-    card = SimpleNamespace(save=lambda path: None)
-    monkeypatch.setattr("transformers.utils.hub.hf_api", lambda: api)
-    monkeypatch.setattr("transformers.utils.hub.create_and_tag_model_card", lambda *args, **kwargs: card)
-    monkeypatch.setattr(CriticGPTForMaskedLM, "_upload_modified_files", upload)
-    model.push_to_hub("me/mine")
-    assert set(pushed) == {*KEYS.values(), "__metadata__"}
 
 
 def train(folder, model, tokenizer, **arguments):
@@ -234,22 +203,12 @@ def test_the_table_of_trajectories_serves_its_own_strategy_and_the_other_one_all
     assert chosen(model) is model.trajectory_calibration
     assert chosen(model, remasking="auto") is model.trajectory_calibration  # which comes down to "critic"
     assert chosen(model, remasking="none") is model.calibration
-    assert not warnings
-
-
-def test_without_a_fitting_table_there_is_none(calibrated):
-    model = calibrated()
-    model.calibration = None
-    assert chosen(model) is model.trajectory_calibration
-    assert chosen(model, remasking="none") is None
+    model.trajectory_calibration, mine = CriticCalibration([0.75] * 100), model.trajectory_calibration
+    assert chosen(model) is model.calibration, "a table that names no strategy serves none"
+    model.trajectory_calibration, model.calibration = mine, None
+    assert chosen(model) is model.trajectory_calibration and chosen(model, remasking="none") is None
     model.drop_calibration()
-    assert chosen(model) is None
-
-
-def test_a_table_that_names_no_strategy_serves_none(calibrated):
-    model = calibrated()
-    model.trajectory_calibration = CriticCalibration([0.75] * 100)
-    assert chosen(model) is model.calibration
+    assert chosen(model) is None and not warnings
 
 
 @pytest.mark.parametrize(
@@ -275,12 +234,8 @@ def test_each_difference_is_a_warning_of_its_own(calibrated, warnings):
     chosen(model, temperature=0.7, unmasking="random", num_steps=64)
     chosen(model, temperature=0.8)
     assert [text.split("`")[1] for text in warnings] == ["temperature", "unmasking", "num_steps", "temperature"]
-
-
-@pytest.mark.parametrize("num_steps", [4, 7, 16])
-def test_twice_as_many_steps_or_half_as_many_are_tolerated(calibrated, warnings, num_steps):
-    chosen(calibrated(), num_steps=num_steps)
-    assert not warnings
+    chosen(calibrated(top_k=None), top_k=5)
+    assert warnings[-1].endswith("or leave `top_k` out."), "where nothing was cut"
 
 
 def test_the_table_of_one_shot_says_at_which_temperature_it_was_measured_and_nothing_of_steps(calibrated, warnings):
@@ -303,17 +258,12 @@ def test_the_table_of_one_shot_says_at_which_temperature_it_was_measured_and_not
         ({"temperature": 1.0}, {"temperature": 1}, []),
         ({}, {"temperature": 0.1, "top_k": 5, "num_steps": 900}, []),
         ({"num_steps": 10}, {"num_steps": 21}, [("num_steps", 10, 21)]),
+        *(({"num_steps": 8}, {"num_steps": steps}, []) for steps in (4, 7, 16)),
     ],
 )
 def test_what_counts_as_another_setting(tiny_model, measured, present, found):
     config = tiny_model().resolve_generation_config(**present)
     assert list(shifted_settings(measured, config)) == found
-
-
-def test_where_nothing_was_cut_the_way_out_is_to_cut_nothing(calibrated, warnings):
-    model = calibrated(top_k=None)
-    chosen(model, top_k=5)
-    assert warnings[0].endswith("or leave `top_k` out.")
 
 
 def test_the_settings_of_a_sampler_are_complete_and_hold_nothing_else(tiny_model):

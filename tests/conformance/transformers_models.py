@@ -21,12 +21,7 @@ if not transformers_sources.are_fetched():
     pytest.skip(transformers_sources.HOW_TO_GET_THEM, allow_module_level=True)
 
 PAD, MASK, VOCAB = 0, 1, 99
-CLASSES = (
-    CriticGPTModel,
-    CriticGPTForMaskedLM,
-    CriticGPTForSequenceClassification,
-    CriticGPTForTokenClassification,
-)
+CLASSES = (CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForSequenceClassification, CriticGPTForTokenClassification)
 # The common tests ask these tables which labels a class takes. A plugin's classes are registered elsewhere.
 TABLES = {
     "MODEL_MAPPING_NAMES": CriticGPTModel,

@@ -39,12 +39,6 @@ def test_uniforms_lie_in_the_open_unit_interval(numbers, stream, step, length):
     assert drawn.min() > 0 and drawn.max() < 1
 
 
-def test_the_extreme_uniforms_are_exact_in_float32():
-    bits = torch.tensor([0, 2**23 - 1])
-    low, high = ((bits.to(torch.float32) + 0.5) * 2.0**-23).tolist()
-    assert low == 2.0**-24 and high == 1 - 2.0**-24
-
-
 @given(st.lists(int64s, min_size=2, max_size=5), streams, st.integers(0, 99), st.integers(1, 40), st.data())
 @few
 def test_uniforms_depend_neither_on_length_nor_on_the_batch_nor_on_the_order_of_rows(numbers, stream, step, T, data):
@@ -78,9 +72,9 @@ def test_uniforms_are_uniform_and_serially_uncorrelated(axis):
     elif axis == "row":
         drawn = uniforms(torch.arange(40_000), 3, 0, 1)[:, 0]
     elif axis == "step":
-        drawn = torch.cat([uniforms(seeds(7), 3, step, 4)[0] for step in range(3_000)])
+        drawn = torch.cat([uniforms(seeds(7), 3, step, 4)[0] for step in range(1_500)])
     else:
-        drawn = torch.cat([uniforms(seeds(7), stream, 5, 4)[0] for stream in range(3_000)])
+        drawn = torch.cat([uniforms(seeds(7), stream, 5, 4)[0] for stream in range(1_500)])
     count = len(drawn)
     for cell in torch.histc(drawn, 64, 0, 1).tolist():
         assert z_value(cell / count, 1 / 64, count) < 4.5

@@ -9,10 +9,7 @@ import torch
 from torch import nn
 
 from critic_gpt import build_critic_artifacts_from_logits
-from critic_gpt.diffusion.losses import (
-    remaining_token_loss,
-    token_cross_entropy,
-)
+from critic_gpt.diffusion.losses import remaining_token_loss, token_cross_entropy
 from critic_gpt.diffusion.masks import draw_fill_mask
 from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
 
@@ -23,141 +20,96 @@ MASK, PAD, VOCAB = 1, 0, 12
 # ---- critic_second_pass ----
 
 
-def plain_parts():
-    """A trunk that is no CriticGPT: an embedding and a linear layer, and two heads."""
-    torch.manual_seed(0)
-    trunk = nn.Sequential(nn.Embedding(VOCAB, 8), nn.Linear(8, 8), nn.Tanh())
-    lm_head, critic = nn.Linear(8, VOCAB), nn.Linear(8, 1)
-    return trunk, lm_head, critic, lambda states: critic(states).squeeze(-1)
+# All that the second pass asks of a configuration.
+RULES = {"vocab_size": VOCAB, "drawable_vocab_size": None, "suppressed_token_ids": None, "mask_token_id": MASK}
+RULES |= {"pad_token_id": PAD, "critic_target_scope": "masked_only", "critic_fill": "multinomial"}
+RULES |= {"correction_alpha": 0.5, "remaining_alpha": 0.0, "critic_detach": False}
 
 
-def rules(**changes):
-    """All that the second pass asks of a configuration."""
-    defaults = {
-        "vocab_size": VOCAB,
-        "drawable_vocab_size": None,
-        "suppressed_token_ids": None,
-        "mask_token_id": MASK,
-        "pad_token_id": PAD,
-        "critic_target_scope": "masked_only",
-        "critic_fill": "multinomial",
-        "correction_alpha": 0.5,
-        "remaining_alpha": 0.0,
-        "critic_detach": False,
-    }
-    return SimpleNamespace(**{**defaults, **changes})
+class Parts:
+    """A trunk that is no CriticGPT, two heads and a batch, the last row of which is padded."""
 
+    def __init__(self):
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.Embedding(VOCAB, 8), nn.Linear(8, 8), nn.Tanh())
+        self.lm_head, self.critic = nn.Linear(8, VOCAB), nn.Linear(8, 1)
+        torch.manual_seed(1)
+        clean, masked = torch.randint(2, VOCAB, (3, 8)), torch.rand(3, 8) < 0.6
+        masked[2, 6:], clean[2, 6:] = False, PAD
+        self.batch = {"input_ids": clean.masked_fill(masked, MASK), "labels": clean.masked_fill(~masked, -100)}
+        self.batch |= {"fill_mask": torch.rand(3, 8) < 0.5, "fill_uniforms": torch.rand(3, 8)}
 
-def plain_batch():
-    torch.manual_seed(1)
-    clean = torch.randint(2, VOCAB, (3, 8))
-    masked = torch.rand(3, 8) < 0.6
-    input_ids = clean.masked_fill(masked, MASK)
-    labels = clean.masked_fill(~masked, -100)
-    input_ids[2, 6:], labels[2, 6:] = PAD, -100
-    return input_ids, labels, torch.rand(3, 8) < 0.5, torch.rand(3, 8)
+    def second_pass(self, encode=None, lm_head=None, correct=True, num_tokens=None, **rules):
+        self.logits = self.lm_head(self.trunk(self.batch["input_ids"]))
+        heads = lm_head or self.lm_head, lambda states: self.critic(states).squeeze(-1)
+        given = {"logits": self.logits, "config": SimpleNamespace(**{**RULES, **rules}), **self.batch}
+        return critic_second_pass(encode or self.trunk, *heads, correct=correct, num_tokens=num_tokens, **given)
 
 
 @pytest.mark.parametrize("scope", ["masked_only", "masked_and_ignore", "all"])
 @pytest.mark.parametrize("fill", ["multinomial", "argmax"])
 def test_the_second_pass_knows_no_model_class_and_equals_a_hand_computation(scope, fill):
-    trunk, lm_head, critic, critic_head = plain_parts()
-    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
-    logits = lm_head(trunk(input_ids))
-    config = rules(critic_target_scope=scope, critic_fill=fill)
-    output = critic_second_pass(
-        trunk, lm_head, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config
-    )
-    artifacts = build_critic_artifacts_from_logits(
-        input_ids,
-        logits,
-        labels,
-        MASK,
-        pad_token_id=PAD,
-        scope=scope,
-        fill=fill,
-        fill_mask=fill_mask,
-        fill_uniforms=fill_uniforms,
-    )
+    parts = Parts()
+    output = parts.second_pass(critic_target_scope=scope, critic_fill=fill)
+    given = {"mask_token_id": MASK, "pad_token_id": PAD, "scope": scope, "fill": fill, **parts.batch}
+    artifacts = build_critic_artifacts_from_logits(logits=parts.logits, **given)
     assert torch.equal(output["critic_input_ids"], artifacts.critic_input)
     assert torch.equal(output["critic_target"], artifacts.critic_target)
     assert torch.equal(output["critic_valid"], artifacts.critic_valid)
-    states = trunk(artifacts.critic_input)
-    probability = torch.sigmoid(critic(states).squeeze(-1))
-    target = artifacts.critic_target
+    states = parts.trunk(artifacts.critic_input)
+    probability, target = torch.sigmoid(parts.critic(states).squeeze(-1)), artifacts.critic_target
     by_hand = -(target * probability.log() + (1 - target) * (1 - probability).log()) * artifacts.critic_valid
     torch.testing.assert_close(output["critic_token_loss"], by_hand)
     torch.testing.assert_close(output["critic_loss"], by_hand.sum() / artifacts.critic_valid.sum())
-    truth = token_cross_entropy(lm_head(states), labels.masked_fill(~artifacts.filled, -100), MASK)
+    corrected = artifacts.filled & (parts.batch["labels"] != -100)
+    truth = token_cross_entropy(parts.lm_head(states), parts.batch["labels"].masked_fill(~corrected, -100), MASK)
     torch.testing.assert_close(output["correction_token_loss"], truth)
-    torch.testing.assert_close(output["correction_loss"], truth.sum() / (artifacts.filled & (labels != -100)).sum())
+    torch.testing.assert_close(output["correction_loss"], truth.sum() / corrected.sum())
 
 
-def test_without_uniforms_the_filling_is_argmax():
-    trunk, lm_head, _, critic_head = plain_parts()
-    input_ids, labels, _, _ = plain_batch()
-    logits = lm_head(trunk(input_ids))
-    output = critic_second_pass(trunk, lm_head, critic_head, input_ids, logits, labels, None, None, rules())
-    best = logits[..., 2:].argmax(dim=-1) + 2  # neither padding nor [MASK]
-    assert torch.equal(output["critic_input_ids"], torch.where(input_ids == MASK, best, input_ids))
+def test_without_uniforms_the_filling_is_argmax_and_outside_of_the_masks_there_is_none():
+    parts = Parts()
+    ids = parts.batch["input_ids"]
+    parts.batch |= {"fill_mask": None, "fill_uniforms": None}
+    filled = parts.second_pass()["critic_input_ids"]
+    best = parts.logits[..., 2:].argmax(dim=-1) + 2  # neither padding nor [MASK]
+    assert torch.equal(filled, torch.where(ids == MASK, best, ids))
+    parts.batch["fill_mask"] = ids != MASK
+    output = parts.second_pass()
+    assert torch.equal(output["critic_input_ids"], ids) and output["critic_loss"] == output["correction_loss"] == 0
 
 
 @pytest.mark.parametrize(("alpha", "remaining_alpha", "correct"), [(0, 0, True), (0.5, 0, False), (0.5, 0.5, False)])
 def test_without_terms_of_its_own_the_lm_head_is_not_asked_a_second_time(alpha, remaining_alpha, correct):
-    trunk, lm_head, _, critic_head = plain_parts()
-    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
-    logits = lm_head(trunk(input_ids))
-
     def refuse(states):
         raise AssertionError("the LM head was called")
 
-    config = rules(correction_alpha=alpha, remaining_alpha=remaining_alpha)
-    output = critic_second_pass(
-        trunk, refuse, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config, correct=correct
-    )
+    rules = {"correction_alpha": alpha, "remaining_alpha": remaining_alpha}
+    output = Parts().second_pass(lm_head=refuse, correct=correct, **rules)
     assert not {name for name in output if name.startswith(("correction", "remaining"))}
 
 
 @pytest.mark.parametrize("mask_token_id", [MASK, None])
 @pytest.mark.parametrize("correction_alpha", [0.0, 0.5])
-def test_the_remaining_loss_is_a_plain_loop_over_the_masks_that_are_left(mask_token_id, correction_alpha):
-    trunk, lm_head, _, critic_head = plain_parts()
-    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
+def test_the_remaining_loss_weighs_the_masks_that_are_left_by_the_inverse_of_their_rate(
+    mask_token_id, correction_alpha
+):
+    parts, num_tokens = Parts(), torch.tensor([8, 8, 6])
+    ids, labels, fill_mask = (parts.batch[name] for name in ("input_ids", "labels", "fill_mask"))
     labels[0, int((labels[0] == -100).nonzero()[0])] = 7  # a visible token with a truth is not a mask
-    input_ids[1, 0], labels[1, 0] = MASK, -100  # a mask without one takes no part
+    ids[1, 0], labels[1, 0] = MASK, -100  # a mask without one takes no part
     fill_mask[2] = True  # nothing is left in a row that is filled
-    num_tokens = torch.tensor([8, 8, 6])
-    logits = lm_head(trunk(input_ids))
-    config = rules(remaining_alpha=0.3, correction_alpha=correction_alpha, mask_token_id=mask_token_id)
-    output = critic_second_pass(
-        trunk, lm_head, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config, num_tokens=num_tokens
-    )
-    second = lm_head(trunk(output["critic_input_ids"])).double()
-    if mask_token_id is not None:
-        second[..., MASK] = float("-inf")
-    log_probabilities = second.log_softmax(dim=-1)
-    expected = torch.zeros(3, 8, dtype=torch.float64)
-    for row in range(3):
-        masked = labels[row] != -100 if mask_token_id is None else input_ids[row] == MASK
-        left = [t for t in range(8) if masked[t] and not fill_mask[row, t] and labels[row, t] != -100]
-        for t in left:
-            rate = len(left) / float(num_tokens[row])
-            expected[row, t] = -log_probabilities[row, t, labels[row, t]] / rate
-    assert expected[:2].any(dim=1).all() and not expected[2].any()
-    torch.testing.assert_close(output["remaining_token_loss"].double(), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(output["remaining_loss"].double(), expected.sum() / 22, rtol=1e-5, atol=1e-6)
+    rules = {"correction_alpha": correction_alpha, "mask_token_id": mask_token_id}
+    output = parts.second_pass(num_tokens=num_tokens, remaining_alpha=0.3, **rules)
+    left = (labels != -100 if mask_token_id is None else ids == MASK) & ~fill_mask & (labels != -100)
+    assert left[:2].any(dim=1).all() and not left[2].any()
+    again = parts.lm_head(parts.trunk(output["critic_input_ids"]))
+    loss = token_cross_entropy(again, labels.masked_fill(~left, -100), mask_token_id)
+    expected = loss * num_tokens[:, None] / left.sum(dim=-1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(output["remaining_token_loss"], expected)
+    torch.testing.assert_close(output["remaining_loss"], expected.sum() / 22)
     # The correction is what it is without the other term.
-    alone = critic_second_pass(
-        trunk,
-        lm_head,
-        critic_head,
-        input_ids,
-        logits,
-        labels,
-        fill_mask,
-        fill_uniforms,
-        rules(correction_alpha=correction_alpha, mask_token_id=mask_token_id),
-    )
+    alone = parts.second_pass(**rules)
     assert ("correction_loss" in output) is (correction_alpha > 0)
     assert all(torch.equal(output[name], value) for name, value in alone.items())
 
@@ -175,41 +127,34 @@ def test_the_remaining_loss_of_a_uniform_guess_is_the_bound_of_one_whatever_is_l
 @pytest.mark.parametrize("detach", [False, True])
 @pytest.mark.parametrize("correction_alpha", [0.0, 0.5])
 def test_a_detached_critic_leaves_the_trunk_to_the_other_terms(detach, correction_alpha):
-    trunk, lm_head, critic, critic_head = plain_parts()
-    input_ids, labels, fill_mask, fill_uniforms = plain_batch()
-    logits = lm_head(trunk(input_ids)).detach()
-    graphs = []
+    parts, graphs = Parts(), []
 
     def encode(ids):
         graphs.append(torch.is_grad_enabled())
-        return trunk(ids)
+        return parts.trunk(ids)
 
-    config = rules(critic_detach=detach, correction_alpha=correction_alpha)
-    output = critic_second_pass(
-        encode, lm_head, critic_head, input_ids, logits, labels, fill_mask, fill_uniforms, config
-    )
+    output = parts.second_pass(encode, critic_detach=detach, correction_alpha=correction_alpha)
     assert graphs == [not detach or correction_alpha > 0]  # no graph that nothing would use
-    of_critic = torch.autograd.grad(
-        output["critic_loss"], [*critic.parameters(), *trunk.parameters()], retain_graph=True, allow_unused=True
-    )
+    weights = [*parts.critic.parameters(), *parts.trunk.parameters()]
+    of_critic = torch.autograd.grad(output["critic_loss"], weights, retain_graph=True, allow_unused=True)
     assert all(gradient.any() for gradient in of_critic[:2])
     for gradient in of_critic[2:]:
         assert gradient is None if detach else gradient.any()
     if correction_alpha:
-        assert all(gradient.any() for gradient in torch.autograd.grad(output["correction_loss"], trunk.parameters()))
+        of_correction = torch.autograd.grad(output["correction_loss"], parts.trunk.parameters())
+        assert all(gradient.any() for gradient in of_correction)
     # The numbers are those of an attached critic.
-    attached = critic_second_pass(
-        trunk,
-        lm_head,
-        critic_head,
-        input_ids,
-        logits,
-        labels,
-        fill_mask,
-        fill_uniforms,
-        rules(correction_alpha=correction_alpha),
-    )
+    attached = parts.second_pass(correction_alpha=correction_alpha)
     assert all(torch.equal(output[name], value) for name, value in attached.items())
+
+
+def test_nothing_to_judge_gives_zero_and_finite_gradients():
+    parts = Parts()
+    parts.batch |= {"input_ids": torch.full((3, 8), 5), "labels": torch.full((3, 8), -100), "fill_mask": None}
+    output = parts.second_pass()
+    assert output["critic_loss"] == output["correction_loss"] == 0
+    (output["critic_loss"] + output["correction_loss"]).backward()
+    assert all(torch.isfinite(p.grad).all() for p in parts.critic.parameters())
 
 
 # ---- second_pass_rows ----
@@ -241,19 +186,6 @@ def test_a_share_is_not_rounded_up_past_itself():
 def test_a_share_out_of_range_is_refused(share):
     with pytest.raises(ValueError, match=r"^`critic_batch_share` must be in \(0, 1\], got .*: .*\.$"):
         second_pass_rows(4, share)
-
-
-def test_nothing_to_judge_gives_zero_and_finite_gradients():
-    trunk, lm_head, critic, critic_head = plain_parts()
-    input_ids = torch.full((2, 4), 5)
-    labels = torch.full((2, 4), -100)
-    logits = lm_head(trunk(input_ids))
-    output = critic_second_pass(
-        trunk, lm_head, critic_head, input_ids, logits, labels, None, torch.rand(2, 4), rules()
-    )
-    assert output["critic_loss"] == 0 and output["correction_loss"] == 0
-    (output["critic_loss"] + output["correction_loss"]).backward()
-    assert all(torch.isfinite(p.grad).all() for p in critic.parameters())
 
 
 # ---- draw_fill_mask ----

@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from sentences import one_sentence
 
 from critic_gpt.evaluation import (
     DEFAULT_COMPETITORS,
@@ -99,10 +100,8 @@ def test_more_passes_than_the_budget_are_an_error(tiny_model, tokenizer, monkeyp
 def test_a_cell_holds_figures_of_the_judge_over_the_seeds(tiny_model, tokenizer):
     task = FakeTask()
     table = compare(tiny_model(), tokenizer, [2, 3], CRITIC, task=task, seeds=[5, 6, 7])
-    assert set(table["critic"]["2"]) == {
-        *("num_steps", "forward_passes", "mean_forward_passes", "seconds", "arguments", "figures")
-    }
     cell = table["critic"]["2"]
+    assert set(cell) == {"num_steps", "forward_passes", "mean_forward_passes", "seconds", "arguments", "figures"}
     assert cell["figures"]["first_letter"] == {"mean": 2.0, "spread": 1.0, "by_seed": [1.0, 2.0, 3.0]}
     assert cell["figures"]["num_samples"] == {"mean": 5, "spread": 0.0, "by_seed": [5, 5, 5]}
     assert cell["arguments"] == {"temperature": 1.0, "remasking": "critic"} and cell["seconds"] > 0
@@ -125,8 +124,16 @@ def test_the_same_seed_gives_the_same_cell_whatever_else_is_compared(tiny_model,
 
 
 def test_figures_turn_the_table_round_and_leave_out_what_did_not_fit(tiny_model, tokenizer):
-    strategies = {**CRITIC, "four": {"remasking": "critic", "num_candidates": 4}}
-    table = compare(tiny_model(), tokenizer, [2, 9], strategies, seeds=[1, 2])
+    strategies, told = {**CRITIC, "four": {"remasking": "critic", "num_candidates": 4}}, []
+    on_cell = {"on_cell": lambda *cell: told.append(cell)}
+    table = compare(tiny_model(), tokenizer, [2, 9], strategies, seeds=[1, 2], **on_cell)
+    # Cells are told as they come.
+    expected = [
+        ("critic", 2, table["critic"]["2"]),
+        ("critic", 9, table["critic"]["9"]),
+        ("four", 9, table["four"]["9"]),
+    ]
+    assert [cell for cell in told if cell[2] is not None] == expected
     assert figures_of(table)["num_samples"] == {"critic": {"2": 5, "9": 5}, "four": {"9": 5}}
     assert figures_of(table, "by_seed")["first_letter"]["critic"] == {"2": [1.0, 2.0], "9": [3.0, 4.0]}
 
@@ -137,12 +144,6 @@ def test_given_canvases_are_filled_each_once(tiny_model, tokenizer):
     task = FakeTask()
     compare(tiny_model(), tokenizer, [2], CRITIC, task=task, canvases=canvases)
     assert [text[0] for text in task.judged[0]] == ["x", "y", "z"]
-
-
-def test_cells_are_told_as_they_come(tiny_model, tokenizer):
-    told = []
-    table = compare(tiny_model(), tokenizer, [2, 3], CRITIC, on_cell=lambda *cell: told.append(cell))
-    assert told == [("critic", 2, table["critic"]["2"]), ("critic", 3, table["critic"]["3"])]
 
 
 def test_the_temperature_is_one_unless_a_strategy_says_otherwise(tiny_model, tokenizer, monkeypatch):
@@ -180,9 +181,8 @@ def test_the_best_setting_on_the_tuning_seed_competes_and_the_choice_is_recorded
         assert [one["arguments"]["remask_per_step"] for one in record["tried"]] == [0, 1, 2, 3]
         reached = [one["figures"]["letters"] for one in record["tried"]]
         assert cell["arguments"] == record["tried"][reached.index(max(reached))]["arguments"]
-        alone = compare(model, tokenizer, [budget], {"one": cell["arguments"]}, task=LetterTask(), seeds=[1, 2])[
-            "one"
-        ][str(budget)]
+        one = {"one": cell["arguments"]}
+        alone = compare(model, tokenizer, [budget], one, task=LetterTask(), seeds=[1, 2])["one"][str(budget)]
         assert alone["figures"] == cell["figures"]
 
 
@@ -206,12 +206,10 @@ def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
 # ---- who competes ----
 
 
-def test_every_strategy_but_the_users_own_judge_competes():
+def test_strategies_are_chosen_by_name(tiny_model):
+    # Every one but the user's own judge competes, ours last.
     assert {one["remasking"] for one in SHOOT_OUT.values()} == set(STRATEGIES) - {"external"}
     assert set(DEFAULT_COMPETITORS) < set(SHOOT_OUT) and list(SHOOT_OUT)[-1] == "critic"
-
-
-def test_strategies_are_chosen_by_name(tiny_model):
     model = tiny_model()
     assert select_strategies(model) == (DEFAULT_COMPETITORS, {})
     assert select_strategies(model, ["prism", "random"]) == ({n: SHOOT_OUT[n] for n in ("prism", "random")}, {})
@@ -230,11 +228,9 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     assert not set(strategies) & set(reasons) and "no trained critic" in reasons["prism"]
     uncorrected, reasons = select_strategies(tiny_model(correction_alpha=0.0, add_joint_head=True), ["all"])
     assert set(reasons) == {"proseco"} and "prism" in uncorrected and "correction_alpha" in reasons["proseco"]
-    with pytest.raises(
-        ValueError, match=r"`strategies` must .* got 'prism', where the model has no trained critic: drop"
-    ):
+    with one_sentence("got 'prism', where the model has no trained critic: drop", begins="`strategies` must"):
         select_strategies(plain, ["random", "prism"])
-    with pytest.raises(ValueError, match=r"`strategies` must be \"all\" or among random, .*, got 'best': choose"):
+    with one_sentence("got 'best': choose", begins='`strategies` must be "all" or among random, '):
         select_strategies(plain, ["best"])
 
 
@@ -253,12 +249,8 @@ def test_what_a_model_cannot_follow_is_left_out_with_the_reason_and_refused_by_n
     ],
 )
 def test_wrong_requests_are_one_sentence(tiny_model, tokenizer, kwargs, parts):
-    with pytest.raises(ValueError) as error:
+    with one_sentence("must", *parts):
         compare(tiny_model(), tokenizer, **{"budgets": [2], "strategies": CRITIC, **kwargs})
-    text = str(error.value)
-    assert text.endswith(".") and "\n" not in text
-    for part in ("must", *parts):
-        assert part in text, text
 
 
 def test_a_small_budget_is_no_reason_for_advice(tiny_model, tokenizer, caplog):

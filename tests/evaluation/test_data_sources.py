@@ -5,10 +5,11 @@ import json
 
 import datasets
 import pytest
+from prepared_folders import prepare_sudoku
+from sentences import one_sentence
 
 from critic_gpt.evaluation import load_split, resolve_dataset
 from critic_gpt.evaluation.data_sources import PACKAGE_FOLDER, PLACES, DataSource
-from critic_gpt.scripts import prepare_data
 
 
 ROWS = {"input_ids": [[2, 3, 4], [5, 6]]}
@@ -18,12 +19,6 @@ def save(folder, splits=("train", "validation")):
     """A small folder of `save_to_disk`."""
     datasets.DatasetDict({name: datasets.Dataset.from_dict(ROWS) for name in splits}).save_to_disk(str(folder))
     return folder
-
-
-def assert_one_sentence(error, *named):
-    message = str(error.value)
-    assert all(part in message for part in ("must", "got", *named)), message
-    assert message.endswith(".") and "\n" not in message
 
 
 # ---- finding ----
@@ -123,9 +118,8 @@ def test_a_python_config_is_read_and_never_run(tmp_path):
 def test_a_config_that_names_no_data_in_plain_text_is_refused(tmp_path, file, text, named):
     save(tmp_path / "data" / "letters")
     (tmp_path / file).write_text(text)
-    with pytest.raises(ValueError) as error:
+    with one_sentence("must", "got", "`dataset`", named):
         resolve_dataset(str(tmp_path / file), roots=[tmp_path])
-    assert_one_sentence(error, "`dataset`", named)
 
 
 def test_what_is_not_here_may_be_on_the_hub_if_it_could_be_a_name_there(tmp_path):
@@ -133,9 +127,8 @@ def test_what_is_not_here_may_be_on_the_hub_if_it_could_be_a_name_there(tmp_path
         assert resolve_dataset(name, roots=[tmp_path]) == DataSource(None, name)
     (tmp_path / "empty").mkdir()
     for name in ("/nowhere/letters", "a/b/c", "", "../letters", "./letters", str(tmp_path / "empty"), "train.py/"):
-        with pytest.raises(ValueError) as error:
+        with one_sentence("must", "got", "`dataset`", repr(name), str(tmp_path), "prepare_data.py"):
             resolve_dataset(name, roots=[tmp_path])
-        assert_one_sentence(error, "`dataset`", repr(name), str(tmp_path), "prepare_data.py")
 
 
 def test_a_source_is_called_by_its_last_part_and_not_by_the_path_of_a_machine(tmp_path):
@@ -147,9 +140,7 @@ def test_a_source_is_called_by_its_last_part_and_not_by_the_path_of_a_machine(tm
 
 
 def test_a_prepared_folder_brings_its_tokenizer_and_task(tmp_path):
-    sizes = ["--num_train", "4", "--num_validation", "3", "--num_test", "2"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(tmp_path / "sudoku"), *sizes])
-    loaded = load_split(DataSource(tmp_path / "sudoku", None), "validation")
+    loaded = load_split(DataSource(prepare_sudoku(tmp_path / "sudoku", splits=(4, 3, 2)), None), "validation")
     assert len(loaded.dataset) == 3 and loaded.task.name == "sudoku" and loaded.tokenizer.mask_token_id == 1
 
 
@@ -163,43 +154,32 @@ def test_data_without_splits_are_train(tmp_path):
     datasets.Dataset.from_dict(ROWS).save_to_disk(str(tmp_path / "letters"))
     source = resolve_dataset("letters", roots=[tmp_path])
     assert list(load_split(source, "train").dataset) == [{"input_ids": [2, 3, 4]}, {"input_ids": [5, 6]}]
-    with pytest.raises(ValueError) as error:
+    with one_sentence("must", "got", "`split`", "'validation'", "(train)"):
         load_split(source, "validation")
-    assert_one_sentence(error, "`split`", "'validation'", "(train)")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_folders_of_plain_files_load(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = tmp_path / "letters"
-    folder.mkdir()
+    (tmp_path / "letters").mkdir()
     for split in ("train", "validation"):
-        path = str(folder / f"{split}.{kind}")
-        if kind == "parquet":
-            datasets.Dataset.from_dict(ROWS).to_parquet(path)
-        else:
-            datasets.Dataset.from_dict(ROWS).to_json(path)
+        rows, path = datasets.Dataset.from_dict(ROWS), str(tmp_path / "letters" / f"{split}.{kind}")
+        rows.to_parquet(path) if kind == "parquet" else rows.to_json(path)
     source = resolve_dataset("letters", roots=[tmp_path])
-    assert [load_split(source, split).dataset[0] for split in ("train", "validation")] == [
-        {"input_ids": [2, 3, 4]}
-    ] * 2
+    for split in ("train", "validation"):
+        assert load_split(source, split).dataset[0] == {"input_ids": [2, 3, 4]}
 
 
-def test_an_empty_split_is_refused(tmp_path, monkeypatch):
-    folder = save(tmp_path / "letters", ("train",))
-    monkeypatch.setattr(datasets, "load_from_disk", lambda path: datasets.Dataset.from_dict({"input_ids": []}))
-    with pytest.raises(ValueError) as error:
-        load_split(DataSource(folder, None), "train")
-    assert_one_sentence(error, "`split`", "none")
-
-
-def test_what_does_not_load_is_one_sentence(tmp_path):
+def test_what_does_not_load_or_is_empty_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "dataset_dict.json").write_text(json.dumps({"splits": ["train"]}))
     for source, named in (
         (DataSource(tmp_path / "broken", None), "broken"),
         (DataSource(None, "user/gone"), "user/gone"),
     ):
-        with pytest.raises(ValueError) as error:
+        with one_sentence("must", "got", "`dataset`", named, "did not load"):
             load_split(source, "train")
-        assert_one_sentence(error, "`dataset`", named, "did not load")
+    folder = save(tmp_path / "letters", ("train",))
+    monkeypatch.setattr(datasets, "load_from_disk", lambda path: datasets.Dataset.from_dict({"input_ids": []}))
+    with one_sentence("must", "got", "`split`", "none"):
+        load_split(DataSource(folder, None), "train")

@@ -1,14 +1,15 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from sentences import one_sentence
 
 from critic_gpt.evaluation.competitors import SHOOT_OUT
 from critic_gpt.evaluation.metrics import reliability_bins
 from critic_gpt.evaluation.plots import (
-    _looks,
-    _spread_out,
     check_picture,
     plot_expected_errors,
     plot_quality_by_forward_passes,
@@ -35,29 +36,50 @@ def size_of_png(path):
     return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
 
-def test_reliability_plot_is_a_whole_picture_and_leaves_nothing_else_behind(tmp_path):
-    path = plot_reliability(tmp_path / "new" / "reliability.png", some_bins(), some_bins(1))
+def draw_errors(path, num=300):
+    generator = np.random.default_rng(0)
+    expected = generator.gamma(1.0, 2.0, num) if num > 1 else np.zeros(1)
+    return plot_expected_errors(path, expected, generator.poisson(expected))
+
+
+SINGLE = reliability_bins([0.3], [1])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda path: plot_reliability(path, some_bins(), some_bins(1)),
+        lambda path: plot_reliability(path, SINGLE, SINGLE),  # one point is enough
+        draw_quality,
+        lambda path: draw_quality(path, {"critic": {"9": 0.42}}),
+        draw_errors,
+        lambda path: draw_errors(path, 1),
+    ],
+)
+def test_a_plot_is_a_whole_picture_and_leaves_nothing_else_behind(tmp_path, draw):
+    path = draw(tmp_path / "new" / "picture.png")
     assert min(size_of_png(path)) > 500
-    assert [file.name for file in path.parent.iterdir()] == ["reliability.png"]
+    assert [file.name for file in path.parent.iterdir()] == ["picture.png"]
 
 
-def test_quality_plot_is_a_whole_picture_and_leaves_nothing_else_behind(tmp_path):
-    path = draw_quality(tmp_path / "quality.png")
-    assert min(size_of_png(path)) > 500
-    assert [file.name for file in tmp_path.iterdir()] == ["quality.png"]
+@pytest.fixture
+def drawn(monkeypatch):
+    """How lines were drawn, and of each name the height of its line's end, its own, and a line of text's."""
+    seen, plot, annotate = SimpleNamespace(lines=[], names={}), Axes.plot, Axes.annotate
 
+    def watch_lines(axes, *values, **look):
+        seen.lines.append(look)
+        return plot(axes, *values, **look)
 
-def test_one_point_is_enough_for_both_plots(tmp_path):
-    draw_quality(tmp_path / "quality.png", {"critic": {"9": 0.42}})
-    single = reliability_bins([0.3], [1])
-    plot_reliability(tmp_path / "reliability.png", single, single)
-    assert len(list(tmp_path.iterdir())) == 2
+    def watch_names(axes, name, xy, xytext, **look):
+        end = axes.transAxes.inverted().transform(axes.transData.transform(xy))[1]
+        line = 11.5 * axes.figure.dpi / 72 / axes.get_window_extent().height
+        seen.names[name] = (end, xytext[1], line)
+        return annotate(axes, name, xy=xy, xytext=xytext, **look)
 
-
-def test_the_order_of_the_keys_does_not_change_the_picture(tmp_path):
-    turned = {name: dict(reversed(points.items())) for name, points in TABLE.items()}
-    first, second = draw_quality(tmp_path / "a.png"), draw_quality(tmp_path / "b.png", turned)
-    assert first.read_bytes() == second.read_bytes()
+    monkeypatch.setattr(Axes, "plot", watch_lines)
+    monkeypatch.setattr(Axes, "annotate", watch_names)
+    return seen
 
 
 def test_everybody_fits_into_one_picture_with_a_level_to_compare_with(tmp_path):
@@ -65,36 +87,34 @@ def test_everybody_fits_into_one_picture_with_a_level_to_compare_with(tmp_path):
     plain, full = draw_quality(tmp_path / "plain.png", table), tmp_path / "full.png"
     draw_quality(full, table, emphasised="critic", reference=("real text", 0.95))
     assert min(size_of_png(full)) > 500 and plain.read_bytes() != full.read_bytes()
+    # The order of the budgets changes nothing.
+    turned = {name: dict(reversed(points.items())) for name, points in table.items()}
+    assert draw_quality(tmp_path / "turned.png", turned).read_bytes() == plain.read_bytes()
 
 
-def test_no_two_lines_look_alike_and_ours_stands_out():
-    looks = _looks(list(SHOOT_OUT), "critic")
-    assert list(looks) == list(SHOOT_OUT)
-    kinds = {(str(look["color"]), look["marker"], str(look.get("linestyle"))) for look in looks.values()}
-    assert len(kinds) == len(SHOOT_OUT)
-    ours = looks.pop("critic")
-    assert all(ours["color"] != look["color"] and ours["linewidth"] > look["linewidth"] for look in looks.values())
-    assert set(_looks(["a", "b"], "critic")) == {"a", "b"}
+def test_no_two_lines_look_alike_and_ours_stands_out(tmp_path, drawn):
+    draw_quality(tmp_path / "all.png", {name: {"9": 0.5} for name in SHOOT_OUT}, emphasised="critic")
+    assert list(drawn.names) and set(drawn.names) == set(SHOOT_OUT)
+    kinds = {(str(look["color"]), look["marker"], str(look.get("linestyle"))) for look in drawn.lines}
+    assert len(kinds) == len(drawn.lines) == len(SHOOT_OUT)
+    ours = drawn.lines.pop(list(SHOOT_OUT).index("critic"))
+    assert all(ours["color"] != look["color"] and ours["linewidth"] > look["linewidth"] for look in drawn.lines)
+    draw_quality(tmp_path / "two.png", {"a": {"9": 0.1}, "b": {"9": 0.2}}, emphasised="critic")
+    assert len({str(look["color"]) for look in drawn.lines[-2:]}) == 2
 
 
 @pytest.mark.parametrize(
-    ("heights", "expected"),
-    [
-        ([], []),
-        ([5.0], [5.0]),
-        ([5.0, 20.0], [5.0, 20.0]),  # far enough apart already
-        ([10.0, 10.0], [9.0, 11.0]),  # moved alike
-        ([0.0, 0.0, 0.0], [0.0, 2.0, 4.0]),  # not below the lowest
-        ([30.0, 30.0], [28.0, 30.0]),  # not above the highest
-        ([1.0, 10.0, 10.5, 11.0, 25.0], [1.0, 8.5, 10.5, 12.5, 25.0]),
-    ],
+    "ends", [[0.5], [0.2, 0.8], [0.5, 0.5], [0.0] * 3, [1.02, 1.02, 1.0], [0.1, 0.5, 0.51, 0.52, 0.9], [0.5] * 40]
 )
-def test_names_move_apart_as_little_as_needed(heights, expected):
-    assert _spread_out(heights, 2.0, 0.0, 30.0) == pytest.approx(expected)
-
-
-def test_names_that_cannot_fit_keep_their_distance():
-    assert _spread_out([1.0] * 20, 2.0, 0.0, 30.0) == pytest.approx(2.0 * np.arange(20))
+def test_names_move_apart_as_little_as_needed(tmp_path, drawn, ends):
+    draw_quality(tmp_path / "quality.png", {f"line {i}": {"9": end} for i, end in enumerate(ends)})
+    own, places, lines = map(np.array, zip(*drawn.names.values(), strict=True))
+    assert (np.diff(np.sort(places)) >= lines[0] - 1e-9).all() and (np.argsort(places) == np.argsort(own)).all()
+    assert places.min() >= -1e-9 and (places.max() <= 1 + 1e-9 or len(ends) * lines[0] > 1)
+    if own.min() > 0 and own.max() < 1 and len(ends) < 40:
+        assert places.mean() == pytest.approx(own.mean()), "moved alike"
+    far = [i for i, end in enumerate(own) if np.abs(np.delete(own, i) - end).min(initial=1) > 3 * lines[0]]
+    assert places[far] == pytest.approx(own[far])
 
 
 def test_a_failing_draw_leaves_the_old_picture(tmp_path, monkeypatch):
@@ -131,28 +151,10 @@ def test_without_matplotlib_one_sentence_names_the_extra(tmp_path, monkeypatch):
     ],
 )
 def test_user_errors_are_one_sentence_with_field_and_value(tmp_path, name, table, named):
-    with pytest.raises(ValueError) as error:
+    with one_sentence(named):
         draw_quality(tmp_path / name, table)
-    assert named in str(error.value) and str(error.value).endswith(".")
-
-
-def test_bins_without_positions_are_refused(tmp_path):
-    empty = {**some_bins(), "count": np.zeros(15, int)}
-    with pytest.raises(ValueError, match="`after`"):
-        plot_reliability(tmp_path / "reliability.png", some_bins(), empty)
-
-
-def test_the_plot_of_errors_is_a_whole_picture_even_of_one_sequence(tmp_path):
-    generator = np.random.default_rng(0)
-    expected = generator.gamma(1.0, 2.0, 300)
-    path = plot_expected_errors(tmp_path / "new" / "errors.png", expected, generator.poisson(expected))
-    data = path.read_bytes()
-    assert data.startswith(b"\x89PNG\r\n\x1a\n") and data.endswith(b"IEND\xaeB`\x82")
-    plot_expected_errors(tmp_path / "new" / "one.png", [0.0], [0])
-    assert sorted(file.name for file in path.parent.iterdir()) == ["errors.png", "one.png"]
-
-
-def test_a_picture_that_cannot_be_drawn_is_refused_beforehand(tmp_path):
+    with one_sentence("`after`"):
+        plot_reliability(tmp_path / name, some_bins(), {**some_bins(), "count": np.zeros(15, int)})
     assert check_picture(tmp_path / "a.PNG") == tmp_path / "a.PNG"
-    with pytest.raises(ValueError, match=r"`path` must end in .png, .svg or .pdf, got .*a.txt; choose one of these\."):
+    with one_sentence("a.txt; choose one of these.", begins="`path` must end in .png, .svg or .pdf, got "):
         check_picture(tmp_path / "a.txt")

@@ -5,6 +5,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from sentences import one_sentence
 
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.evaluation import CollatorForCorruptedRows, SpecialTokens, judge_fillings, uniform_rows
@@ -78,12 +79,8 @@ def test_what_the_collator_knows_is_passed_on(tiny_config):
     ],
 )
 def test_what_no_critic_can_be_judged_on_is_one_sentence(tiny_config, columns, parts):
-    with pytest.raises(ValueError) as error:
+    with one_sentence("`dataset` must", "got", *parts):
         uniform(tiny_config(), **columns)
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".")
-    for part in ("`dataset` must", "got", *parts):
-        assert part in text, text
 
 
 # ---- rows that are corrupted already ----
@@ -164,10 +161,8 @@ def test_where_no_token_has_a_truth_there_is_no_bound_rather_than_one_of_nothing
     ],
 )
 def test_labels_that_are_no_truth_are_one_sentence(collate, truth, parts):
-    with pytest.raises(ValueError) as error:
+    with one_sentence("`labels` must", *parts):
         collate()(examples(TOKENS[:1], [truth]))
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".") and all(part in text for part in ("`labels` must", *parts)), text
 
 
 # ---- clean rows without a tokenizer ----
@@ -176,9 +171,8 @@ def test_labels_that_are_no_truth_are_one_sentence(collate, truth, parts):
 def test_the_special_tokens_of_a_model_stand_in_for_a_tokenizer(tiny_config, tokenizer):
     stand_in = SpecialTokens.of(tiny_config())
     rows = [{"input_ids": [4, 5, 6, 7, 8], "example_id": 0}, {"input_ids": [9, 10], "example_id": 1}]
-    expected, found = (
-        DataCollatorForMaskedDiffusion(special, seed=3).for_evaluation()(rows) for special in (tokenizer, stand_in)
-    )
+    collators = (DataCollatorForMaskedDiffusion(special, seed=3).for_evaluation() for special in (tokenizer, stand_in))
+    expected, found = (collator(rows) for collator in collators)
     assert set(found) == set(expected) and all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from sentences import one_sentence
 
 from critic_gpt.evaluation import sampling
 from critic_gpt.evaluation.sampling import ForwardCounter, blank_canvases, fill_batches, sample_texts
@@ -18,20 +19,13 @@ def sample(model, tokenizer, num=7, batch_size=7, seed=3, accelerator=None, leng
 def test_the_hook_counts_what_runs_and_goes_away(tiny_model):
     model = tiny_model()
     ids = torch.full((2, 5), 1)
-    with ForwardCounter(model) as counter:
+    with pytest.raises(KeyError), ForwardCounter(model) as counter:
         model(ids)
         model(ids, labels=torch.full((2, 5), 3))  # two passes: the critic's as well
         model.critic_scores(ids[:1])
+        raise KeyError
     model(ids)
     assert (counter.passes, counter.row_passes) == (4, 7)
-    assert not model.base_model._forward_hooks
-
-
-def test_the_hook_goes_away_after_an_error_too(tiny_model):
-    model = tiny_model()
-    with pytest.raises(KeyError), ForwardCounter(model):
-        raise KeyError
-    assert not model.base_model._forward_hooks
 
 
 @pytest.mark.parametrize("remasking", ["none", "critic", "critic_full", "remdm_cap", "prism"])
@@ -114,10 +108,7 @@ def test_a_model_that_miscounts_is_caught(tiny_model, tokenizer, monkeypatch):
         sample(model, tokenizer)
 
 
-@pytest.mark.parametrize("field", ["num_samples", "batch_size"])
-def test_wrong_numbers_are_one_sentence(tiny_model, tokenizer, field):
-    numbers = {"num_samples": (0, 7), "batch_size": (7, 0)}[field]
-    with pytest.raises(ValueError) as error:
+@pytest.mark.parametrize(("field", "numbers"), [("num_samples", (0, 7)), ("batch_size", (7, 0))])
+def test_wrong_numbers_are_one_sentence(tiny_model, tokenizer, field, numbers):
+    with one_sentence(begins=f"`{field}` must be at least 1, got 0"):
         sample(tiny_model(), tokenizer, *numbers)
-    text = str(error.value)
-    assert text.startswith(f"`{field}` must be at least 1, got 0") and text.endswith(".") and "\n" not in text

@@ -3,25 +3,10 @@ import pytest
 import torch
 
 from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
-from critic_gpt.explorer import (
-    Explorer,
-    fill,
-    remask,
-    reveal_truth,
-    score,
-    start_from_sample,
-    start_from_text,
-    unmask,
-)
+from critic_gpt.explorer import Explorer, fill, remask, reveal_truth, score, start_from_sample, start_from_text, unmask
 
 
-ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
 MASK = 1
-
-
-@pytest.fixture
-def explorer(unsure_model, tokenizer):
-    return Explorer(unsure_model, tokenizer, {"validation": ROWS})
 
 
 def generated(explorer, state, **options):
@@ -88,11 +73,11 @@ def test_positions_are_chosen_by_hand(explorer):
         unmask(explorer, again, positions=[3])
 
 
-def test_the_truth_can_be_put_where_tokens_may_change(explorer):
+def test_the_truth_can_be_put_where_tokens_may_change(explorer, rows):
     state = start_from_sample(explorer, 0, mask_rate=0.5)
     holes = [i for i, editable in enumerate(state.editable) if editable]
     known = reveal_truth(explorer, state, holes)
-    assert list(known.input_ids) == ROWS[0]["input_ids"] and known.forward_passes == 0
+    assert list(known.input_ids) == rows[0]["input_ids"] and known.forward_passes == 0
     given = next(i for i, editable in enumerate(state.editable) if not editable)
     with pytest.raises(ValueError, match="`positions` must be known"):
         reveal_truth(explorer, state, [given])
@@ -108,24 +93,19 @@ def test_given_tokens_never_change_unless_they_may_be_revised(explorer):
     assert remask(explorer, draft, count=9).changed == (0, 1, 2, 3, 4)
 
 
-def test_acts_leave_the_state_before_them_alone(explorer):
-    state = start_from_sample(explorer, 0, mask_rate=1.0)
-    before = (state.input_ids, state.step, state.forward_passes)
-    remask(explorer, score(explorer, fill(explorer, state)), count=3)
-    assert before == (state.input_ids, state.step, state.forward_passes)
-
-
-def test_a_verdict_does_not_outlive_the_tokens_it_was_about(explorer):
-    state = score(explorer, fill(explorer, start_from_sample(explorer, 0, mask_rate=1.0)))
-    assert state.error_probabilities is not None
-    state = remask(explorer, state, count=2)
+def test_acts_leave_the_state_before_them_alone_and_a_verdict_does_not_outlive_its_tokens(explorer):
+    first = start_from_sample(explorer, 0, mask_rate=1.0)
+    before = (first.input_ids, first.step, first.forward_passes)
+    scored = score(explorer, fill(explorer, first))
+    state = remask(explorer, scored, count=2)
+    assert before == (first.input_ids, first.step, first.forward_passes) and scored.error_probabilities is not None
     assert state.error_probabilities is None and state.critic_logits is None
     with pytest.raises(ValueError, match="`state` must be scored"):
         remask(explorer, state, count=2)
 
 
-def test_a_model_without_a_critic_can_still_be_denoised(tiny_model, tokenizer):
-    explorer = Explorer(tiny_model(add_critic_head=False), tokenizer, {"validation": ROWS})
+def test_a_model_without_a_critic_can_still_be_denoised(tiny_model, tokenizer, rows):
+    explorer = Explorer(tiny_model(add_critic_head=False), tokenizer, {"validation": rows})
     state = remask(explorer, fill(explorer, start_from_sample(explorer, 0, mask_rate=1.0)), "random", 4)
     assert state.input_ids.count(MASK) == 4
     with pytest.raises(ValueError, match="trained critic"):

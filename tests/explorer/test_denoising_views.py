@@ -21,21 +21,13 @@ from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.tasks import SudokuTask
 
 
-ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
-
-
-@pytest.fixture
-def explorer(unsure_model, tokenizer):
-    return Explorer(unsure_model, tokenizer, {"validation": ROWS})
-
-
-def test_a_state_is_seen_with_its_masks_errors_and_changes(explorer):
+def test_a_state_is_seen_with_its_masks_errors_and_changes(explorer, rows):
     state = start_from_sample(explorer, 0, mask_rate=0.7)
     view = denoising_view(explorer, state)
     assert view.num_masked == state.input_ids.count(1) and view.true_wrong == 0 and view.expected_wrong is None
     state = fill(explorer, state)
     view = denoising_view(explorer, state)
-    differ = [i for i, token in enumerate(state.input_ids) if token != ROWS[0]["input_ids"][i]]
+    differ = [i for i, token in enumerate(state.input_ids) if token != rows[0]["input_ids"][i]]
     assert [token.position for token in view.tokens if token.wrong] == differ and view.true_wrong == len(differ)
     assert [token.position for token in view.tokens if token.filled] == list(state.changed) and view.num_masked == 0
     state = score(explorer, state)

@@ -8,7 +8,6 @@ import urllib.request
 
 import pytest
 
-from critic_gpt.explorer import Explorer
 from critic_gpt.explorer.guard import (
     MAX_BODY,
     MAX_CHARACTERS,
@@ -21,7 +20,6 @@ from critic_gpt.explorer.guard import (
 )
 
 
-ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
 PLACE = ("validation", 1, 0.8, 4)
 OWN = {"host": "127.0.0.1:7860"}
 LENGTH = {"content-length": "10"}
@@ -62,11 +60,6 @@ def test_what_is_refused(method, path, headers, status):
 
 
 web = pytest.importorskip("critic_gpt.explorer.web", reason="the page needs gradio: pip install critic_gpt[web]")
-
-
-@pytest.fixture
-def explorer(unsure_model, tokenizer):
-    return Explorer(unsure_model, tokenizer, {"validation": ROWS})
 
 
 @pytest.mark.parametrize("steps", [MAX_STEPS + 1, 1e9, float("inf"), float("nan")])

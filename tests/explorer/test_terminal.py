@@ -14,14 +14,6 @@ from critic_gpt.explorer.terminal import HELP, TerminalSession
 from critic_gpt.tasks import SudokuTask, build_character_tokenizer
 
 
-ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
-
-
-@pytest.fixture
-def explorer(unsure_model, tokenizer):
-    return Explorer(unsure_model, tokenizer, {"validation": ROWS, "test": ROWS[:1]})
-
-
 def play(explorer, *lines, color=False, **begin):
     console = Console(file=io.StringIO(), force_terminal=color, color_system="truecolor" if color else None, width=200)
     session = TerminalSession(explorer, console, **begin)
@@ -54,26 +46,14 @@ def test_back_undoes_acts_and_no_more(explorer):
     assert "action" not in out and "step 0, start" in out
 
 
-def test_every_way_to_mask_and_unmask(explorer):
+def test_every_way_to_mask_and_unmask(explorer, rows):
     session, out = play(
         explorer, "m 1", "f", "r at 3 4", "u at 3", "f", "r random 5", "u 2", "f", "s", "r threshold 0", "truth 0 1"
     )
-    actions = [state.action for state in session.states]
-    assert actions == [
-        "start",
-        "fill",
-        "remask",
-        "unmask",
-        "fill",
-        "remask",
-        "unmask",
-        "fill",
-        "score",
-        "remask",
-        "truth",
-    ]
+    actions = "start fill remask unmask fill remask unmask fill score remask truth"
+    assert " ".join(state.action for state in session.states) == actions
     assert session.states[2].changed == (3, 4) and len(session.states[5].changed) == 5
-    assert session.states[-1].input_ids[:2] == tuple(ROWS[0]["input_ids"][:2]) and "must" not in out
+    assert session.states[-1].input_ids[:2] == tuple(rows[0]["input_ids"][:2]) and "must" not in out
 
 
 def test_the_critic_view_follows_the_threshold_and_json_prints_it(explorer):
@@ -98,11 +78,8 @@ def test_a_bad_command_is_answered_by_one_sentence_and_the_session_goes_on(explo
 
 def test_generation_is_shown_step_by_step(explorer):
     session, out = play(explorer, "gen critic_full 3")
-    assert [line.split(":")[0] for line in out.splitlines() if line.startswith("step")] == [
-        "step 0",
-        "step 1",
-        "step 2",
-    ]
+    steps = [line.split(":")[0] for line in out.splitlines() if line.startswith("step")]
+    assert steps == ["step 0", "step 1", "step 2"]
     assert "critic_full, seed 1: 3 steps, 5 forward passes and 1 to judge" in out
     assert session.view.strategy == "critic_full"
 
@@ -116,9 +93,8 @@ def test_texts_can_be_scored_and_denoised_without_data(explorer):
 
 def test_without_colour_there_are_marks_and_with_it_colours(explorer):
     _, plain = play(explorer, "m 1", "c")
-    assert "\x1b" not in plain and any(
-        set(line.strip()) <= set("+x! ") and line.strip() for line in plain.splitlines()
-    )
+    marks = [line for line in plain.splitlines() if line.strip() and set(line) <= set("+x! ")]
+    assert "\x1b" not in plain and marks
     session, colored = play(explorer, "m 1", "c", color=True)
     token = next(token for token in session.view.tokens if token.wrong and token.error_probability is not None)
     red, green, blue = (int(error_color(token.error_probability)[i : i + 2], 16) for i in (1, 3, 5))
@@ -130,19 +106,8 @@ def test_no_control_character_of_a_token_reaches_the_terminal(unsure_model, colo
     hostile = build_character_tokenizer("ab\x1b\x9b\x9d\x07\x08\r\x7f\u202e[2J\n", model_max_length=48)
     rows = [{"input_ids": hostile("\x1b[2Ja\x9b2J\x9d\x07b\r\x08\x7f\u202e\n")["input_ids"]}]
     explorer = Explorer(unsure_model, hostile, {"validation": rows})
-    commands = (
-        "m 0.5",
-        "c",
-        "t 0",
-        "f",
-        "s",
-        "gen critic_full 3",
-        "x \x1b[2Ja\x9b",
-        "d \x1b[MASK]",
-        "json",
-        "\x1b]0;x\x07",
-    )
-    _, out = play(explorer, *commands, color=color)
+    commands = ("m 0.5", "c", "t 0", "f", "s", "gen critic_full 3", "x \x1b[2Ja\x9b", "d \x1b[MASK]", "json")
+    _, out = play(explorer, *commands, "\x1b]0;x\x07", color=color)
     console = Console(file=io.StringIO(), force_terminal=color, color_system="truecolor" if color else None)
     canvas = torch.tensor([[*rows[0]["input_ids"], hostile.mask_token_id]])
     unsure_model.generate(canvas, num_steps=2, seed=0, streamer=TerminalStreamer(hostile, console))

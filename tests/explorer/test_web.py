@@ -14,13 +14,7 @@ from critic_gpt.explorer.web import ACTS, Page, build_page, page_strategies, ser
 from critic_gpt.generation.declarations import remasking_names
 
 
-ROWS = [{"input_ids": [2 + (7 * row + place) % 30 for place in range(24)]} for row in range(3)]
 PLACE = ("validation", 1, 0.8, 4)
-
-
-@pytest.fixture
-def explorer(unsure_model, tokenizer):
-    return Explorer(unsure_model, tokenizer, {"validation": ROWS})
 
 
 @pytest.fixture
@@ -64,9 +58,9 @@ def test_a_generation_can_be_stepped_through(page, how):
 
 
 @pytest.mark.parametrize("fields", [{"add_critic_head": False}, {"correction_alpha": 0.0}])
-def test_no_strategy_is_offered_that_the_model_cannot_follow(tiny_model, tokenizer, fields):
+def test_no_strategy_is_offered_that_the_model_cannot_follow(tiny_model, tokenizer, fields, rows):
     model = tiny_model(**fields)
-    page, offered = Page(Explorer(model, tokenizer, {"validation": ROWS})), page_strategies(model)
+    page, offered = Page(Explorer(model, tokenizer, {"validation": rows})), page_strategies(model)
     (menu,) = [
         component["props"]["choices"]
         for component in build_page(page.explorer).get_config_file()["components"]

@@ -1,18 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about where given text stands among what is generated."""
 
-import pytest
 import torch
-from generation_cases import (
-    FILL_ALL,
-    MASK,
-    PAD,
-    arguments,
-    build,
-    canvas,
-    every_kind,
-    padded,
-)
+from generation_cases import FILL_ALL, MASK, PAD, arguments, build, canvas, every_kind, padded
 
 
 @every_kind
@@ -38,30 +28,11 @@ def test_a_block_at_a_random_place_stays_whole_and_is_neither_changed_nor_counte
         assert not output.error_probabilities[i, places].any()
 
 
-@every_kind
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_blocks_at_random_places_do_not_depend_on_the_batch(model, strategy, side):
-    rows = [[5, 6, 7, 8], [9, 4]]
-    ids = padded(rows) if side == "right" else torch.tensor([rows[0], [PAD, PAD, *rows[1]]])
-    case = {"max_new_tokens": 5, "num_steps": 4, "seed_placement": "random", **arguments(strategy)}
-    batch = model.generate(ids, seed=[1, 2], **case).sequences
-    for i, row in enumerate(rows):
-        alone = model.generate(torch.tensor([row]), seed=[i + 1], **case).sequences[0]
-        assert torch.equal(alone, batch[i, : len(alone)]) and (batch[i, len(alone) :] == PAD).all()
-
-
 def test_every_offset_is_equally_likely_and_placing_a_canvas_gives_the_same(model):
     num_rows, num_new = 3000, 4
     ids, seeds = torch.full((num_rows, 2), 7), list(range(num_rows))
-    placed = model.generate(
-        ids,
-        max_new_tokens=num_new,
-        seed_placement="random",
-        num_steps=1,
-        seed=seeds,
-        return_history=True,
-        return_error_probabilities=False,
-    )
+    case = {"max_new_tokens": num_new, "seed_placement": "random", "num_steps": 1, "seed": seeds}
+    placed = model.generate(ids, return_history=True, return_error_probabilities=False, **case)
     first = placed.history[0].input_ids
     counts = (first == 7).long().argmax(-1).bincount(minlength=num_new + 1)
     deviation = (num_rows * 0.2 * 0.8) ** 0.5

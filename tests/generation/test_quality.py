@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
 
@@ -23,11 +24,8 @@ def test_the_mean_log_probability_counts_what_counts_and_nothing_else():
     found = mean_log_probability(probability, counted).tolist()
     assert found[:2] == pytest.approx([(math.log(0.5) + math.log(0.25)) / 2, math.log(0.1)])
     assert math.isnan(found[2])
-
-
-def test_an_impossible_token_is_very_unlikely_and_not_infinitely_so():
-    found = mean_log_probability(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
-    assert torch.isfinite(found).all() and found < -80
+    impossible = mean_log_probability(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    assert torch.isfinite(impossible).all() and impossible < -80, "very unlikely, and not infinitely so"
 
 
 @given(st.lists(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=5, max_size=5), min_size=1))
@@ -70,9 +68,8 @@ def test_a_judge_may_be_a_function_or_a_scorer_and_sees_the_padding():
     ],
 )
 def test_a_judge_of_another_kind_is_refused(scores, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with refused(match=message):
         judge_wrongness(lambda **_: scores, SEQUENCES, REAL)
-    assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
 def test_a_broken_score_is_never_averaged_away():

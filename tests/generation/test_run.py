@@ -2,9 +2,11 @@
 """Claims about a run: sequences that are finished leave it, and which table turns scores into probabilities."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
+from generation_cases import MASK, PAD, QUALITY, M, judge, padded
 from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticCalibration
@@ -14,35 +16,14 @@ from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
-PAD, MASK = 0, 1
-M = MASK
-ROWS = [
-    [5, M, M, 6, M, M, M, 7],
-    [M] * 12,
-    [4, M, 6],
-    [M, 9, 9],
-    [3, M, M, M, M, 5, M, M, M, M, M, 7],
-]
+ROWS = [[5, M, M, 6, M, M, M, 7], [M] * 12, [4, M, 6], [M, 9, 9], [3, M, M, M, M, 5, M, M, M, M, M, 7]]
 SEEDS = [10, 20, 30, 40, 50]
-NUMBERS = ["expected_errors", "error_mean", "error_p10", "error_p50", "error_p90", "self_log_probability"]
+KEPT = ("input_ids", "filled", "remasked", "judged_ids", "critic_logits", "error_probabilities")
 
 
 @pytest.fixture
-def model(unsure_model):
-    """In float64, where batches of any size give the same numbers."""
-    model = unsure_model.double()
-    model.calibration = CriticCalibration([(i / 99) ** 2 for i in range(100)])
-    return model
-
-
-def judge(input_ids, attention_mask):
-    return torch.sin(3.0 * input_ids.double()) + 0.01 * torch.arange(input_ids.shape[1])
-
-
-def padded(rows, side="right"):
-    longest = max(map(len, rows))
-    pads = [[PAD] * (longest - len(row)) for row in rows]
-    return torch.tensor([row + pad if side == "right" else pad + row for row, pad in zip(rows, pads, strict=True)])
+def model(unsure):
+    return unsure
 
 
 # ---- sequences that are finished leave the batch ----
@@ -66,20 +47,30 @@ leaving = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
 @leaving
-def test_rows_that_end_at_their_own_step_are_those_they_would_be_alone(model, case, side):
-    case = {"num_steps": 12, **case}
-    batch = model.generate(padded(ROWS, side), seed=SEEDS, **case)
-    assert len(set(batch.row_passes.tolist())) > 1, "some end before others"
+def test_rows_that_end_at_their_own_step_are_those_they_would_be_alone(model, case):
+    case = {"num_steps": 12, "return_history": True, **case}
+    right, left = (model.generate(padded(ROWS, side), seed=SEEDS, **case) for side in ("right", "left"))
+    assert len(set(right.row_passes.tolist())) > 1, "some end before others"
     for i, row in enumerate(ROWS):
         alone = model.generate(torch.tensor([row]), seed=[SEEDS[i]], **case)
-        real = slice(-len(row), None) if side == "left" else slice(len(row))
-        assert torch.equal(alone.sequences[0], batch.sequences[i, real])
-        assert torch.equal(alone.error_probabilities[0], batch.error_probabilities[i, real])
-        assert alone.row_passes[0] == batch.row_passes[i] == alone.forward_passes
-        for name in NUMBERS:
-            torch.testing.assert_close(alone[name][0], batch[name][i], equal_nan=True)
+        for batch, real in ((right, slice(len(row))), (left, slice(-len(row), None))):
+            assert torch.equal(alone.sequences[0], batch.sequences[i, real])
+            assert torch.equal(alone.error_probabilities[0], batch.error_probabilities[i, real])
+            assert alone.row_passes[0] == batch.row_passes[i] == alone.forward_passes
+            for name in QUALITY:
+                torch.testing.assert_close(alone[name][0], batch[name][i], equal_nan=True)
+        for step, expected in zip(right.history, alone.history, strict=False):
+            for name in KEPT:
+                mine, its = getattr(step, name), getattr(expected, name)
+                assert (mine is None) == (its is None)
+                if its is not None:
+                    torch.testing.assert_close(mine[i, : len(row)], its[0])
+        for step in right.history[len(alone.history) :]:
+            for tokens in (step.input_ids, step.filled, step.judged_ids):
+                assert torch.equal(tokens[i], right.sequences[i]), "nothing happens to it any more"
+            assert not step.remasked[i].any() and step.critic_logits[i].isnan().all()
+            assert step.error_probabilities is None or step.error_probabilities[i].isnan().all()
 
 
 @leaving
@@ -93,46 +84,19 @@ def test_a_row_that_has_ended_costs_nothing_and_everybody_counts_the_same(model,
     assert counter.passes <= STRATEGIES[config.remasking].forward_passes(config.num_steps, config)
 
 
-class Drafts:
-    """A streamer that keeps what it gets."""
-
-    def __init__(self):
-        self.drafts, self.pieces = [], []
-
-    def put(self, value):
-        self.pieces.append(value)
-
-    def put_draft(self, value):
-        self.drafts.append(value)
-
-    def end(self):
-        pass
-
-
 @leaving
 def test_history_and_streamer_stay_complete_when_rows_leave(model, case):
-    case, ids, streamer = {"num_steps": 12, "return_history": True, **case}, padded(ROWS), Drafts()
-    output = model.generate(ids, seed=SEEDS, streamer=streamer, **case)
+    drafts, pieces = [], []
+    streamer = SimpleNamespace(put=pieces.append, put_draft=drafts.append, end=lambda: None)
+    ids = padded(ROWS)
+    output = model.generate(ids, seed=SEEDS, streamer=streamer, **{"num_steps": 12, "return_history": True, **case})
     history = output.history
-    assert torch.equal(history[0].input_ids, ids) and len(history) == len(streamer.drafts)
+    assert torch.equal(history[0].input_ids, ids)
     for now, after in pairwise(history):
         assert torch.equal(after.input_ids, now.filled.masked_fill(now.remasked, MASK))
-    for step, draft in zip(history, streamer.drafts, strict=True):
+    for step, draft in zip(history, drafts, strict=True):
         assert torch.equal(draft, step.filled.masked_fill(step.remasked, MASK))
-    assert torch.equal(streamer.drafts[-1], output.sequences) and torch.equal(streamer.pieces[1], output.sequences)
-    for i, row in enumerate(ROWS):
-        alone = model.generate(torch.tensor([row]), seed=[SEEDS[i]], **case).history
-        for step, expected in zip(history, alone, strict=False):
-            for name in ("input_ids", "filled", "remasked", "judged_ids", "critic_logits", "error_probabilities"):
-                mine, its = getattr(step, name), getattr(expected, name)
-                assert (mine is None) == (its is None)
-                if its is not None:
-                    torch.testing.assert_close(mine[i, : len(row)], its[0])
-        for step in history[len(alone) :]:
-            assert torch.equal(step.input_ids[i], output.sequences[i]), "nothing happens to it any more"
-            assert torch.equal(step.filled[i], output.sequences[i]) and not step.remasked[i].any()
-            assert torch.equal(step.judged_ids[i], output.sequences[i]) and step.critic_logits[i].isnan().all()
-            assert step.error_probabilities is None or step.error_probabilities[i].isnan().all()
+    assert torch.equal(drafts[-1], output.sequences) and torch.equal(pieces[1], output.sequences)
 
 
 def test_rows_leave_whatever_is_asked_for_in_the_end(model):
@@ -165,15 +129,6 @@ def test_going_on_with_some_rows_takes_them_along_in_everything(model):
 
 
 # ---- whose table ----
-
-
-def test_the_table_is_the_one_that_the_model_chooses_for_these_settings(model, monkeypatch):
-    asked, table = [], CriticCalibration([0.25] * 100)
-    monkeypatch.setattr(type(model), "calibration_for", lambda self, config: asked.append(config) or table)
-    output = model.generate(padded(ROWS), remasking="critic", num_steps=3, seed=0, return_history=True)
-    assert len(asked) == 1 and asked[0].remasking == "critic" and asked[0].num_steps == 3
-    assert all((step.error_probabilities == 0.25).all() for step in output.history)
-    assert (output.error_probabilities[padded(ROWS) == MASK] == 0.25).all()
 
 
 def test_the_table_of_trajectories_serves_the_sampler_it_was_made_with(model, warnings):

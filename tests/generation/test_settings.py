@@ -3,6 +3,8 @@
 
 import pytest
 import torch
+from generation_cases import judge
+from refusals import refused
 
 from critic_gpt import CriticGPTForSequenceClassification, CriticGPTForTokenClassification, CriticGPTGenerationConfig
 from critic_gpt.generation.declarations import SETTINGS, strategy_settings
@@ -13,38 +15,31 @@ MASK = 1
 canvas = torch.tensor([[5, MASK, MASK, 6, MASK, MASK, MASK, MASK]])
 
 
-def judge(input_ids, attention_mask):
-    return torch.sin(3.0 * input_ids.double())
-
-
 def external(strategy):
     return {"remasking_model": judge} if strategy == "external" else {}
 
 
 FIELDS = [
-    ("critic", {}),
+    *(("critic", {}), ("prism", {}), ("token_critic", {}), ("remdm_rescale", {}), ("remdm_conf", {})),
     ("critic", {"remask_per_step": 1, "schedule": "linear"}),
     ("critic", {"error_threshold": 0.4, "remask_selection": "gumbel", "selection_temperature": 2.0}),
-    ("none", {"unmasking": "entropy"}),
-    ("external", {"randomness_strength": 0.3}),
-    ("critic_full", {"error_threshold": 0.4}),
-    ("critic_full", {"schedule": [0.9, 0.5, 0.2, 0.1]}),
-    ("confidence", {"remask_selection": "gumbel"}),
-    ("random", {"start_ratio": 0.5}),
-    ("multinomial", {"temperature": 0.5, "top_k": 3}),
     ("critic", {"correction": "replace", "stop_when_expected_errors_below": 0.5}),
     ("critic", {"correction": "remask", "polish_steps": 2}),
     ("critic", {"polish_steps": 2, "polish_threshold": 0.3, "num_candidates": 2}),
     ("critic", {"unmasking": "entropy_bound"}),
+    ("none", {"unmasking": "entropy"}),
     ("none", {"unmasking": "confidence_threshold", "confidence_threshold": 0.2}),
-    ("prism", {}),
-    ("token_critic", {}),
-    ("remdm_cap", {"remdm_eta": 0.2}),
-    ("remdm_rescale", {}),
-    ("remdm_conf", {}),
-    ("remdm_loop", {"loop_end": 0.7}),
-    ("p2", {"schedule": "cosine"}),
+    ("external", {"randomness_strength": 0.3}),
+    ("critic_full", {"error_threshold": 0.4}),
+    ("critic_full", {"schedule": [0.9, 0.5, 0.2, 0.1]}),
+    *(
+        ("confidence", {"remask_selection": "gumbel"}),
+        ("random", {"start_ratio": 0.5}),
+        ("p2", {"schedule": "cosine"}),
+    ),
+    ("multinomial", {"temperature": 0.5, "top_k": 3}),
     ("proseco", {"corrector_temperature": 1.0}),
+    *(("remdm_cap", {"remdm_eta": 0.2}), ("remdm_loop", {"loop_end": 0.7})),
 ]
 
 
@@ -77,18 +72,6 @@ def test_auto_is_resolved_to_a_name(tiny_model):
     assert model.resolve_generation_config(remasking_model=judge).remasking == "external"
     assert tiny_model(add_critic_head=False).resolve_generation_config().remasking == "confidence"
     assert model.generation_config.remasking is None, "left alone"
-
-
-def test_what_a_call_says_takes_the_place_of_what_excludes_it_in_the_models_own(tiny_model):
-    model = tiny_model()
-    model.generation_config = CriticGPTGenerationConfig(randomness_strength=0.5, error_threshold=0.3)
-    resolved = model.resolve_generation_config(remask_selection="gumbel", remask_per_step=1)
-    assert (resolved.remask_selection, resolved.randomness_strength) == ("gumbel", 0.0)
-    assert (resolved.remask_per_step, resolved.error_threshold) == (1, None)
-    model.generation_config = CriticGPTGenerationConfig(remask_selection="gumbel", remask_per_step=3)
-    resolved = model.resolve_generation_config(randomness_strength=0.5, error_threshold=0.3)
-    assert (resolved.remask_selection, resolved.randomness_strength) == ("worst", 0.5)
-    assert (resolved.remask_per_step, resolved.error_threshold) == (None, 0.3)
 
 
 def test_only_a_strategy_that_was_asked_for_reads_the_defaults_of_its_own(tiny_model):
@@ -126,31 +109,14 @@ def judges(tiny_config, **fields):
 def test_a_judge_of_another_vocabulary_or_length_is_refused_in_one_sentence(
     tiny_model, tiny_config, name, fields, message
 ):
-    with pytest.raises(ValueError, match=f"`{name}` {message}") as error:
+    with refused(match=f"`{name}` {message}"):
         tiny_model().generate(canvas, num_steps=2, seed=0, **{name: judges(tiny_config, **fields)[name]})
-    assert str(error.value).endswith(".") and "\n" not in str(error.value)
 
 
 def test_judges_of_the_same_vocabulary_serve_whether_or_not_they_know_the_mask(tiny_model, tiny_config):
     for fields in ({}, {"mask_token_id": None}):
         output = tiny_model().generate(canvas, num_steps=2, seed=0, **judges(tiny_config, **fields))
         assert output.judge_wrongness.shape == (1,) and output.forward_passes == 2
-
-
-STORED = [
-    ({"randomness_strength": 0.5}, {"remask_selection": "worst"}, ("worst", 0.5)),
-    ({"remask_selection": "gumbel"}, {"randomness_strength": 0.0}, ("gumbel", 0.0)),
-    ({"randomness_strength": 0.5}, {"remask_selection": "gumbel"}, ("gumbel", 0.0)),
-    ({"remask_selection": "gumbel"}, {"randomness_strength": 0.5}, ("worst", 0.5)),
-]
-
-
-@pytest.mark.parametrize(("stored", "said", "expected"), STORED)
-def test_a_stored_setting_gives_way_to_what_contradicts_it_and_to_nothing_else(tiny_model, stored, said, expected):
-    model = tiny_model()
-    model.generation_config = CriticGPTGenerationConfig(**stored)
-    config = model.resolve_generation_config(remasking="critic", **said)
-    assert (config.remask_selection, config.randomness_strength) == expected
 
 
 # ---- settings that contradict each other ----
@@ -166,57 +132,37 @@ CONTRADICTIONS = [
         {"remasking": "prism", "unmasking": "confidence_threshold", "schedule": "linear"},
         f"`schedule` has no meaning {DECIDES} reveals, got 'linear': choose another order of unmasking, or leave it ",
     ),
-    (
-        {"remasking": "critic", "polish_threshold": 0.2},
-        "`polish_threshold` has no meaning without steps of polishing, got 0.2: set `polish_steps`, or leave it out.",
-    ),
-    (
-        {"remasking": "critic", "polish_threshold": 0.2, "polish_steps": 0},
-        "`polish_threshold` has no meaning without steps of polishing, got 0.2: ",
-    ),
-    (
-        {"remasking": "prism", "correction": "replace"},
-        "`correction` has no meaning for `remasking='prism'`, a one-pass strategy, got 'replace': ",
-    ),
-    (
-        {"remasking": "critic_full", "stop_when_expected_errors_below": 0.5},
-        "`stop_when_expected_errors_below` has no meaning for `remasking='critic_full'`, a fill-all strategy, got ",
-    ),
-    (
-        {"remasking": "remdm_cap", "loop_start": 0.5},
-        "`loop_start` has no meaning for `remasking='remdm_cap'`, a ReMDM strategy, got 0.5: ",
-    ),
-    (
-        {"remasking": "remdm_loop", "loop_start": 0.6, "loop_end": 0.6},
-        "`loop_start` must lie below `loop_end`, got 0.6 and 0.6: ",
+    *(
+        (
+            {"remasking": "critic", "polish_threshold": 0.2, **more},
+            "`polish_threshold` has no meaning without steps of polishing, got 0.2: set `polish_steps`, or leave it ",
+        )
+        for more in ({}, {"polish_steps": 0})
     ),
     # The end is that of the paper, unless the call says another.
-    ({"remasking": "remdm_loop", "loop_start": 0.97}, "`loop_start` must lie below `loop_end`, got 0.97 and 0.95: "),
+    *(
+        (
+            {"remasking": "remdm_loop", "loop_start": start, **more},
+            f"`loop_start` must lie below `loop_end`, got {got}: ",
+        )
+        for start, more, got in ((0.6, {"loop_end": 0.6}, "0.6 and 0.6"), (0.97, {}, "0.97 and 0.95"))
+    ),
     (
         {"remasking": "critic", "error_threshold": 0.5, "remask_per_step": 2},
         "`error_threshold` and `remask_per_step` exclude each other, got 0.5 and 2: give one of the two.",
     ),
-    (
-        {"remasking": "prism", "remasking_model": judge},
-        "`remasking_model` is for `remasking=\"external\"`, got 'prism': drop one of the two.",
-    ),
-    (
-        {"remasking": "p2", "start_ratio": 0.5},
-        "`start_ratio` has no meaning for `remasking='p2'`, a fill-all strategy, got 0.5: ",
-    ),
-    (
-        {"remasking": "token_critic", "error_threshold": 0.5},
-        "`error_threshold` has no meaning for `remasking='token_critic'`, a fill-all strategy, got 0.5: ",
+    *(
+        ({"remasking": "critic_full", "error_threshold": 0.5, **more}, f"`{name}` has no meaning beside `error_thresh")
+        for more in ({"schedule": "cosine"}, {"start_ratio": 0.5}, {"end_ratio": 0.1})
+        for name in more
     ),
 ]
 
 
 @pytest.mark.parametrize(("fields", "message"), CONTRADICTIONS)
 def test_a_contradiction_is_refused_with_the_way_out(tiny_model, fields, message):
-    with pytest.raises(ValueError) as error:
+    with refused(start=message):
         tiny_model().generate(canvas, **fields)
-    text = str(error.value)
-    assert text.startswith(message) and text.endswith(".") and "\n" not in text
 
 
 OWN = [
@@ -229,6 +175,19 @@ OWN = [
     ({"polish_steps": 4, "polish_threshold": 0.3}, {"polish_steps": 0}, {"polish_threshold": None}),
     ({"polish_steps": 4, "error_threshold": 0.3}, {}, {"polish_threshold": 0.3}),
     ({"polish_steps": 4}, {}, {"polish_threshold": 0.5}),
+    # What contradicts a stored setting takes its place, and nothing else does.
+    ({"randomness_strength": 0.5}, {"remask_selection": "worst"}, {"randomness_strength": 0.5}),
+    ({"remask_selection": "gumbel"}, {"randomness_strength": 0.0}, {"remask_selection": "gumbel"}),
+    (
+        {"randomness_strength": 0.5, "error_threshold": 0.3},
+        {"remask_selection": "gumbel", "remask_per_step": 1},
+        {"remask_selection": "gumbel", "randomness_strength": 0.0, "remask_per_step": 1, "error_threshold": None},
+    ),
+    (
+        {"remask_selection": "gumbel", "remask_per_step": 3},
+        {"randomness_strength": 0.5, "error_threshold": 0.3},
+        {"remask_selection": "worst", "randomness_strength": 0.5, "remask_per_step": None, "error_threshold": 0.3},
+    ),
     ({"remdm_eta": 0.3, "corrector_steps": 3, "loop_end": 0.2}, {}, {"remdm_eta": None, "corrector_steps": None}),
 ]
 
@@ -266,9 +225,3 @@ def test_an_end_that_could_cut_nothing_is_refused_where_the_call_names_it(tiny_m
     resolved = model.resolve_generation_config()
     assert resolved.eos_token_id == 2 and model.generate(canvas, generation_config=resolved, seed=0) is not None
     assert model.resolve_generation_config(eos_token_id=5, pad_token_id=0).eos_token_id == 5
-
-
-@pytest.mark.parametrize("eos", [32, -1, [2, 32]])
-def test_an_end_outside_the_vocabulary_is_refused(tiny_model, eos):
-    with pytest.raises(ValueError, match=r"`eos_token_id` must be in \[0, vocab_size = 32\)"):
-        tiny_model().generate(canvas, eos_token_id=eos)

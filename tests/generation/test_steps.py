@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from denoising_steps import probabilities_of
 from generation_cases import (
     FILL_ALL,
     MASK,
     ONE_PASS,
-    PAD,
     M,
     arguments,
     build,
@@ -21,10 +21,7 @@ from generation_cases import (
     judge,
 )
 
-from critic_gpt import (
-    CriticCalibration,
-    CriticGPTForTokenClassification,
-)
+from critic_gpt import CriticCalibration, CriticGPTForTokenClassification
 
 
 # ---- history ----
@@ -56,20 +53,6 @@ def test_the_history_tells_what_happened(model, strategy):
     assert judged == guided.get(strategy, [False] * 7)
 
 
-def test_a_one_pass_step_masks_exactly_k_tokens_again_where_there_is_room(model):
-    ids = torch.full((1, 20), MASK)
-    for k in (0, 1, 3):
-        settings = {"remask_per_step": k, "schedule": "linear"}
-        history = model.generate(
-            ids, remasking="critic", num_steps=10, seed=0, return_history=True, **settings
-        ).history
-        for step, now in enumerate(history):
-            # After each step 2 more tokens are visible; the tokens masked again count among those that are not.
-            room = 20 - 2 * (step + 1)
-            assert now.remasked.sum() == (0 if step in (0, 9) else min(k, room, 2 * step))
-            assert (now.input_ids != MASK).sum() == 2 * step
-
-
 def test_the_critic_reveals_early_by_default_and_masks_a_share_of_the_masks_again_and_plain_unmasking_is_linear(model):
     ids = torch.full((2, 20), MASK)
 
@@ -83,9 +66,8 @@ def test_the_critic_reveals_early_by_default_and_masks_a_share_of_the_masks_agai
 
 
 def test_a_one_pass_step_masks_the_worst_visible_tokens_again(model):
-    history = model.generate(
-        canvas, remasking="critic", num_steps=6, remask_per_step=2, remask_by="error", seed=0, return_history=True
-    ).history
+    settings = {"remasking": "critic", "remask_per_step": 2, "remask_by": "error", "num_steps": 6, "seed": 0}
+    history = model.generate(canvas, return_history=True, **settings).history
     for now in history[1:-1]:
         visible = (canvas == MASK) & (now.input_ids != MASK)
         worst = now.error_probabilities.masked_fill(~now.remasked, 2).amin(-1)
@@ -96,9 +78,8 @@ def test_a_one_pass_step_masks_the_worst_visible_tokens_again(model):
 @pytest.mark.parametrize("strategy", FILL_ALL)
 def test_a_fill_all_step_masks_the_scheduled_share_again(model, strategy):
     ids = torch.tensor([[5, 6] + [M] * 18])
-    history = model.generate(
-        ids, num_steps=4, schedule=[1.0, 0.5, 0.29, 0.1], seed=0, return_history=True, **arguments(strategy)
-    ).history
+    case = {"num_steps": 4, "schedule": [1.0, 0.5, 0.29, 0.1], "seed": 0, **arguments(strategy)}
+    history = model.generate(ids, return_history=True, **case).history
     assert [int(now.remasked.sum()) for now in history] == [9, 5, 1, 0]
 
 
@@ -116,9 +97,8 @@ def test_more_steps_than_masks_run_exactly_so_many_passes(model):
 def test_a_one_pass_threshold_masks_every_visible_token_above_it_again():
     model = graded(build(), 0.8)
     ids = torch.full((3, 20), MASK)
-    history = model.generate(
-        ids, remasking="critic", num_steps=6, error_threshold=0.5, schedule="linear", seed=0, return_history=True
-    ).history
+    case = {"remasking": "critic", "num_steps": 6, "error_threshold": 0.5, "schedule": "linear", "seed": 0}
+    history = model.generate(ids, return_history=True, **case).history
     seen = 0
     for step, now in enumerate(history[1:-1], start=1):
         bad = (now.input_ids != MASK) & (now.error_probabilities > 0.5)
@@ -131,23 +111,15 @@ def test_a_one_pass_threshold_masks_every_visible_token_above_it_again():
 
 def test_a_fill_all_threshold_stops_early_once_nothing_lies_above():
     model = graded(build(), 0.8)
-    output = model.generate(canvas, remasking="critic_full", num_steps=50, error_threshold=0.9, seed=0)
+    case = {"remasking": "critic_full", "num_steps": 50, "seed": 0, "return_history": True}
+    output = model.generate(canvas, error_threshold=0.9, **case)
     assert output.forward_passes == 2, "one pass to fill, one to judge"
-    output = model.generate(
-        canvas, remasking="critic_full", num_steps=50, error_threshold=0.5, seed=0, return_history=True
-    )
+    output = model.generate(canvas, error_threshold=0.5, **case)
     assert output.forward_passes == 2 * len(output.history) - (len(output.history) == 50)
     for now in output.history[:-1]:
         bad = (now.error_probabilities > 0.5) & (canvas == MASK)
         assert torch.equal(now.remasked, bad)
     assert not (output.sequences == MASK).any()
-
-
-def test_a_threshold_of_the_models_own_means_nothing_to_chance(model):
-    plain = model.generate(canvas, remasking="random", num_steps=4, seed=0)
-    model = build()
-    model.generation_config.error_threshold = 0.5
-    assert torch.equal(model.generate(canvas, remasking="random", num_steps=4, seed=0).sequences, plain.sequences)
 
 
 # ---- who judges ----
@@ -162,9 +134,8 @@ def test_auto_takes_external_then_a_trained_critic_then_confidence():
         output = model.generate(canvas, num_steps=2, seed=0)
         assert output.error_probabilities is None and output.expected_errors is None
         assert output.scoring_passes == 0
-        assert torch.equal(
-            output.sequences, model.generate(canvas, num_steps=2, seed=0, remasking="confidence").sequences
-        )
+        by_name = model.generate(canvas, num_steps=2, seed=0, remasking="confidence")
+        assert torch.equal(output.sequences, by_name.sequences)
 
 
 def test_a_token_classifier_judges_as_external_model(model):
@@ -177,18 +148,9 @@ def test_a_token_classifier_judges_as_external_model(model):
 def test_confidence_judges_the_tokens_of_a_draft_and_not_others(model):
     draft = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 3, 4, 5]])
     protected = torch.zeros_like(draft)
-    history = model.generate(
-        draft,
-        protected_mask=protected,
-        remasking="confidence",
-        num_steps=2,
-        end_ratio=0.3,
-        seed=0,
-        return_history=True,
-    ).history
-    logits = model(input_ids=draft).logits
-    logits[..., [PAD, MASK]] = float("-inf")
-    confidence = logits.softmax(-1).gather(-1, draft[..., None])[0, :, 0]
+    case = {"protected_mask": protected, "remasking": "confidence", "num_steps": 2, "end_ratio": 0.3, "seed": 0}
+    history = model.generate(draft, return_history=True, **case).history
+    confidence = probabilities_of(model, draft).gather(-1, draft[..., None])[0, :, 0]
     assert set(history[0].remasked[0].nonzero().flatten().tolist()) == set(confidence.argsort()[:3].tolist())
 
 

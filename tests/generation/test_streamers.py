@@ -8,20 +8,17 @@ from itertools import pairwise
 
 import pytest
 import torch
+from denoising_steps import MASK, PAD, SEEDS, canvas
+from refusals import refused
 from rich.console import Console
 from transformers import TextDiffusionStreamer, TextIteratorStreamer, pipeline
 
-from critic_gpt import CriticCalibration
 from critic_gpt.evaluation.sampling import ForwardCounter
 from critic_gpt.explorer.drawing import MASK_SIGN, error_color, visible
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.generation.streamers import CriticStreamer, StreamedStep
 
 
-PAD, MASK = 0, 1
-M, P = MASK, PAD
-canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
-SEEDS = [7, 8, 9]
 CASES = [
     {"remasking": "critic"},
     {"remasking": "critic", "stop_when_expected_errors_below": 3.0},
@@ -41,11 +38,8 @@ every_case = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def model(unsure_model):
-    """In float64, where batches of any size give the same numbers."""
-    model = unsure_model.double()
-    model.calibration = CriticCalibration([(i / 99) ** 2 for i in range(100)])
-    return model
+def model(unsure):
+    return unsure
 
 
 def generate(model, streamer=None, ids=canvas, **fields):
@@ -57,25 +51,15 @@ class Recorder(CriticStreamer):
 
     def __init__(self):
         self.calls = []
+        for name in ("put", "put_draft", "put_step", "end", "abort"):
+            setattr(self, name, lambda value=None, name=name: self.calls.append((name, value)))
 
-    def put(self, value):
-        self.calls.append(("put", value))
-
-    def put_draft(self, value):
-        self.calls.append(("put_draft", value))
-
-    def put_step(self, step):
-        self.calls.append(("put_step", step))
-
-    def end(self):
-        self.calls.append(("end", None))
-
-    def abort(self):
-        self.calls.append(("abort", None))
+    def told(self, name):
+        return [value for said, value in self.calls if said == name]
 
     @property
     def steps(self):
-        return [value for name, value in self.calls if name == "put_step"]
+        return self.told("put_step")
 
     @property
     def names(self):
@@ -105,12 +89,16 @@ def test_it_is_told_of_the_canvas_each_step_and_the_result_with_what_the_critic_
     output = generate(model, recorder, return_history=True, **case)
     count = len(output.history)
     assert recorder.names == ["put", "put_step", *["put_draft", "put_step"] * count, "put", "put_step", "end"]
+    # A prompt comes first, as with Transformers' own models; here it is empty.
+    prompt, rest = recorder.told("put")
+    assert prompt.shape[1] == 0 and torch.equal(rest, output.sequences)
+    for draft, now in zip(recorder.told("put_draft"), output.history, strict=True):
+        assert torch.equal(draft, now.filled.masked_fill(now.remasked, MASK))
     first, *steps, last = recorder.steps
     assert torch.equal(first.sequences, canvas) and torch.equal(first.editable, canvas == MASK)
     assert torch.equal(first.attention_mask, canvas != PAD) and not first.row_passes.any()
-    assert (
-        first.error_probabilities.isnan().all() and [step.finished for step in recorder.steps].index(True) == count + 1
-    )
+    assert first.error_probabilities.isnan().all()
+    assert [step.finished for step in recorder.steps].index(True) == count + 1
     for before, step, now in zip(recorder.steps, steps, output.history, strict=False):
         assert torch.equal(step.filled, now.filled) and torch.equal(step.remasked, now.remasked)
         assert torch.equal(step.sequences, now.filled.masked_fill(now.remasked, MASK))
@@ -135,12 +123,6 @@ def test_without_a_last_verdict_what_no_pass_has_seen_stays_unknown(model):
     assert last.error_probabilities[canvas == MASK].isnan().any()
 
 
-def test_without_a_trained_critic_there_are_no_verdicts(tiny_model):
-    recorder = Recorder()
-    generate(tiny_model(add_critic_head=False), recorder)
-    assert all(step.error_probabilities is None for step in recorder.steps)
-
-
 def test_what_an_end_has_cut_off_is_padding_in_the_result(model):
     recorder = Recorder()
     eos = int(generate(model).sequences[1, 4])
@@ -160,6 +142,27 @@ def test_a_generation_that_breaks_off_says_so_and_ends_nothing(model):
     with pytest.raises(KeyboardInterrupt):
         generate(model, recorder, stopping_criteria=[breaks])
     assert recorder.names == ["put", "put_step", "abort"]
+
+
+@pytest.mark.parametrize("prompt", [[[5, 6, 7]], [[PAD, 6, 7]], [[5, 6, 7], [8, PAD, PAD]]])
+def test_the_pieces_a_streamer_gets_make_up_the_sequences(model, prompt):
+    recorder = Recorder()
+    output = generate(model, recorder, torch.tensor(prompt), max_new_tokens=4, num_steps=2, seed=0)
+    assert torch.equal(torch.cat(recorder.told("put"), dim=-1), output.sequences)
+    # What all rows have of a prompt, and padding is none of it.
+    assert recorder.told("put")[0].shape[1] == min(sum(token != PAD for token in row) for row in prompt)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_a_block_at_a_random_place_is_a_prompt_only_where_nothing_is_generated_ahead_of_it(model, seed):
+    recorder = Recorder()
+    case = {"max_new_tokens": 2, "num_steps": 2, "seed_placement": "random", "return_history": True}
+    output = generate(model, recorder, torch.tensor([[5, 6]]), **{**case, "seed": seed})
+    ahead = 2 if output.history[0].input_ids[0, 0] == 5 else 0
+    assert [piece.shape[1] for piece in recorder.told("put")] == [ahead, 4 - ahead]
+    assert torch.equal(torch.cat(recorder.told("put"), dim=-1), output.sequences)
+    assert [draft.shape[1] for draft in recorder.told("put_draft")] == [4 - ahead] * 2
+    assert torch.equal(recorder.told("put_draft")[-1], recorder.told("put")[1])
 
 
 # ---- Transformers' own ----
@@ -264,14 +267,16 @@ def test_a_grid_is_drawn_by_its_width_and_a_broken_off_generation_gives_the_term
 
 
 def test_a_model_without_a_critic_is_drawn_without_verdicts(tiny_model, tokenizer):
-    drawing = console(terminal=False)
-    generate(tiny_model(add_critic_head=False), TerminalStreamer(tokenizer, drawing), canvas[:1], seed=1)
+    drawing, recorder, model = console(terminal=False), Recorder(), tiny_model(add_critic_head=False)
+    generate(model, recorder, canvas[:1], seed=1)
+    assert all(step.error_probabilities is None for step in recorder.steps)
+    generate(model, TerminalStreamer(tokenizer, drawing), canvas[:1], seed=1)
     assert drawing.file.getvalue().splitlines()[0] == "1: 5 forward passes"
 
 
 @pytest.mark.parametrize(("name", "value"), [("row_width", 0), ("sleep_time", -1.0)])
 def test_what_cannot_be_drawn_is_refused(tokenizer, name, value):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least .*, got {value}: leave it out"):
+    with refused(match=f"`{name}` must be at least .*, got {value}: leave it out"):
         TerminalStreamer(tokenizer, **{name: value})
 
 
@@ -296,10 +301,7 @@ def test_the_pipeline_hands_a_streamer_on_batch_by_batch_and_gives_the_same_resu
 
 def test_an_unknown_argument_of_the_pipeline_is_refused_with_the_nearest_name(model, tokenizer):
     generate = pipeline("critic-diffusion", model=model, tokenizer=tokenizer)
-    for given, wanted in (
-        ("stremer", "streamer"),
-        ("num_step", "num_steps"),
-        ("stopping_criterion", "stopping_criteria"),
-    ):
-        with pytest.raises(ValueError, match=f"`{given}` is not an argument .*, got 3: did you mean `{wanted}`"):
+    pairs = {"stremer": "streamer", "num_step": "num_steps", "stopping_criterion": "stopping_criteria"}
+    for given, wanted in pairs.items():
+        with refused(match=f"`{given}` is not an argument .*, got 3: did you mean `{wanted}`"):
             generate("a[MASK]", **{given: 3})

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """A tiny saved model to calibrate, and rows to calibrate it on."""
 
+import datasets
 import torch
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
@@ -24,3 +25,11 @@ def corrupted_rows(num=40):
     clean = torch.randint(2, 6, (num, 16), generator=generator)
     masked = torch.rand((num, 16), generator=generator) < 0.5
     return clean.masked_fill(masked, 1).tolist(), clean.masked_fill(~masked, -100).tolist()
+
+
+def save_rows(folder, **columns):
+    """A folder of a data set of these columns; without any, of corrupted rows."""
+    if not columns:
+        columns = dict(zip(("x", "y"), corrupted_rows(), strict=True))
+    datasets.Dataset.from_dict(columns).save_to_disk(str(folder))
+    return folder

@@ -4,6 +4,7 @@
 import datasets
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_utils import set_seed
 
 from critic_gpt import (
     CriticGPTConfig,
@@ -53,9 +54,8 @@ def make_rows(num, seed=1, lengths=(8, 9)):
     return [{"input_ids": torch.randint(2, 10, (size,), generator=generator).tolist()} for size in sizes]
 
 
-def make_trainer(
-    folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, loss_modifiers=None, **arguments
-):
+def make_trainer(folder, model, rows, eval_rows=None, evaluation=False, callbacks=None, trainer=None, **arguments):
+    """A quiet trainer; `trainer` holds further arguments of its class, `arguments` those of its arguments."""
     quiet = {"use_cpu": True, "disable_tqdm": True, "save_strategy": "no", "logging_steps": 1, "max_steps": 1}
     plain = {"per_device_train_batch_size": 4, "lr_scheduler_type": "constant", "max_grad_norm": 0}
     args = CriticTrainingArguments(output_dir=str(folder), **{**quiet, **plain, **arguments})
@@ -71,8 +71,28 @@ def make_trainer(
         train_dataset=rows,
         eval_dataset=eval_rows,
         callbacks=callbacks,
-        loss_modifiers=loss_modifiers,
+        **(trainer or {}),
     )
+
+
+SAVING = {"save_strategy": "steps", "save_steps": 1}
+JUDGING = {"eval_strategy": "steps", "eval_steps": 1}
+
+
+def assert_resumes(make, folder, *steps):
+    """
+    Runs that go on from the checkpoints of these steps end with the weights and logs of one that nobody interrupted.
+    `make` builds a trainer for a folder and a seed of its weights. Returns that of the whole run.
+    """
+    whole = make(folder / "whole", 0)
+    whole.train()
+    for step in steps:
+        set_seed(7)
+        resumed = make(folder / f"from-{step}", 3)
+        resumed.train(resume_from_checkpoint=str(folder / "whole" / f"checkpoint-{step}"))
+        assert_equal_weights(weights(whole.model), weights(resumed.model))
+        assert logs_of(whole)[step:] == logs_of(resumed)[step:]
+    return whole
 
 
 def make_stream(kind, rows):

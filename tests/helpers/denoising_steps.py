@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""A canvas, and what the tests of one-pass strategies ask of a history."""
+"""A canvas of three rows, and what tests ask of a history."""
 
 import torch
 
@@ -9,6 +9,7 @@ from critic_gpt import CriticCalibration
 PAD, MASK, VOCAB = 0, 1, 32
 M, P = MASK, PAD
 canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
+SEEDS = [7, 8, 9]
 given = (canvas != MASK) | (canvas == PAD)
 RAMP = [(i + 0.5) / 100 for i in range(100)]
 TABLE = CriticCalibration(RAMP)
@@ -37,3 +38,19 @@ def same_steps(one, other):
 def replaced_in(step):
     """Where a visible token was drawn anew."""
     return (step.input_ids != MASK) & (step.filled != step.input_ids)
+
+
+def mean_log_of_last_draws(model, history, drawn):
+    """For each row the mean log-probability of every token at the step that drew it last, as `drawn` says."""
+    last = torch.full(history[0].filled.shape, float("nan"), dtype=torch.float64)
+    for step, where in zip(history, drawn, strict=True):
+        probability = probabilities_of(model, step.input_ids).gather(-1, step.filled[..., None]).squeeze(-1)
+        last = torch.where(where, probability.log(), last)
+    return last.nanmean(-1)
+
+
+def assert_drawn_from(probabilities, tokens):
+    """Draws of their own from this distribution can give these tokens: z = 5, one false alarm in 50 000 runs."""
+    expected = len(tokens) * probabilities
+    bound = 5 * (expected * (1 - probabilities)).sqrt() + 1e-9
+    assert ((tokens.bincount(minlength=len(probabilities)) - expected).abs() <= bound).all()

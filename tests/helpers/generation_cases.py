@@ -30,6 +30,8 @@ def build(critic=True, trained=True, dtype=torch.float64, **fields):
     model = CriticGPTForMaskedLM(config(add_critic_head=critic, **fields)).to(dtype).eval()
     if critic and trained:
         torch.nn.init.normal_(model.critic_head.weight, std=1.0)
+    if model.joint_head is not None:
+        torch.nn.init.normal_(model.joint_head.output.weight, std=1.0)
     return model
 
 
@@ -43,20 +45,14 @@ def arguments(strategy):
 
 
 canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, M, M], [M] * 12])
-mixed = [
-    [5, M, M, 6, M, M, M, 7],
-    [M] * 11,
-    [4, 5, 6],
-    [M, 9, 9],
-    [3, M, M, M, M, 5, M, M, M, M, M, 7],
-]
+mixed = [[5, M, M, 6, M, M, M, 7], [M] * 11, [4, 5, 6], [M, 9, 9], [3, M, M, M, M, 5, M, M, M, M, M, 7]]
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 every_kind = pytest.mark.parametrize("strategy", EACH_KIND)
 
 
-def padded(rows):
-    longest = max(map(len, rows))
-    return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+def padded(rows, side="right"):
+    pads = [[PAD] * (max(map(len, rows)) - len(row)) for row in rows]
+    return torch.tensor([row + pad if side == "right" else pad + row for row, pad in zip(rows, pads, strict=True)])
 
 
 def graded(model, wrong):

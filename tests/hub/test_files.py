@@ -39,7 +39,7 @@ def test_a_full_disk_leaves_the_old_configuration(tmp_path, monkeypatch, kind):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr(os, "fsync", lambda *arguments: (_ for _ in ()).throw(full))
     with pytest.raises(OSError, match="No space left"):
-        (kind(hidden_size=64) if kind is CriticGPTConfig else kind(num_steps=3)).save_pretrained(tmp_path)
+        (kind(num_hidden_layers=3) if kind is CriticGPTConfig else kind(num_steps=3)).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -11,6 +11,8 @@ from loopback_hub import LoopbackHub
 from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 
 
+pytestmark = pytest.mark.slow
+
 TESTS = str(Path(__file__).parents[1] / "helpers")
 TASKS = sorted(PIPELINES)
 CODE = set(source_files())
@@ -37,7 +39,7 @@ import copy, os, torch
 from transformers import pipeline
 from critic_gpt import *
 from critic_gpt.tasks.tokenizers import build_character_tokenizer
-from model_look import look
+from model_look import generated, look
 
 def make(seed):
     torch.manual_seed(seed)
@@ -117,21 +119,27 @@ rows = [{"input_ids": [2, 3, 4, 5, 6, 7]}] * 4
 trainer = CriticTrainer(copy.deepcopy(other), args, processing_class=tokenizer, train_dataset=rows)
 trainer.train()
 result["trainer"] = trainer.push_to_hub(commit_message="done").oid
-result["states"] = [look(work + "/saved", tasks), look(work + "/nested/inner", tasks)]
+result["state"] = look(work + "/saved", tasks)
+result["other"] = generated(CriticGPTForMaskedLM.from_pretrained(work + "/nested/inner"))
 """
 )
 
 # In a process of its own, `sys.argv[4]` says whether the package is to be imported.
-PULL = (
+LOAD = (
     HELPERS
     + """
 trust = {"trust_remote_code": True}
 if sys.argv[4] == "package":
     import critic_gpt
     trust = {}
-from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+from transformers import AutoModelForMaskedLM, pipeline
 from model_look import look
 load = AutoModelForMaskedLM.from_pretrained
+"""
+)
+PULL = (
+    LOAD
+    + """
 mine = {"token": "writer", **trust}
 
 # Before anything lies in the cache, from where a model is loaded whose files were fetched before.
@@ -158,20 +166,13 @@ pipeline(tasks[-1], "me/whole", **mine).save_pretrained(work + "/again")
 """
 )
 OFFLINE = (
-    HELPERS
+    LOAD
     + """
-trust = {"trust_remote_code": True}
-if sys.argv[4] == "package":
-    import critic_gpt
-    trust = {}
-from transformers import AutoModelForMaskedLM
-from model_look import look
-
 result = {
     "parts": look("me/parts", tasks, **trust),
-    "branch": AutoModelForMaskedLM.from_pretrained("me/parts", revision="other", **trust).fingerprint(),
+    "branch": load("me/parts", revision="other", **trust).fingerprint(),
     "sharded": look("me/saved", tasks, model_kwargs={"cache_dir": work + "/cache"}, **trust),
-    "never fetched": refusal(AutoModelForMaskedLM.from_pretrained, "me/asked", **trust),
+    "never fetched": refusal(load, "me/asked", **trust),
 }
 """
 )
@@ -211,7 +212,6 @@ def files(hub, pushed):
 # ---- up ----
 
 
-@pytest.mark.slow
 def test_a_model_is_pushed_complete_in_one_commit_and_its_tokenizer_beside_it(hub, pushed, files):
     assert set(files("me/parts")) == MODEL | TOKENIZER
     config = json.loads(files("me/parts")["config.json"])
@@ -221,13 +221,12 @@ def test_a_model_is_pushed_complete_in_one_commit_and_its_tokenizer_beside_it(hu
     assert set(files("me/parts", first)) == MODEL
 
 
-@pytest.mark.slow
-def test_a_branch_is_made_and_main_stays_as_it_is(files):
+def test_a_branch_or_a_pull_request_is_made_and_main_stays_as_it_is(files):
+    assert not files("me/asked") and set(files("me/asked", "refs/pr/1")) == MODEL
     assert set(files("me/parts", "other")) == MODEL | TOKENIZER
     assert files("me/parts", "other")["model.safetensors"] != files("me/parts")["model.safetensors"]
 
 
-@pytest.mark.slow
 def test_a_table_alone_is_merged_into_the_file_that_is_there(files):
     keys = {"model.safetensors", "model.safetensors@trajectory", "__metadata__"}
     main, branch = (json.loads(files("me/parts", name)["calibration.json"]) for name in ("main", "tables"))
@@ -237,19 +236,16 @@ def test_a_table_alone_is_merged_into_the_file_that_is_there(files):
     assert set(main) == keys | {"model.theirs.safetensors"}
 
 
-@pytest.mark.slow
 def test_a_table_that_was_overtaken_is_refused(pushed):
     *classes, text = pushed["overtaken"]
     assert "HfHubHTTPError" in classes and "412" in text and "A commit has happened since" in text
 
 
-@pytest.mark.slow
 def test_a_pipeline_is_pushed_complete(hub, files):
     assert set(files("me/whole")) == MODEL | TOKENIZER
     assert hub.repositories["me/whole"].private
 
 
-@pytest.mark.slow
 def test_saving_with_a_push_uploads_what_was_saved(hub, files):
     shards = {name for name in files("me/saved") if name.startswith("model-")}
     assert len(shards) > 1
@@ -259,12 +255,6 @@ def test_saving_with_a_push_uploads_what_was_saved(hub, files):
     assert len(hub.repositories["me/saved"].commits) == 3  # made, the model with its table, the tokenizer
 
 
-@pytest.mark.slow
-def test_a_pull_request_leaves_main_as_it_is(files):
-    assert not files("me/asked") and set(files("me/asked", "refs/pr/1")) == MODEL
-
-
-@pytest.mark.slow
 def test_the_trainer_pushes_complete_folders_at_every_save_and_at_the_end(hub, pushed):
     repository = hub.repositories["me/trained"]
     assert repository.branches["main"] == pushed["trainer"]
@@ -277,7 +267,6 @@ def test_the_trainer_pushes_complete_folders_at_every_save_and_at_the_end(hub, p
     assert b"written by critic_gpt" in states[-1]["README.md"]  # not the card of the stock Trainer
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "status", "reason"),
     [
@@ -296,7 +285,6 @@ def test_who_may_not_write_is_told_so_by_the_hub(hub, pushed, who, status, reaso
     assert not pushed["written"]  # refused before the work of saving
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "error"), [("drop", "RemoteProtocolError"), ("500", "HfHubHTTPError")])
 def test_an_upload_that_breaks_off_changes_nothing_and_can_be_repeated(pushed, fault, error):
     (*classes, _), after, repeated = pushed[fault]
@@ -304,7 +292,6 @@ def test_an_upload_that_breaks_off_changes_nothing_and_can_be_repeated(pushed, f
     assert [after, repeated] == pushed["fingerprints"]
 
 
-@pytest.mark.slow
 def test_a_first_upload_that_breaks_off_leaves_nothing_that_could_be_taken_for_a_model(pushed, files):
     push, load = pushed["first"]
     assert "RemoteProtocolError" in push and not files("me/first")
@@ -314,10 +301,9 @@ def test_a_first_upload_that_breaks_off_leaves_nothing_that_could_be_taken_for_a
 # ---- down ----
 
 
-@pytest.mark.slow
 def test_a_model_does_after_the_way_over_the_hub_what_it_did_before(pushed, pulled):
     found, *_ = pulled
-    whole, other = pushed["states"]
+    whole = pushed["state"]
     assert found["parts"] == whole and whole["tables"] == [[0.0, 0.0, 0.0], [1.0, 0.99, 0.98]]
     assert found["private"] == whole  # by a token that is passed
     assert found["sharded"] == whole  # and kept in a cache of its own
@@ -325,10 +311,9 @@ def test_a_model_does_after_the_way_over_the_hub_what_it_did_before(pushed, pull
     assert found["nested"] == pushed["fingerprints"][1]
     assert found["table"] == "later"
     assert found["trained"] == "CriticGPTForMaskedLM"
-    assert other["generated"] != whole["generated"]
+    assert pushed["other"] != whole["generated"]
 
 
-@pytest.mark.slow
 def test_a_cache_of_its_own_holds_all_that_was_asked_to_go_there(pulled):
     _, work, *_ = pulled
     # Transformers itself looks for adapters, and for a pipeline's file, in the usual place.
@@ -337,7 +322,6 @@ def test_a_cache_of_its_own_holds_all_that_was_asked_to_go_there(pulled):
         assert ("calibration.json" in names) is ("model.safetensors.index.json" in names) is found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
@@ -353,18 +337,12 @@ def test_what_cannot_be_loaded_is_an_error_that_says_why(pulled, what, reason):
     assert "OSError" in classes and reason in text
 
 
-@pytest.mark.slow
 def test_a_private_model_is_found_by_its_token_alone(pulled):
     for *classes, text in pulled[0]["no token"]:
         assert "OSError" in classes and "pass a token having permission" in text
+    assert "ValueError" in pulled[0]["no tokenizer"], "a pipeline of a model without its tokenizer is refused"
 
 
-@pytest.mark.slow
-def test_a_pipeline_of_a_model_without_its_tokenizer_is_refused(pulled):
-    assert "ValueError" in pulled[0]["no tokenizer"]
-
-
-@pytest.mark.slow
 def test_what_is_saved_from_there_is_complete_again(pulled):
     _, work, *_ = pulled
     assert {path.name for path in (work / "again").iterdir()} == MODEL - {"README.md"} | TOKENIZER
@@ -372,13 +350,12 @@ def test_what_is_saved_from_there_is_complete_again(pulled):
     assert config["auto_map"] == AUTO_MAP and config["custom_pipelines"] == PIPELINES
 
 
-@pytest.mark.slow
 def test_what_was_fetched_works_offline(hub, pushed, pulled):
     _, work, arguments, package = pulled
     before = len(hub.requests)
     environment = {**hub.environment(work / "home"), "HF_HUB_OFFLINE": "1"}
     found = clean_process.run(OFFLINE, *arguments, package=package, environment=environment)
     assert len(hub.requests) == before
-    assert found["parts"] == found["sharded"] == pushed["states"][0]
+    assert found["parts"] == found["sharded"] == pushed["state"]
     assert found["branch"] == pushed["fingerprints"][1]
     assert "OSError" in found["never fetched"]

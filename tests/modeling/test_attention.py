@@ -13,17 +13,13 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticGPTModel,
 )
+from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.modeling_critic_gpt import CriticGPTMLP
 
 
 # B batch, T positions, V vocabulary
 PAD, MASK, VOCAB = 0, 1, 32
-CLASSES = [
-    CriticGPTModel,
-    CriticGPTForMaskedLM,
-    CriticGPTForTokenClassification,
-    CriticGPTForSequenceClassification,
-]
+CLASSES = [CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForTokenClassification, CriticGPTForSequenceClassification]
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 each_position = pytest.mark.parametrize("position", ["rotary", "absolute"])
 TERMS = ("loss", "lm_loss", "critic_loss", "correction_loss", "remaining_loss")
@@ -75,6 +71,15 @@ def verdict(output):
     return output[0] if "logits" not in output else output.logits
 
 
+def assert_same_training(one, other, atol=1e-5):
+    """Two outputs with the parameters behind them: the same losses and gradients."""
+    (output, parameters), (same, others) = one[:2], other[:2]
+    for name in TERMS:
+        torch.testing.assert_close(same[name], output[name], msg=name)
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(others[name].grad, parameter.grad, atol=atol, rtol=1e-4, msg=name)
+
+
 # ---- what the common tests of Transformers do not notice ----
 
 
@@ -92,9 +97,10 @@ def test_every_class_sees_both_directions(build, cls, position):
 
 @each_class
 @each_position
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("left", "right"), [(4, 0), (0, 4), (2, 3)])
-def test_padding_on_any_side_is_invisible_to_every_class(build, cls, position, left, right):
-    model = build(cls, position_embedding_type=position)
+def test_padding_on_any_side_is_invisible_to_every_class(build, cls, position, causal, left, right):
+    model = build(cls, position_embedding_type=position, is_causal=causal)
     batch = {name: make_batch()[name] for name in ("input_ids", "attention_mask")}
     plain, other = verdict(model(**batch)), verdict(model(**padded(batch, left, right)))
     if cls is not CriticGPTForSequenceClassification:
@@ -115,28 +121,29 @@ def test_padding_on_any_side_changes_no_loss_and_no_gradient(build, position, le
         output = model(**batch)
         output.loss.backward()
         results.append((output, dict(model.named_parameters())))
-    (plain, parameters), (other, others) = results
-    for name in TERMS:
-        torch.testing.assert_close(other[name], plain[name], msg=name)
-    for name, parameter in parameters.items():
-        torch.testing.assert_close(others[name].grad, parameter.grad, atol=1e-5, rtol=1e-4, msg=name)
+    assert_same_training(*results)
 
 
-def test_the_labels_of_tokens_are_not_shifted(build):
-    model = build(CriticGPTForTokenClassification)
-    ids = make_batch()["input_ids"]
-    labels = torch.randint(0, 3, ids.shape, generator=torch.Generator().manual_seed(3))
+@pytest.mark.parametrize("kind", ["hard", "balanced", "soft"])
+def test_the_labels_of_tokens_are_not_shifted(build, kind):
+    model = build(CriticGPTForTokenClassification, balanced_class_weights=kind == "balanced")
+    ids, generator = make_batch()["input_ids"], torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 2, ids.shape, generator=generator)  # the last class is absent
+    labels[0, :4], labels[1, 5:] = -100, -1
+    if kind == "soft":
+        labels = torch.rand(*ids.shape, 3, generator=generator).softmax(dim=-1)
     output = model(ids, labels=labels)
-    expected = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), labels.flatten())
-    torch.testing.assert_close(output.loss, expected)
+    assert output.logits.shape == (*ids.shape, 3)
+    torch.testing.assert_close(output.loss, token_classification_loss(output.logits, labels, kind == "balanced"))
 
 
 # ---- a row does not depend on the batch around it ----
 
 
 @each_class
-def test_a_batch_of_many_is_many_batches_of_one(build, cls):
-    model = build(cls, position_embedding_type="absolute")
+@each_position
+def test_a_batch_of_many_is_many_batches_of_one(build, cls, position):
+    model = build(cls, position_embedding_type=position)
     batch = padded(make_batch(), 2, 1)
     batch["input_ids"][0, :4], batch["attention_mask"][0, :4] = PAD, 0
     arguments = {name: batch[name] for name in ("input_ids", "attention_mask")}
@@ -159,19 +166,18 @@ def test_the_losses_of_a_batch_are_those_of_its_rows(build):
 # ---- kinds of attention ----
 
 
-def test_eager_attention_and_sdpa_give_the_same_losses_and_gradients(build):
+@pytest.mark.parametrize("causal", [False, True])
+@each_position
+def test_eager_attention_and_sdpa_give_the_same_losses_and_gradients(build, position, causal):
+    fields = {"position_embedding_type": position, "is_causal": causal}
     results = []
     for attention in ("eager", "sdpa"):
-        model = build(remaining_alpha=0.5, critic_regime="partial").train()
+        model = build(remaining_alpha=0.5, critic_regime="partial", **fields).train()
         model.set_attn_implementation(attention)
         output = model(**padded(make_batch(), 2, 3))
         output.loss.backward()
         results.append((output, dict(model.named_parameters())))
-    (eager, parameters), (sdpa, others) = results
-    for name in TERMS:
-        torch.testing.assert_close(sdpa[name], eager[name], msg=name)
-    for name, parameter in parameters.items():
-        torch.testing.assert_close(others[name].grad, parameter.grad, atol=1e-5, rtol=1e-4, msg=name)
+    assert_same_training(*results)
 
 
 @pytest.mark.slow
@@ -196,7 +202,8 @@ def test_attentions_are_shares_that_leave_the_padding_out(build):
     model.set_attn_implementation("eager")
     batch = padded(make_batch(), 2, 3)
     output = model(**batch, output_attentions=True, output_hidden_states=True)
-    assert len(output.attentions) == 2 and len(output.hidden_states) == 3
+    assert len(output.attentions) == 2 and [states.shape for states in output.hidden_states] == [(3, 15, 16)] * 3
+    torch.testing.assert_close(output.hidden_states[0], model.model.embed_tokens(batch["input_ids"]))
     for weights in output.attentions:
         assert weights.shape == (3, 2, 15, 15)
         real = weights[:, :, 2:12]
@@ -222,9 +229,5 @@ def test_gradient_checkpointing_runs_both_passes_again_and_changes_nothing(build
         output = model(**make_batch())
         output.loss.backward()
         results.append((output, dict(model.named_parameters()), len(runs)))
-    (plain, parameters, once), (again, others, twice) = results
-    assert (once, twice) == (4, 8)
-    for name in TERMS:
-        torch.testing.assert_close(again[name], plain[name], msg=name)
-    for name, parameter in parameters.items():
-        torch.testing.assert_close(others[name].grad, parameter.grad, msg=name)
+    assert [runs for *_, runs in results] == [4, 8]
+    assert_same_training(*results)

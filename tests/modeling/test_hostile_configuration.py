@@ -46,9 +46,8 @@ def test_values_of_other_types_and_sizes_are_a_sentence_or_harmless(folder, name
 def test_ten_million_of_anything_is_refused_before_it_is_made(folder, name):
     with pytest.raises((ValueError, StrictDataclassError)) as error:
         CriticGPTConfig(**{name: 10**8})
-    assert "must" in one_line(error.value) and "00,000,000" in one_line(error.value).replace(
-        "100000000", "100,000,000"
-    )
+    said = one_line(error.value)
+    assert "must" in said and "00,000,000" in said.replace("100000000", "100,000,000")
 
 
 def test_sizes_that_are_each_possible_and_together_are_not(folder):

@@ -14,12 +14,7 @@ from critic_gpt import (
 
 
 PAD, MASK, VOCAB = 0, 1, 32
-CLASSES = [
-    CriticGPTModel,
-    CriticGPTForMaskedLM,
-    CriticGPTForTokenClassification,
-    CriticGPTForSequenceClassification,
-]
+CLASSES = [CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForTokenClassification, CriticGPTForSequenceClassification]
 
 
 def make_batch():
@@ -91,14 +86,8 @@ def test_every_class_loads_with_a_device_map(tiny_config, tmp_path, cls, device_
 
 
 SPLIT = {
-    "model.embed_tokens": "cpu",
-    "model.rotary_emb": "cpu",
-    "model.dropout": "cpu",
-    "model.layers.0": "cpu",
-    "model.layers.1": "disk",
-    "model.norm": "disk",
-    "lm_head": "cpu",
-    "critic_head": "disk",
+    **dict.fromkeys(("model.embed_tokens", "model.rotary_emb", "model.dropout", "model.layers.0", "lm_head"), "cpu"),
+    **dict.fromkeys(("model.layers.1", "model.norm", "critic_head"), "disk"),
 }
 
 

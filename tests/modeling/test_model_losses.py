@@ -6,7 +6,6 @@ import torch
 from tiny_models import (
     LENGTH,
     MASK,
-    PAD,
     VOCAB,
     build,
     build_with_critic,
@@ -15,12 +14,9 @@ from tiny_models import (
     make_batch,
     make_draws,
 )
-from torch import nn
 
-from critic_gpt import (
-    build_critic_artifacts_from_logits,
-)
 from critic_gpt.diffusion.losses import token_cross_entropy
+from critic_gpt.diffusion.second_pass import critic_second_pass
 
 
 @pytest.mark.parametrize(
@@ -108,41 +104,6 @@ def test_the_remaining_loss_counts_rows_as_the_lm_loss_does_and_joins_the_loss(w
             assert torch.equal(value, output[name]), name
 
 
-def test_the_remaining_loss_trains_the_trunk_through_the_second_pass():
-    model = build_with_critic(remaining_alpha=0.7, critic_alpha=0.0, correction_alpha=0.0)
-    batch, draws = make_batch(), make_draws()
-    output = model(**batch, **draws)
-    gradients = torch.autograd.grad(output.remaining_loss, list(model.model.parameters()))
-    left = (batch["input_ids"] == MASK) & ~draws["fill_mask"]
-    second = model(output.critic_input_ids.detach(), batch["attention_mask"]).logits
-    loss = token_cross_entropy(second, batch["labels"].masked_fill(~left, -100), MASK).sum(dim=-1)
-    tokens = (batch["labels"] != -100).sum(dim=-1)
-    by_hand = (loss * tokens / left.sum(dim=-1).clamp(min=1)).sum() / tokens.sum()
-    for one, other in zip(gradients, torch.autograd.grad(by_hand, list(model.model.parameters())), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-        assert one.any()
-
-
-@pytest.mark.parametrize("correction_alpha", [0.0, 1.0])
-def test_a_detached_critic_changes_no_number_and_gives_the_trunk_no_gradient(correction_alpha):
-    outputs, gradients = [], []
-    for detach in (False, True):
-        model = build_with_critic(critic_detach=detach, correction_alpha=correction_alpha).train()
-        output = model(**make_batch(), **make_draws())
-        output.loss.backward()
-        outputs.append(output)
-        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
-    for name, value in outputs[0].items():
-        assert torch.equal(value, outputs[1][name]), name
-    assert torch.equal(gradients[0]["critic_head.weight"], gradients[1]["critic_head.weight"])
-    # Without the critic's weight in the loss the trunk's gradient is the same.
-    model = build_with_critic(critic_alpha=0.0, correction_alpha=correction_alpha).train()
-    model(**make_batch(), **make_draws()).loss.backward()
-    for name, parameter in model.model.named_parameters(prefix="model"):
-        torch.testing.assert_close(gradients[1][name], parameter.grad, rtol=1e-4, atol=1e-6)
-    assert not torch.allclose(gradients[0]["model.norm.weight"], gradients[1]["model.norm.weight"], atol=1e-4)
-
-
 @pytest.mark.parametrize(("share", "rows"), [(0.5, [0, 2]), (0.25, [0]), (0.75, [0, 1, 2])])
 @pytest.mark.parametrize("left_padded", [True, False])
 def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_padded):
@@ -175,127 +136,60 @@ def test_a_share_of_the_batch_is_judged_as_if_it_were_alone(share, rows, left_pa
     torch.testing.assert_close(output.loss, output.lm_loss + terms)
 
 
-def test_position_ids_reach_the_rows_of_a_share():
-    model = build_with_critic(position_embedding_type="absolute")
-    batch, draws = make_batch(batch_size=4), make_draws(batch_size=4)
-    positions = torch.arange(LENGTH)[None] + torch.tensor([[0], [2], [4], [6]])
-    shared = model(**batch, **draws, position_ids=positions, critic_batch_share=0.5)
-    whole = model(**batch, **draws, position_ids=positions)
-    torch.testing.assert_close(shared.critic_input_logits[[0, 2]], whole.critic_input_logits[[0, 2]])
-    one = torch.arange(3, 3 + LENGTH)[None]  # one row for all
-    shared = model(**batch, **draws, position_ids=one, critic_batch_share=0.5)
-    whole = model(**batch, **draws, position_ids=one)
-    torch.testing.assert_close(shared.critic_input_logits[[0, 2]], whole.critic_input_logits[[0, 2]])
+SECOND_PASSES = [
+    *({"critic_target_scope": scope} for scope in ("masked_only", "masked_and_ignore", "all")),
+    {"critic_fill": "argmax"},
+    {"critic_head_type": "mlp", "use_bias": True},
+    {"mask_token_id": None},
+    *({"critic_detach": True, "correction_alpha": alpha} for alpha in (0.0, 0.5)),
+    {
+        "remaining_alpha": 0.7,
+        "critic_regime": "partial",
+        "correction_alpha": 0.0,
+        "position_embedding_type": "absolute",
+    },
+]
 
 
-def test_a_share_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="`critic_batch_share` must be in"):
-        build_with_critic()(**make_batch(), critic_batch_share=0.0)
-
-
-@pytest.mark.parametrize("scope", ["masked_only", "masked_and_ignore", "all"])
-@pytest.mark.parametrize("fill", ["multinomial", "argmax"])
 @pytest.mark.parametrize("training", [True, False])
-def test_the_second_pass_is_what_the_artifacts_say(scope, fill, training):
-    model = build_with_critic(critic_target_scope=scope, critic_fill=fill).train(training)
+@pytest.mark.parametrize("fields", SECOND_PASSES, ids=str)
+def test_forward_ends_with_the_second_pass_of_its_own_trunk_and_heads(fields, training):
+    model = build_with_critic(**fields).train(training)
     batch, draws = make_batch(), make_draws()
-    if scope == "all":  # a substituted visible token, with the truth as its label
-        batch["labels"][0, 1] = 9
-    output = model(**batch, **draws)
-    artifacts = build_critic_artifacts_from_logits(
-        batch["input_ids"], output.logits, batch["labels"], MASK, pad_token_id=PAD, scope=scope, fill=fill, **draws
-    )
-    assert torch.equal(output.critic_input_ids, artifacts.critic_input)
-    assert torch.equal(output.critic_target, artifacts.critic_target)
-    assert torch.equal(output.critic_valid, artifacts.critic_valid)
-    second = model(artifacts.critic_input, batch["attention_mask"])
-    torch.testing.assert_close(output.critic_input_logits, second.critic_logits)
-    probability = torch.sigmoid(second.critic_logits.double())
-    target = artifacts.critic_target.double()
-    by_hand = -(target * probability.log() + (1 - target) * (1 - probability).log())
-    by_hand = torch.where(artifacts.critic_valid, by_hand, 0.0)
-    torch.testing.assert_close(output.critic_token_loss.double(), by_hand, atol=1e-5, rtol=1e-5)
-    mean = by_hand.sum() / artifacts.critic_valid.sum()
-    torch.testing.assert_close(output.critic_loss.double(), mean, atol=1e-5, rtol=1e-5)
-    correction = token_cross_entropy(second.logits, batch["labels"].masked_fill(~artifacts.filled, -100), MASK)
-    torch.testing.assert_close(output.correction_token_loss, correction)
-    torch.testing.assert_close(output.correction_loss, correction.sum() / (correction > 0).sum())
+    batch["labels"][0, 1] = 9  # a substituted visible token, with the truth as its label
+    position_ids = torch.arange(3, 3 + LENGTH)[None]
 
+    def encode(ids):
+        return model.model(ids, batch["attention_mask"], position_ids=position_ids).last_hidden_state
 
-def test_the_critic_sees_and_judges_the_filled_positions_only_and_the_correction_stands_there():
-    model = build_with_critic()
-    batch, draws = make_batch(), make_draws()
-    output = model(**batch, **draws)
-    masked = batch["input_ids"] == MASK
-    filled = masked & draws["fill_mask"]
-    assert filled.any() and (masked & ~filled).any()
-    assert torch.equal(output.critic_input_ids[~filled], batch["input_ids"][~filled])
-    assert not torch.isin(output.critic_input_ids[filled], torch.tensor([MASK, PAD])).any()
-    assert torch.equal(output.critic_valid, filled)
-    assert not output.critic_token_loss[~filled].any() and output.critic_token_loss[filled].all()
-    assert not output.correction_token_loss[~filled].any() and output.correction_token_loss[filled].all()
+    output = model(**batch, **draws, position_ids=position_ids)
+    ids, labels = batch["input_ids"], batch["labels"]
+    tokens = (labels != -100).sum(dim=-1)
+    heads, given = (model.lm_head, model.critic_head), (draws["fill_mask"], draws["fill_uniforms"])
+    logits = output.logits.detach()
+    expected = critic_second_pass(encode, *heads, ids, logits, labels, *given, model.config, num_tokens=tokens)
+    for name, value in expected.items():
+        torch.testing.assert_close(output[name], value, msg=name)
+    assert {"correction_loss", "remaining_loss"} & set(output) == {"correction_loss", "remaining_loss"} & set(expected)
     # `critic_logits` are about the input, not about the filled one.
-    assert torch.equal(output.critic_logits, model.critic_scores(batch["input_ids"], batch["attention_mask"]))
+    plain = model(ids, batch["attention_mask"], position_ids=position_ids)
+    torch.testing.assert_close(output.critic_logits, plain.critic_logits)
+    # No gradient flows through the filling, nor any other way but the second pass's.
+    terms = [name for name in ("critic_loss", "correction_loss", "remaining_loss") if name in expected]
+    gradients = [
+        torch.autograd.grad(sum(one[name] for name in terms), list(model.parameters()), allow_unused=True)
+        for one in (output, expected)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(*((x if x is not None else torch.zeros(1)) for x in (one, other)))
 
 
-def test_a_fill_mask_outside_the_masks_fills_nothing():
-    model = build_with_critic()
-    batch = make_batch()
-    visible = batch["input_ids"] != MASK
-    output = model(**batch, fill_mask=visible, fill_uniforms=make_draws()["fill_uniforms"])
-    assert torch.equal(output.critic_input_ids, batch["input_ids"])
-    assert output.critic_loss == 0 and output.correction_loss == 0 and torch.isfinite(output.loss)
-
-
-def test_the_uniforms_decide_the_filling_exactly():
-    model = build_with_critic()
-    batch, draws = make_batch(), make_draws()
-    for value in (1e-7, 0.5, 1 - 1e-7):
-        output = model(**batch, fill_uniforms=torch.full((3, LENGTH), value))
-        logits = output.logits.clone()
-        logits[..., [PAD, MASK]] = float("-inf")
-        cumulative = logits.softmax(dim=-1).cumsum(dim=-1)
-        expected = (cumulative <= value * cumulative[..., -1:]).sum(dim=-1).clamp(max=VOCAB - 1)
-        masked = batch["input_ids"] == MASK
-        assert torch.equal(output.critic_input_ids[masked], expected[masked])
-    draws["fill_uniforms"][0, 0] = 1 - draws["fill_uniforms"][0, 0]  # one draw decides one position
-    changed = (
-        (model(**batch, **make_draws()).critic_input_ids != model(**batch, **draws).critic_input_ids)
-        .nonzero()
-        .tolist()
-    )
-    assert changed in ([], [[0, 0]])
-
-
-def test_no_gradient_flows_through_the_filling():
-    model = build_with_critic(correction_alpha=0)
-    batch, draws = make_batch(), make_draws()
-    output = model(**batch, **draws)
-    output.critic_loss.backward()
-    through_forward = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    logits = model(output.critic_input_ids, batch["attention_mask"]).critic_logits
-    losses = nn.functional.binary_cross_entropy_with_logits(logits, output.critic_target, reduction="none")
-    losses[output.critic_valid].mean().backward()
-    assert through_forward.keys() == {name for name, p in model.named_parameters() if p.grad is not None}
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            torch.testing.assert_close(through_forward[name], parameter.grad, atol=1e-6, rtol=1e-4)
-
-
-def test_a_skipped_critic_pass_leaves_a_zero_gradient_and_the_plain_loss():
-    model = build_with_critic().train()
+@pytest.mark.parametrize("fields", [{}, {"critic_head_type": "mlp", "use_bias": True}], ids=["linear", "mlp"])
+def test_a_skipped_critic_pass_leaves_a_zero_gradient_and_the_plain_loss(fields):
+    model = build_with_critic(**fields).train()
     output = model(**make_batch(), critic_pass=False)
     assert torch.equal(output.loss, output.lm_loss)
     assert output.critic_loss is None and output.critic_valid is None and output.critic_logits is not None
-    output.loss.backward()
-    assert model.critic_head.weight.grad is not None and not model.critic_head.weight.grad.any()
-
-
-def test_a_skipped_pass_leaves_every_layer_of_an_mlp_critic_a_zero_gradient():
-    model = build_with_critic(critic_head_type="mlp", use_bias=True).train()
-    output = model(**make_batch(), critic_pass=False)
-    assert torch.equal(output.loss, output.lm_loss)
     output.loss.backward()
     assert all(p.grad is not None and not p.grad.any() for p in model.critic_head.parameters())
 
@@ -311,56 +205,30 @@ def test_every_parameter_gets_a_gradient_and_moves_in_one_step(variant):
         assert not torch.equal(parameter, before[name]), name
 
 
-def test_evaluation_with_labels_repeats_itself_and_fills_every_mask_with_argmax():
+def test_evaluation_with_labels_repeats_itself_and_draws_nothing():
     model = build_with_critic(hidden_dropout=0.3, attention_dropout=0.3)
-    batch = make_batch()
     state = torch.get_rng_state()
-    one, other = model(**batch), model(**batch)
+    one, other = model(**make_batch()), model(**make_batch())
     assert torch.equal(torch.get_rng_state(), state)
-    for name, value in one.items():
-        assert torch.equal(value, other[name]), name
-    logits = one.logits.clone()
-    logits[..., [PAD, MASK]] = float("-inf")
-    masked = batch["input_ids"] == MASK
-    assert torch.equal(one.critic_input_ids[masked], logits.argmax(dim=-1)[masked])
-
-
-def test_training_draws_follow_the_global_seed():
-    model = build_with_critic().train()
-    batch = make_batch(batch_size=8)
-
-    def filled(seed):
-        torch.manual_seed(seed)
-        return model(**batch).critic_input_ids
-
-    assert torch.equal(filled(0), filled(0))
-    assert not torch.equal(filled(0), filled(1))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 @pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
-@pytest.mark.parametrize("uniforms_given", [True, False])
-def test_training_without_a_fill_mask_follows_the_regime(regime, uniforms_given):
+def test_training_without_a_fill_mask_follows_the_regime_and_the_global_seed(regime):
     model = build_with_critic(critic_regime=regime).train()
     batch = make_batch(batch_size=64)
-    arguments = {"fill_uniforms": torch.rand(64, LENGTH)} if uniforms_given else {}
-    torch.manual_seed(3)
-    output = model(**batch, **arguments)
+
+    def filled(seed, **arguments):
+        torch.manual_seed(seed)
+        return model(**batch, **arguments).critic_input_ids
+
+    assert torch.equal(filled(0), filled(0)) and not torch.equal(filled(0), filled(1))
     masked = batch["input_ids"] == MASK
-    left = (output.critic_input_ids == MASK).sum(dim=-1)
-    full_rows = (left == 0).float().mean().item()
-    assert ((masked.sum(dim=-1) - left) >= 1).all()
-    if regime == "full":
-        assert full_rows == 1
-    else:
-        assert 0 < full_rows < (0.5 if regime == "partial" else 0.75)
-
-
-def test_a_model_without_a_mask_token_treats_the_labelled_positions_as_masked():
-    model = build_with_critic(mask_token_id=None)
-    batch = make_batch()
-    output = model(**batch, fill_uniforms=torch.rand(3, LENGTH))
-    assert torch.equal(output.critic_valid, batch["labels"] != -100)
-    assert torch.isfinite(output.loss)
+    for ids in (filled(3), filled(3, fill_uniforms=torch.rand(64, LENGTH))):
+        left = (ids == MASK).sum(dim=-1)
+        full_rows = (left == 0).float().mean().item()
+        assert ((masked.sum(dim=-1) - left) >= 1).all()
+        assert full_rows == 1 if regime == "full" else 0 < full_rows < (0.5 if regime == "partial" else 0.75)
 
 
 def test_a_batch_without_any_label_has_a_finite_loss_of_zero():
@@ -400,11 +268,13 @@ def test_a_sequence_longer_than_the_learnt_positions_is_refused():
         model(torch.full((1, 17), 3))
 
 
-def test_position_ids_reach_both_passes():
+@pytest.mark.parametrize(
+    "positions", [torch.arange(3, 13)[None], torch.arange(10)[None] + torch.arange(0, 8, 2)[:, None]]
+)
+def test_position_ids_reach_the_rows_of_a_share(positions):
     model = build_with_critic(position_embedding_type="absolute")
-    batch, draws = make_batch(), make_draws()
-    positions = torch.arange(3, 3 + LENGTH)[None].expand(3, -1)
-    shifted = model(**batch, **draws, position_ids=positions)
-    assert not torch.allclose(shifted.logits, model(**batch, **draws).logits, atol=1e-3)
-    second = model(shifted.critic_input_ids, batch["attention_mask"], position_ids=positions)
-    torch.testing.assert_close(shifted.critic_input_logits, second.critic_logits)
+    batch, draws = make_batch(batch_size=4), make_draws(batch_size=4)
+    shared = model(**batch, **draws, position_ids=positions, critic_batch_share=0.5)
+    whole = model(**batch, **draws, position_ids=positions)
+    torch.testing.assert_close(shared.critic_input_logits[[0, 2]], whole.critic_input_logits[[0, 2]])
+    assert not torch.allclose(whole.critic_input_logits, model(**batch, **draws).critic_input_logits, atol=1e-3)

@@ -7,8 +7,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from python_tokenizer import Words
+from refusals import refused
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizer, PreTrainedTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from critic_gpt import CriticCalibration, CriticProofreadPipeline
 
@@ -125,17 +127,13 @@ def test_a_hole_is_a_hole_and_no_error(proofread):
     assert [token["kind"] for token in result["tokens"]] == ["text", "text", "hole", "hole", "text", "hole"]
     holes = [token for token in result["tokens"] if token["kind"] == "hole"]
     assert all(hole["error_probability"] is None and len(hole["replacements"]) == 5 for hole in holes)
-    assert [(hole["text"], hole["start"], hole["end"]) for hole in result["holes"]] == [
-        ("[MASK][MASK]", 2, 14),
-        ("[MASK]", 15, 21),
-    ]
-    assert [hole["replacement"] for hole in result["holes"]] == [
-        holes[0]["replacements"][0]["text"] + holes[1]["replacements"][0]["text"],
-        holes[2]["replacements"][0]["text"],
-    ]
-    assert (
-        all("[MASK]" not in span["text"] for span in result["spans"]) and result["corrected_text"].count("[MASK]") == 3
-    )
+    first, second, third = (hole["replacements"][0]["text"] for hole in holes)
+    expected = [("[MASK][MASK]", 2, 14, first + second), ("[MASK]", 15, 21, third)]
+    assert [
+        tuple(hole[key] for key in ("text", "start", "end", "replacement")) for hole in result["holes"]
+    ] == expected
+    assert all("[MASK]" not in span["text"] for span in result["spans"])
+    assert result["corrected_text"].count("[MASK]") == 3
     judged = [token["error_probability"] for token in result["tokens"] if token["kind"] == "text"]
     assert result["expected_errors"] == pytest.approx(sum(judged))
 
@@ -259,38 +257,9 @@ def test_pieces_of_words_are_put_together_and_what_is_unknown_or_dropped_is_name
     assert result["tokens"][4]["error_probability"] is None and result["tokens"][4]["token"] == "[MASK]"
     assert "[UNK]" not in {r["token"] for token in result["tokens"] for r in token["replacements"]}
     # All but the exchanged tokens stays as it was, capitals and white space too.
-    assert spliced(proofread, text, {2: "##ed", 5: "work"}) == text.replace("playing", "played").replace(
-        "walk", "work"
-    )
+    corrected = text.replace("playing", "played").replace("walk", "work")
+    assert spliced(proofread, text, {2: "##ed", 5: "work"}) == corrected
     assert spliced(proofread, "The play the", {1: "##ing"}) == "Theing the"
-
-
-class Words(PreTrainedTokenizer):
-    """A tokenizer in Python, with an unknown token; tells no places."""
-
-    def __init__(self, capitals=False, **kwargs):
-        self.words = {t: i for i, t in enumerate(["[PAD]", "[MASK]", "[UNK]", "a", "rose", "is", "no", "A"])}
-        self.capitals = capitals
-        super().__init__(pad_token="[PAD]", mask_token="[MASK]", unk_token="[UNK]", **kwargs)
-
-    @property
-    def vocab_size(self):
-        return len(self.words)
-
-    def get_vocab(self):
-        return dict(self.words)
-
-    def _tokenize(self, text, **kwargs):
-        return text.upper().split() if self.capitals else text.split()
-
-    def _convert_token_to_id(self, token):
-        return self.words.get(token, 2)
-
-    def _convert_id_to_token(self, index):
-        return list(self.words)[index]
-
-    def convert_tokens_to_string(self, tokens):
-        return " ".join(tokens)
 
 
 def test_a_tokenizer_in_python_serves_as_long_as_its_tokens_are_found_again(tiny_model):
@@ -300,9 +269,8 @@ def test_a_tokenizer_in_python_serves_as_long_as_its_tokens_are_found_again(tiny
     words = [("a", "text"), ("rose", "text"), ("is", "text"), ("[MASK]", "hole"), ("no", "text"), ("daisy", "unknown")]
     assert found == words
     assert spliced(proofread, "a  rose is\nno", {1: "no", 3: "a"}) == "a  no is\na"
-    with pytest.raises(ValueError, match="`tokenizer` must tell where its tokens stand, got Words") as error:
+    with refused("use a fast tokenizer.", start="`tokenizer` must tell where its tokens stand, got Words"):
         pipeline_of(tiny_model, Words(capitals=True))("a rose")
-    assert "use a fast tokenizer." in str(error.value)
 
 
 # ---- inputs, batches, windows ----
@@ -359,10 +327,8 @@ def test_windows_are_as_asked_for(proofread):
     ],
 )
 def test_what_cannot_be_meant_is_one_sentence(proofread, inputs, kwargs, parts):
-    with pytest.raises(ValueError) as error:
+    with refused(*parts):
         proofread(inputs, **kwargs)
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".") and all(part in text for part in parts), text
 
 
 def test_a_model_that_cannot_proofread_is_refused_when_it_is_met(tiny_model, tokenizer):
@@ -376,9 +342,8 @@ def test_a_model_that_cannot_proofread_is_refused_when_it_is_met(tiny_model, tok
         (other, tokenizer, "`model` must be able to proofread, got one of type 'bert'"),
     ]
     for model, given, part in cases:
-        with pytest.raises(ValueError) as error:
+        with refused(part):
             CriticProofreadPipeline(model=model, tokenizer=given)
-        assert part in str(error.value) and "\n" not in str(error.value), str(error.value)
 
 
 def test_a_tokenizer_that_reads_neither_characters_nor_unknown_words_says_so_itself(tiny_model):
@@ -386,6 +351,5 @@ def test_a_tokenizer_that_reads_neither_characters_nor_unknown_words_says_so_its
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     proofread = pipeline_of(tiny_model, fast(backend))
     assert len(proofread("rose is rose")["tokens"]) == 3
-    with pytest.raises(ValueError) as error:
+    with refused("`inputs` must consist of what the tokenizer knows"):
         proofread("rose is daisy")
-    assert "`inputs` must consist of what the tokenizer knows" in str(error.value)

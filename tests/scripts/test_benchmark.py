@@ -13,23 +13,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from prepared_folders import as_flags
+from sentences import one_sentence
 
 import critic_gpt
 from critic_gpt.scripts import benchmark, benchmark_worker
 
 
 ROOT = Path(critic_gpt.__file__).parent
-TINY = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "sequence_length": 12,
-    "batch_size": 2,
-    "num_steps": 3,
-}
-FLAGS = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
-QUICK = ["--repeats", "10", "--warmup", "1", "--min_seconds", "0", "--threads", "1"]
+TINY = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+TINY |= {"sequence_length": 12, "batch_size": 2, "num_steps": 3}
+FLAGS = as_flags(**TINY)
+QUICK = as_flags(repeats=10, warmup=1, min_seconds=0, threads=1)
 
 
 # ---- workloads ----
@@ -61,9 +56,9 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
-    made, inner = [], benchmark_worker.Workloads._model
+    made, inner = [], critic_gpt.CriticGPTForMaskedLM.__init__
     monkeypatch.setattr(
-        benchmark_worker.Workloads, "_model", lambda *args, **kwargs: made.append(inner(*args, **kwargs)) or made[-1]
+        critic_gpt.CriticGPTForMaskedLM, "__init__", lambda model, *args: (made.append(model), inner(model, *args))[1]
     )
     for case in ("forward", "train_step", "train_step_critic"):
         once = getattr(workloads, case)()
@@ -117,17 +112,14 @@ def test_the_spread_is_median_and_quartiles():
 def test_the_interval_of_a_median_is_that_of_the_sign_test(num, rank):
     # The ranks of the tables of the sign test.
     assert benchmark.median_interval([float(i) for i in range(1, num + 1)]) == (rank, num + 1 - rank)
+    with pytest.raises(ValueError, match="`values` must be at least 6"):
+        benchmark.median_interval([1.0] * 5)
 
 
 def test_the_interval_holds_the_true_median_as_often_as_promised():
     draws = np.random.default_rng(0).exponential(size=(2000, 15))
     hits = [low <= math.log(2) <= high for low, high in map(benchmark.median_interval, draws.tolist())]
     assert 0.95 <= np.mean(hits) <= 0.99
-
-
-def test_too_few_values_have_no_interval():
-    with pytest.raises(ValueError, match="`values` must be at least 6"):
-        benchmark.median_interval([1.0] * 5)
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=10, max_size=40), st.floats(0.1, 10))
@@ -137,13 +129,10 @@ def test_a_side_that_takes_a_constant_factor_longer_is_found_whatever_the_noise_
     assert found["ratio_of_medians"] == pytest.approx(factor)
     if abs(factor - 1) > 1e-6:
         assert found["verdict"] == ("slower" if factor > 1 else "faster")
-
-
-def test_what_does_not_differ_is_not_called_different():
-    draws = np.random.default_rng(1).lognormal(size=(2, 30)).tolist()
-    found = benchmark.compare(*draws)
-    low, high = found["paired"]["interval"]
-    assert low <= 1 <= high and found["verdict"] == "no difference shown"
+    low, high = benchmark.compare(*np.random.default_rng(1).lognormal(size=(2, 30)).tolist())["paired"]["interval"]
+    assert low <= 1 <= high, "what does not differ is not called different"
+    same = benchmark.compare(*np.random.default_rng(1).lognormal(size=(2, 30)).tolist())
+    assert same["verdict"] == "no difference shown"
 
 
 def test_sides_that_compute_something_else_are_called_out():
@@ -173,10 +162,8 @@ def test_sides_that_compute_something_else_are_called_out():
     ],
 )
 def test_wrong_flags_are_one_sentence(flags, message):
-    with pytest.raises(ValueError) as error:
+    with one_sentence(begins=message):
         benchmark.main(flags)
-    text = str(error.value)
-    assert text.startswith(message) and text.endswith(".") and "\n" not in text
 
 
 def copy_of_the_package(folder: Path) -> Path:

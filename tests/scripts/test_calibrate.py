@@ -2,17 +2,17 @@
 """Claims about `scripts/calibrate.py`."""
 
 import json
-import os
 import re
-import socket
-import subprocess
 import sys
 
 import datasets
 import pytest
 import torch
-from calibrated_folder import corrupted_rows, save_model
+from calibrated_folder import corrupted_rows, save_model, save_rows
+from launching import launch
 from payload import Payload
+from prepared_folders import prepare_sudoku
+from sentences import one_sentence
 
 from critic_gpt import (
     CriticCalibration,
@@ -25,23 +25,14 @@ from critic_gpt import (
 from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.calibration.model import sampler_settings
 from critic_gpt.evaluation import FINAL_STEP, cross_fitted_report, judge_trajectories, report_by_step
-from critic_gpt.scripts import calibrate, prepare_data
+from critic_gpt.scripts import calibrate
 from critic_gpt.tasks import load_prepared
 
 
 METADATA = {
     *("method", "counts", "positives", "positive_rate", "source", "task", "split", "num_sequences", "seed", "scope"),
-    *(
-        "fill",
-        "regime",
-        "fingerprint",
-        "fingerprints_float16",
-        "critic_gpt_version",
-        "quality",
-        "dataset",
-        "corrupted_by",
-    ),
-    *("fill_exponent", "temperature", "top_k", "top_p"),
+    *("fill", "regime", "fingerprint", "fingerprints_float16", "critic_gpt_version", "quality", "dataset"),
+    *("corrupted_by", "fill_exponent", "temperature", "top_k", "top_p"),
 }
 
 
@@ -52,10 +43,7 @@ SOURCES = [(), (*ALONG, "--num_steps", "4")]
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared") / "sudoku"
-    sizes = ["--num_train", "220", "--num_validation", "20", "--num_test", "8"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
-    return folder
+    return prepare_sudoku(tmp_path_factory.mktemp("prepared") / "sudoku", splits=(220, 20, 8))
 
 
 @pytest.fixture
@@ -79,6 +67,11 @@ def contents(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def refused(data_dir, model_dir, num, *more, parts):
+    with one_sentence("must", "got", *parts):
+        run(data_dir, model_dir, num, *more)
+
+
 # ---- what it writes ----
 
 
@@ -95,17 +88,10 @@ def test_the_table_lies_beside_the_weights_and_is_loaded_with_them(data_dir, mod
 def test_the_metadata_is_frozen(data_dir, model_dir):
     metadata = run(data_dir, model_dir, 30, "--seed", 5).metadata
     assert set(metadata) == METADATA
-    settings = {name: metadata[name] for name in ("source", "task", "split", "num_sequences", "seed", "method")}
-    assert settings == {
-        "source": "one_shot",
-        "task": "sudoku",
-        "split": "train",
-        "num_sequences": 30,
-        "seed": 5,
-        "method": "nearest",
-    }
-    assert (metadata["scope"], metadata["fill"], metadata["regime"]) == ("masked_only", "multinomial", "mixed")
-    assert (metadata["temperature"], metadata["top_k"], metadata["top_p"]) == (1.0, None, None)
+    settings = {"source": "one_shot", "task": "sudoku", "split": "train", "num_sequences": 30, "seed": 5}
+    settings |= {"method": "nearest", "scope": "masked_only", "fill": "multinomial", "regime": "mixed"}
+    settings |= {"temperature": 1.0, "top_k": None, "top_p": None}
+    assert {name: metadata[name] for name in settings} == settings
     assert set(metadata["quality"]) == {"before", "after", "positions", "positive_rate", "sequences", "method"}
     assert sum(metadata["counts"]) == metadata["quality"]["positions"]
     assert str(model_dir) not in json.dumps(metadata) and str(data_dir) not in json.dumps(metadata)
@@ -125,19 +111,11 @@ def test_flags_reach_the_measurement(data_dir, model_dir):
 @pytest.mark.parametrize("corrupted", [False, True])
 def test_the_share_of_masks_is_the_model_s_own(data_dir, model_dir, tmp_path, corrupted):
     if corrupted:
-        tokens, truth = corrupted_rows()
-        data_dir = tmp_path / "letters"
-        datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(data_dir))
+        data_dir = save_rows(tmp_path / "letters")
     half = run(data_dir, model_dir, 30, "--regime", "partial")
     few = run(data_dir, save_model(tmp_path / "few", critic_fill_exponent=4.0), 30, "--regime", "partial")
     assert sum(few.metadata["counts"]) < 0.7 * sum(half.metadata["counts"])
     assert (half.metadata["fill_exponent"], few.metadata["fill_exponent"]) == (1.0, 4.0)
-
-
-def test_val_means_validation(data_dir, model_dir):
-    short, long = run(data_dir, model_dir, 12, "--split", "val"), run(data_dir, model_dir, 12, "--split", "validation")
-    assert short == long and long.metadata["split"] == "validation"
-    assert run(data_dir, model_dir, 12).metadata["counts"] != long.metadata["counts"]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
@@ -191,57 +169,38 @@ def test_both_tables_lie_in_one_file_and_are_loaded_with_the_weights(data_dir, m
     assert CriticCalibration.load(model_dir, key="model.safetensors@trajectory") == along
 
 
-def test_a_table_of_trajectories_is_the_one_of_the_judged_steps(data_dir, model_dir):
-    along = trajectory(data_dir, model_dir, 24, "--split", "train", "--seed", 3, "--method", "isotonic")
+# Flags, and what they mean for the judged trajectories.
+FLAGS = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
+MORE = ("--generation", "schedule=cosine", "top_k=3")
+SAMPLED = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
+
+
+@pytest.mark.parametrize("flags", ["none", "all", "the model's own"])
+def test_a_table_of_trajectories_is_the_one_of_the_judged_steps(data_dir, model_dir, flags):
     model = CriticGPTForMaskedLM.from_pretrained(model_dir)
-    model.drop_calibration()  # the script measured without
+    given, settings = ("--num_steps", 4), {"num_steps": 4}
+    if flags == "all":
+        given, settings = (*FLAGS, *MORE), {**SAMPLED, "mask_rate": 0.5}
+    if flags == "the model's own":  # where no flag says otherwise
+        model.generation_config.update(num_steps=3, remasking="none", max_new_tokens=5)
+        model.save_pretrained(model_dir)
+        given, settings = ("--temperature", 0.5), {"num_steps": 3, "remasking": "none", "temperature": 0.5}
+    along = run(data_dir, model_dir, 24, *ALONG, "--split", "train", "--seed", 3, "--method", "isotonic", *given)
     dataset, tokenizer, _ = load_prepared(data_dir)
     collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=None, seed=3)
-    judged = judge_trajectories(model, dataset["train"], collator, 24, seed=3, num_steps=4)
+    judged = judge_trajectories(model, dataset["train"], collator, 24, seed=3, **settings)
     assert along.probabilities == judged.histogram.fit("isotonic").probabilities
-    quality = along.metadata["quality"]
+    metadata = along.metadata
+    quality = metadata["quality"]
     assert quality.pop("final") == report_by_step(judged, method="isotonic")[FINAL_STEP]
     assert quality == cross_fitted_report(*judged[:3], method="isotonic")
-    assert quality["positions"] == len(judged.step)
-
-
-def test_the_metadata_of_trajectories_hold_what_those_of_one_shot_do_and_the_whole_sampler(data_dir, model_dir):
-    flags = ("--remasking", "critic_full", "--num_steps", 5, "--temperature", 0.5, "--mask_rate", 0.5)
-    more = ("--generation", "schedule=cosine", "top_k=3", "error_threshold=0.25")
-    metadata = trajectory(data_dir, model_dir, 20, *flags, *more[:3]).metadata
-    sampler = sampler_settings(CriticGPTForMaskedLM.from_pretrained(model_dir).resolve_generation_config())
+    # They hold what those of one shot do, and the whole sampler, as it was resolved where nobody set it.
+    sampler = sampler_settings(model.resolve_generation_config())
     assert set(metadata) == METADATA | set(sampler) | {"mask_rate", "guided_by"}
-    assert (metadata["source"], metadata["scope"], metadata["mask_rate"]) == ("trajectory", "generated", 0.5)
-    expected = {"remasking": "critic_full", "num_steps": 5, "temperature": 0.5, "schedule": "cosine", "top_k": 3}
+    expected = {"mask_rate": None, **settings, "source": "trajectory", "scope": "generated"}
     assert {name: metadata[name] for name in expected} == expected
-    # What nobody set is there as it was resolved.
-    assert (metadata["start_ratio"], metadata["remask_selection"], metadata["top_p"]) == (0.95, "worst", None)
-    threshold = trajectory(data_dir, model_dir, 20, *flags, "--generation", *more[2:]).metadata
-    assert (threshold["error_threshold"], threshold["mask_rate"]) == (0.25, 0.5)
-
-
-def test_the_settings_shape_the_trajectories(data_dir, model_dir):
-    plain = trajectory(data_dir, model_dir, 20).metadata["counts"]
-    others = [
-        trajectory(data_dir, model_dir, 20, *more).metadata["counts"]
-        for more in (
-            ("--remasking", "none"),
-            ("--num_steps", 9),
-            ("--temperature", 0),
-            ("--mask_rate", 1),
-            ("--seed", 1),
-            ("--generation", "unmasking=random", "remask_per_step=3"),
-        )
-    ]
-    assert plain not in others and len({tuple(counts) for counts in others}) == len(others)
-
-
-def test_the_model_s_own_settings_count_where_no_flag_says_otherwise(data_dir, model_dir):
-    model = CriticGPTForMaskedLM.from_pretrained(model_dir)
-    model.generation_config.update(num_steps=3, remasking="none", max_new_tokens=5)
-    model.save_pretrained(model_dir)
-    metadata = run(data_dir, model_dir, 20, "--source", "trajectory", "--temperature", 0.5).metadata
-    assert (metadata["num_steps"], metadata["remasking"], metadata["temperature"]) == (3, "none", 0.5)
+    if flags == "all":
+        assert (metadata["start_ratio"], metadata["remask_selection"], metadata["top_p"]) == (0.95, "worst", None)
 
 
 def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlier_run(data_dir, model_dir):
@@ -257,16 +216,12 @@ def test_trajectories_are_guided_by_the_table_of_one_shot_and_never_by_an_earlie
 
 
 def test_rows_that_are_corrupted_already_are_generated_in_their_own_holes(model_dir, tmp_path):
-    tokens, truth = corrupted_rows()
-    folder = tmp_path / "letters"
-    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(folder))
+    folder = save_rows(tmp_path / "letters")
     # In a single step only the finished sequence shows a generated token.
     metadata = trajectory(folder, model_dir, 30, "--num_steps", 1).metadata
     assert metadata["corrupted_by"] == "dataset"
-    assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
-    refused(
-        folder, model_dir, 30, "--source", "trajectory", "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already")
-    )
+    assert sum(metadata["counts"]) == sum(value != -100 for row in corrupted_rows()[1][:30] for value in row)
+    refused(folder, model_dir, 30, *ALONG, "--mask_rate", 0.5, parts=("`mask_rate`", "corrupted already"))
 
 
 # ---- which data ----
@@ -284,8 +239,7 @@ def test_the_data_may_be_named_and_a_config_may_name_them(data_dir, model_dir, t
 @pytest.mark.parametrize("names", [("input_ids", "labels"), ("input", "target"), ("x", "y")])
 def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_path, names):
     tokens, truth = corrupted_rows()
-    folder = tmp_path / "letters"
-    datasets.Dataset.from_dict({names[0]: tokens, names[1]: truth}).save_to_disk(str(folder))
+    folder = save_rows(tmp_path / "letters", **{names[0]: tokens, names[1]: truth})
     metadata = run(folder, model_dir, 30, "--regime", "full").metadata
     assert metadata["corrupted_by"] == "dataset" and (metadata["dataset"], metadata["task"]) == ("letters", None)
     assert sum(metadata["counts"]) == sum(value != -100 for row in truth[:30] for value in row)
@@ -293,28 +247,17 @@ def test_rows_that_are_corrupted_already_are_filled_as_they_are(model_dir, tmp_p
     everywhere = run(folder, model_dir, 30, "--regime", "full", "--scope", "masked_and_ignore").metadata
     assert sum(everywhere["counts"]) == 30 * 16 and everywhere["positives"] != everywhere["counts"]
     assert sum(everywhere["positives"]) == sum(metadata["positives"])
-
-
-def test_data_with_nothing_to_judge_are_refused(model_dir, tmp_path):
-    tokens, truth = corrupted_rows(4)
-    truth[1:] = [[-100] * 16] * 3
-    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "letters"))
-    refused(tmp_path / "letters", model_dir, 4, parts=("`num_sequences`", "got 4 of which 1 have any"))
-
-
-def test_a_misleading_attention_mask_of_the_data_changes_no_number(model_dir, tmp_path):
-    tokens, truth = corrupted_rows()
+    # A mask of the data that hides the tokens to judge changes no number.
     hiding = [[int(token != 1) for token in row] for row in tokens]
-    tables = []
-    for name, more in (("plain", {}), ("hiding", {"attention_mask": hiding})):
-        folder = tmp_path / name / "letters"
-        datasets.Dataset.from_dict({"x": tokens, "y": truth, **more}).save_to_disk(str(folder))
-        tables.append(run(folder, model_dir, 40))
-    assert tables[0] == tables[1]
+    hidden = save_rows(tmp_path / "hiding", **{names[0]: tokens, names[1]: truth, "attention_mask": hiding})
+    assert run(hidden, model_dir, 30, "--regime", "full").metadata["counts"] == metadata["counts"]
 
 
 def test_clean_rows_without_a_tokenizer_are_masked_as_prepared_ones_are(data_dir, model_dir, tmp_path):
     prepared = run(data_dir, model_dir, 20, "--split", "val")
+    assert prepared == run(data_dir, model_dir, 20, "--split", "validation")
+    assert prepared.metadata["split"] == "validation"
+    assert prepared.metadata["counts"] != run(data_dir, model_dir, 20).metadata["counts"]
     rows = datasets.load_from_disk(str(data_dir))["validation"]
     datasets.DatasetDict({"val": rows}).save_to_disk(str(tmp_path / "letters"))
     plain = run(tmp_path / "letters", model_dir, 20, "--split", "val")
@@ -340,14 +283,6 @@ def test_the_index_of_shards_or_a_shard_means_all_of_them(data_dir, model_dir, t
     refused(data_dir, shard, 12, parts=("`checkpoint`", "beside model.safetensors", "remove"))
 
 
-def test_the_table_is_found_again_when_the_folder_moves(data_dir, tmp_path):
-    calibration = run(data_dir, save_model(tmp_path / "here" / "checkpoint-20"), 12)
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = tmp_path / "there" / "checkpoint-20"
-    assert CriticGPTForMaskedLM.from_pretrained(moved).calibration == calibration
-    assert str(tmp_path) not in (moved / "calibration.json").read_text()
-
-
 @pytest.mark.parametrize("name", ["ckpt.pt", "latest.pth", "pytorch_model.bin"])
 def test_formats_that_can_carry_code_are_refused_unopened(data_dir, tmp_path, name):
     torch.save(Payload(tmp_path / "was-run"), tmp_path / name)
@@ -364,12 +299,6 @@ def test_the_folder_of_a_training_points_to_its_checkpoints(data_dir, tmp_path):
 
 
 # ---- what it prints ----
-
-
-def test_both_closing_rates_are_printed_and_equal(data_dir, model_dir, capsys):
-    metadata = run(data_dir, model_dir, 25).metadata
-    rates = re.findall(r"(?:Share of wrong tokens|The same by the buckets): +(\d\.\d{6})", capsys.readouterr().out)
-    assert rates == [f"{metadata['positive_rate']:.6f}"] * 2
 
 
 @pytest.mark.parametrize(("batch_size", "source"), [(7, SOURCES[0]), (500, SOURCES[0]), (64, SOURCES[1])])
@@ -420,15 +349,17 @@ def test_a_bar_is_shown_at_a_terminal_only(data_dir, model_dir, capsys, monkeypa
 
 
 def test_quiet_it_prints_a_few_lines_of_which_the_second_says_which_table_it_is(data_dir, model_dir, capsys):
-    run(data_dir, model_dir, 20)
-    lines = capsys.readouterr().out.splitlines()
+    metadata = run(data_dir, model_dir, 20).metadata
+    out = capsys.readouterr().out
+    lines = out.splitlines()
     assert len(lines) == 5 and lines[1] == "Table model.safetensors: masks filled at once, temperature=1.0."
+    rates = re.findall(r"(?:Share of wrong tokens|The same by the buckets): +(\d\.\d{6})", out)
+    assert rates == [f"{metadata['positive_rate']:.6f}"] * 2
     trajectory(data_dir, model_dir, 20, "--mask_rate", 0.5)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[1].startswith("Table model.safetensors@trajectory: generations with ")
-    assert re.fullmatch(
-        r"Of finished sequences: +ECE [01]\.\d{4}, 0\.\d{6} of the tokens .* wrong, 0\.\d{6} are", lines[5]
-    )
+    pattern = r"Of finished sequences: +ECE [01]\.\d{4}, 0\.\d{6} of the tokens .* wrong, 0\.\d{6} are"
+    assert re.fullmatch(pattern, lines[5])
     assert "remasking=critic" in lines[1] and "num_steps=4" in lines[1] and lines[1].endswith(", at mask_rate=0.5.")
     assert "None" not in lines[1]
 
@@ -449,15 +380,6 @@ def test_a_critic_that_only_met_wrong_tokens_has_no_auroc_and_a_table_all_the_sa
 
 
 # ---- what it refuses ----
-
-
-def refused(data_dir, model_dir, num, *more, parts):
-    with pytest.raises(ValueError) as error:
-        run(data_dir, model_dir, num, *more)
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".")
-    for part in ("must", "got", *parts):
-        assert part in text, text
 
 
 @pytest.mark.parametrize(
@@ -484,17 +406,14 @@ def refused(data_dir, model_dir, num, *more, parts):
         (5, (*ALONG, "--generation", "top_k=1", "top_k=2"), ("`top_k`", "once", "got 1 and '2'")),
         (5, (*ALONG, "--num_steps", 4, "--generation", "num_steps=5"), ("`num_steps`", "once", "got 4 and '5'")),
         (5, (*ALONG, "--generation", "return_history=true"), ("`return_history`", "got True")),
+        (5, (*ALONG, "--generation", "remask_per_stp=3"), ("`remask_per_stp`", "did you mean `remask_per_step`")),
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(data_dir, model_dir, num, more, parts):
     before = contents(model_dir)
-    refused(data_dir, model_dir, num, *more, parts=parts)
+    with one_sentence("got", *parts):
+        run(data_dir, model_dir, num, *more)
     assert contents(model_dir) == before
-
-
-def test_an_unknown_setting_is_refused_with_the_nearest_known_one(data_dir, model_dir):
-    with pytest.raises(ValueError, match=r"`remask_per_stp` is not .* got 3: did you mean `remask_per_step`"):
-        trajectory(data_dir, model_dir, 5, "--generation", "remask_per_stp=3")
 
 
 @pytest.mark.parametrize(
@@ -514,28 +433,22 @@ def test_a_model_that_there_is_nothing_to_measure_of_is_refused(data_dir, tmp_pa
     assert "calibration.json" not in contents(folder)
 
 
-@pytest.mark.parametrize("kind", [CriticGPTForTokenClassification, CriticGPTForSequenceClassification])
-def test_a_model_with_another_head_is_refused(data_dir, model_dir, tmp_path, kind):
-    config = CriticGPTConfig.from_pretrained(model_dir, num_labels=1)
-    kind(config).save_pretrained(tmp_path / "other")
-    refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
-
-
-def test_a_model_of_somebody_else_is_refused(data_dir, tmp_path):
+def test_a_model_with_another_head_or_of_somebody_else_is_refused(data_dir, model_dir, tmp_path):
+    for kind in (CriticGPTForTokenClassification, CriticGPTForSequenceClassification):
+        kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
+        refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}))
     refused(data_dir, tmp_path, 20, parts=("`checkpoint`", "'gpt2'"))
 
 
-def test_data_for_scorers_and_classifiers_are_refused(data_dir, model_dir, tmp_path):
-    tokens = [[2, 3, 4]] * 4
-    columns = {
-        "score": {"input_ids": tokens, "score": [0.5] * 4},
-        "label": {"input_ids": tokens, "label": [1] * 4},
-        "classes": {"input_ids": tokens, "labels": [[0, 1, 1]] * 4},
-    }
-    for name, rows in columns.items():
-        datasets.Dataset.from_dict(rows).save_to_disk(str(tmp_path / name))
-        refused(tmp_path / name, model_dir, 4, parts=("`dataset`", "the language model"))
+def test_data_that_say_nothing_of_a_critic_are_refused(model_dir, tmp_path):
+    tokens, truth = [[2, 3, 4]] * 4, corrupted_rows(4)
+    for name, labels in {"score": [0.5] * 4, "label": [1] * 4, "labels": [[0, 1, 1]] * 4}.items():
+        folder = save_rows(tmp_path / name, input_ids=tokens, **{name: labels})
+        refused(folder, model_dir, 4, parts=("`dataset`", "the language model"))
+    truth[1][1:] = [[-100] * 16] * 3
+    folder = save_rows(tmp_path / "letters", x=truth[0], y=truth[1])
+    refused(folder, model_dir, 4, parts=("`num_sequences`", "got 4 of which 1 have any"))
     assert "calibration.json" not in contents(model_dir)
 
 
@@ -549,17 +462,13 @@ def test_missing_folders_are_named(data_dir, model_dir, tmp_path):
     assert contents(tmp_path / "empty") == []
 
 
-def test_damaged_weights_are_refused(data_dir, model_dir):
-    path = model_dir / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    refused(data_dir, model_dir, 20, parts=("`checkpoint`", "did not load"))
-
-
-def test_a_corrupt_file_is_refused_and_left_untouched(data_dir, model_dir):
-    path = model_dir / "calibration.json"
-    path.write_text('{"model.safetensors": [0.5')
+def test_damaged_files_are_refused_and_left_untouched(data_dir, model_dir):
+    table, weights = model_dir / "calibration.json", model_dir / "model.safetensors"
+    table.write_text('{"model.safetensors": [0.5')
     refused(data_dir, model_dir, 20, parts=("calibration.json", "move it away"))
-    assert path.read_text() == '{"model.safetensors": [0.5'
+    assert table.read_text() == '{"model.safetensors": [0.5'
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refused(data_dir, model_dir, 20, parts=("`checkpoint`", "did not load"))
 
 
 def test_an_interruption_leaves_the_old_table_and_nothing_half_written(data_dir, model_dir, monkeypatch):
@@ -581,44 +490,13 @@ def test_an_interruption_leaves_the_old_table_and_nothing_half_written(data_dir,
 # ---- as a program ----
 
 
-def launch(command, **environment):
-    one_thread = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **one_thread, **environment})
-
-
-@pytest.mark.slow
-def test_as_a_program_an_error_is_one_line(data_dir, model_dir, tmp_path):
-    for checkpoint, num in ((model_dir, "0"), (tmp_path / "nowhere", "5")):
-        command = [sys.executable, "-m", "critic_gpt.scripts.calibrate", str(data_dir), str(checkpoint), num]
-        failed = launch(command)
-        assert failed.returncode == 1
-        assert failed.stderr.splitlines()[-1].startswith("calibrate: `") and "Traceback" not in failed.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
 def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source):
     alone = run(data_dir, model_dir, 45, "--batch_size", 10, *source)
     (model_dir / "calibration.json").unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    accelerate += ["--main_process_port", port, "-m", "critic_gpt.scripts.calibrate"]
-    arguments = [
-        str(data_dir),
-        str(model_dir),
-        "45",
-        "--batch_size",
-        "10",
-        "--verbose",
-        "--method",
-        "nearest",
-        *source,
-    ]
-    done = launch([*accelerate, *arguments], ACCELERATE_USE_CPU="true")
-    assert done.returncode == 0, done.stderr
+    more = ["--batch_size", 10, "--verbose", "--method", "nearest", *source]
+    done = launch(["-m", "critic_gpt.scripts.calibrate", data_dir, model_dir, 45, *more], world=2)
     together = CriticCalibration.load(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
     assert together.probabilities == alone.probabilities
     assert together.metadata["counts"] == alone.metadata["counts"]

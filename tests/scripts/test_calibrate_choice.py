@@ -1,11 +1,10 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about which table calibrate.py leaves behind: the best way of making one, and no worse one than was there."""
 
-import datasets
 import numpy as np
 import pytest
 import torch
-from calibrated_folder import corrupted_rows, save_model
+from calibrated_folder import save_model, save_rows
 
 from critic_gpt import CriticCalibration, CriticGPTForMaskedLM
 from critic_gpt.calibration.histogram import FITTING_METHODS, CriticHistogram
@@ -16,10 +15,7 @@ from critic_gpt.scripts import calibrate
 
 @pytest.fixture
 def place(tmp_path):
-    folder = save_model(tmp_path / "model")
-    tokens, truth = corrupted_rows()
-    datasets.Dataset.from_dict({"x": tokens, "y": truth}).save_to_disk(str(tmp_path / "rows"))
-    return str(tmp_path / "rows"), str(folder)
+    return str(save_rows(tmp_path / "rows")), str(save_model(tmp_path / "model"))
 
 
 def judged(rng, rate, num=600, length=12):

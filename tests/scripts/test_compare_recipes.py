@@ -5,21 +5,15 @@ import json
 
 import pytest
 import yaml
+from prepared_folders import as_flags, prepare_sudoku
 
 from critic_gpt import CriticGPTConfig
-from critic_gpt.scripts import compare_recipes, prepare_data
+from critic_gpt.scripts import compare_recipes
 from critic_gpt.scripts.compare_recipes import read_recipes, summary_text, train_flags
 
 
-BASE = {
-    "add_critic_head": True,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "num_hidden_layers": 1,
-    "max_steps": 2,
-    "per_device_train_batch_size": 4,
-    "use_cpu": True,
-}
+BASE = {"add_critic_head": True, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "max_steps": 2}
+BASE |= {"per_device_train_batch_size": 4, "use_cpu": True}
 RECIPES = {
     "default": {},
     "language model": {"add_critic_head": False},
@@ -82,12 +76,10 @@ def test_the_table_shows_means_and_the_range_over_seeds():
 
 @pytest.mark.slow
 def test_recipes_are_trained_measured_and_not_done_twice(tmp_path, write, capsys):
-    data, output = tmp_path / "data", tmp_path / "runs"
-    sizes = ["--num_train", "40", "--num_validation", "20", "--num_test", "20"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", *sizes, "--output_dir", str(data)])
+    data, output = prepare_sudoku(tmp_path / "data", splits=(40, 20, 20)), tmp_path / "runs"
     recipes = {**RECIPES, "frozen trunk": {**RECIPES["frozen trunk"], **FROZEN}}
-    argv = ["--recipes", write({"base": BASE, "recipes": recipes}), "--data_dir", str(data)]
-    argv += ["--output_dir", str(output), "--num_samples", "4", "--num_judged", "8", "--forward_passes", "2"]
+    argv = as_flags(recipes=write({"base": BASE, "recipes": recipes}), data_dir=data, output_dir=output)
+    argv += as_flags(num_samples=4, num_judged=8, forward_passes=2)
     found = compare_recipes.main(argv)["results"]
     assert list(found) == ["language model", "default", "frozen trunk"]
     for name, rows in found.items():

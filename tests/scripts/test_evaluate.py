@@ -5,14 +5,14 @@ import importlib
 import io
 import json
 import math
-import os
-import socket
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from launching import launch
+from prepared_folders import as_flags, prepare_sudoku, prepare_text
+from sentences import one_sentence
 from transformers import AutoTokenizer
 
 from critic_gpt import (
@@ -25,7 +25,7 @@ from critic_gpt import (
     CriticTrainingArguments,
 )
 from critic_gpt.evaluation import GRIDS, SHOOT_OUT, TextFigures
-from critic_gpt.scripts import evaluate, prepare_data
+from critic_gpt.scripts import evaluate
 from critic_gpt.tasks import load_prepared
 
 
@@ -34,19 +34,14 @@ competitors = importlib.import_module("critic_gpt.evaluation.competitors")  # th
 
 @pytest.fixture(scope="module")
 def sudoku_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared") / "sudoku"
-    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "10", "--num_puzzles", "8"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(folder), *sizes])
-    return folder
+    return prepare_sudoku(tmp_path_factory.mktemp("prepared") / "sudoku", splits=(24, 6, 10), num_puzzles=8)
 
 
 @pytest.fixture(scope="module")
 def text_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prepared")
     (folder / "corpus.txt").write_text("".join(f"line {i} of a tiny text\n" for i in range(60)), encoding="utf-8")
-    flags = ["--source", str(folder / "corpus.txt"), "--sequence_length", "16", "--output_dir", str(folder / "text")]
-    prepare_data.main(["--task", "text", "--judge_share", "0.5", *flags])
-    return folder / "text"
+    return prepare_text(folder / "text", folder / "corpus.txt", sequence_length=16, judge_share=0.5)
 
 
 def save_model(folder, data_dir, critic=True, trained=True, **fields):
@@ -94,51 +89,39 @@ def test_a_report_is_figures_and_two_pictures(report):
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for name in ("reliability.png", "valid_rate.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    bound = metrics["language_model"]
+    assert bound["bits_per_token"] == pytest.approx(bound["nats_per_token"] / math.log(2))
+    assert 0 < bound["nats_per_token"] < 10 and metrics["num_samples"]["critic"] == {"2": 6, "4": 6}
+    assert all(0 <= value <= 1 for row in metrics["valid_rate"].values() for value in row.values())
+    assert metrics["settings"]["split"] == "test" and metrics["settings"]["num_judged"] == 10
+    assert metrics["calibration"]["calibrated"] is False
+    judged = metrics["calibration"]["error_probability_by_target"]
+    assert judged["right"]["count"] + judged["wrong"]["count"] == metrics["calibration"]["positions"] > 0
 
 
 def test_the_keys_of_the_figures_are_frozen(report):
     metrics = report[1]
     judged = {"valid_rate", "distinct_rate", "duplicates", "num_samples", "seconds"}
     assert set(metrics) == {"language_model", "calibration", "comparison", "settings", "pictures", *judged}
+    by_strategy = {name: {"2", "4"} for name in ("random", "confidence", "critic")}
     for name in judged:
-        assert {strategy: set(row) for strategy, row in metrics[name].items()} == {
-            strategy: {"2", "4"} for strategy in ("random", "confidence", "critic")
-        }
+        assert {strategy: set(row) for strategy, row in metrics[name].items()} == by_strategy
     assert set(metrics["language_model"]) == {"nats_per_token", "bits_per_token"}
-    assert set(metrics["calibration"]) == {
-        *("ece", "brier", "auroc", "before", "calibrated", "positions", "positive_rate"),
-        "error_probability_by_target",
-    }
-    assert set(metrics["calibration"]["before"]) == {"ece", "brier", "auroc"}
-    by_target = metrics["calibration"]["error_probability_by_target"]
-    assert {name: set(row) for name, row in by_target.items()} == {
-        name: {"count", "mean", "p10", "p90"} for name in ("right", "wrong")
-    }
+    figures, critic = {"ece", "brier", "auroc"}, metrics["calibration"]
+    more = {"before", "calibrated", "positions", "positive_rate", "error_probability_by_target"}
+    assert set(critic) == figures | more and set(critic["before"]) == figures
+    by_target = {row: set(value) for row, value in critic["error_probability_by_target"].items()}
+    assert set(by_target) == {"right", "wrong"}
+    assert all(keys == {"count", "mean", "p10", "p90"} for keys in by_target.values())
     assert set(metrics["settings"]) == {
         *("task", "split", "num_judged", "num_samples", "seed", "seeds", "tuning_seed", "forward_passes"),
         *("temperature", "dtype", "strategies", "left_out", "num_parameters", "fingerprint", "critic_gpt_version"),
     }
     assert metrics["settings"]["seeds"] == [1] and metrics["settings"]["tuning_seed"] is None
     cell = metrics["comparison"]["critic"]["4"]
-    assert cell["figures"]["valid_rate"] == {
-        "mean": metrics["valid_rate"]["critic"]["4"],
-        "spread": None,
-        "by_seed": [metrics["valid_rate"]["critic"]["4"]],
-    }
+    rate = metrics["valid_rate"]["critic"]["4"]
+    assert cell["figures"]["valid_rate"] == {"mean": rate, "spread": None, "by_seed": [rate]}
     assert (cell["num_steps"], cell["forward_passes"], cell["seconds"]) == (4, 4, metrics["seconds"]["critic"]["4"])
-
-
-def test_the_figures_are_plausible(report):
-    metrics = report[1]
-    bound = metrics["language_model"]
-    assert bound["bits_per_token"] == pytest.approx(bound["nats_per_token"] / math.log(2))
-    assert 0 < bound["nats_per_token"] < 10
-    assert metrics["num_samples"]["critic"] == {"2": 6, "4": 6}
-    assert all(0 <= value <= 1 for row in metrics["valid_rate"].values() for value in row.values())
-    assert metrics["settings"]["split"] == "test" and metrics["settings"]["num_judged"] == 10
-    assert metrics["calibration"]["calibrated"] is False
-    judged = metrics["calibration"]["error_probability_by_target"]
-    assert judged["right"]["count"] + judged["wrong"]["count"] == metrics["calibration"]["positions"] > 0
 
 
 def test_it_prints_a_table_and_names_the_report(model_dir, sudoku_dir, tmp_path, capsys):
@@ -196,9 +179,7 @@ def in_double(model_dir, folder):
 
 def test_the_bound_is_that_of_the_trainer_with_the_same_seed(report, model_dir, sudoku_dir, tmp_path):
     dataset, tokenizer, _ = load_prepared(sudoku_dir)
-    arguments = CriticTrainingArguments(
-        output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, report_to="none", seed=1
-    )
+    arguments = CriticTrainingArguments(output_dir=str(tmp_path), use_cpu=True, disable_tqdm=True, seed=1)
     model = CriticGPTForMaskedLM.from_pretrained(model_dir)
     trainer = CriticTrainer(model=model, args=arguments, processing_class=tokenizer, eval_dataset=dataset["test"])
     metrics, measured = trainer.evaluate(), report[1]
@@ -218,13 +199,14 @@ def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
 
 
 @pytest.mark.parametrize("trained", [None, False])
-def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained):
+def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained, capsys):
     folder = save_model(tmp_path / "plain", sudoku_dir, critic=trained is not None, trained=False)
     metrics = run(folder, sudoku_dir, tmp_path / "report")
     assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
     assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
     assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
     assert metrics["settings"]["left_out"] == {"critic": "the model has no trained critic"}
+    assert "Left out: critic, since the model has no trained critic." in capsys.readouterr().out
 
 
 # ---- what else can be asked ----
@@ -237,7 +219,9 @@ def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_anot
     few = {"prism": GRIDS["prism"][:2], "p2": GRIDS["p2"][:2]}
     monkeypatch.setattr(competitors, "GRIDS", few)
     flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3)
+    monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
     metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
+    assert metrics["comparison"]["two"].pop("2") is None and list(metrics["valid_rate"]["two"]) == ["4"]
     assert list(metrics["comparison"]) == list(metrics["settings"]["strategies"]) == list(SHOOT_OUT)
     assert metrics["settings"]["seeds"] == [1, 2] and metrics["settings"]["tuning_seed"] == 5
     for name, row in metrics["comparison"].items():
@@ -245,30 +229,25 @@ def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_anot
             assert cell["forward_passes"] <= int(budget)
             assert len(cell["figures"]["valid_rate"]["by_seed"]) == 2 and cell["figures"]["valid_rate"]["spread"] >= 0
             assert ("tuning" in cell) == (name in few)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     out = capsys.readouterr().out
     assert {line.split()[0] for line in out.splitlines() if "±" in line} == set(SHOOT_OUT)
-
-
-def test_puzzles_are_filled_instead_of_empty_grids(model_dir, sudoku_dir, tmp_path, capsys):
-    metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--num_samples", 5)
-    assert metrics["settings"]["task"] == "sudoku puzzles" and metrics["settings"]["num_samples"] == 5
-    assert set(metrics["success_rate"]["critic"]) == set(metrics["right_cell_rate"]["critic"]) == {"2", "4"}
-    assert contents(tmp_path) == ["metrics.json", "reliability.png", "success_rate.png"]
-    assert "share of solved puzzles, by forward passes" in capsys.readouterr().out
-    many = run(model_dir, sudoku_dir, tmp_path / "all", "--puzzles", "--strategies", "critic", "--num_samples", 50)
-    assert many["settings"]["num_samples"] == 8
+    assert "Budgets too small for a single step: two at 2." in out
 
 
 @pytest.mark.parametrize("more", [(), ("--puzzles",)])
-def test_the_critic_as_a_verifier(model_dir, sudoku_dir, tmp_path, capsys, more):
-    metrics = run(model_dir, sudoku_dir, tmp_path, "--strategies", "critic", "--verifier", 3, 5, *more)
+def test_puzzles_may_be_filled_and_the_critic_verifies(model_dir, sudoku_dir, tmp_path, capsys, more):
+    flags = ("--strategies", "critic", "--verifier", 3, 5, "--num_samples", 50, *more)
+    metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
     assert set(metrics["verifier"]) == {"3", "5"}
     part = metrics["verifier"]["5"]
     assert part["single"]["passes"] == 6 and part["best_of_n"]["passes"] == 24
     assert part["single_at_equal_passes"]["passes"] == part["single_at_equal_passes"]["num_steps"] == 24
     out = capsys.readouterr().out
     assert "All right? At 5 forward passes: AUROC" in out and "best of 4: " in out
+    if more:
+        assert (metrics["settings"]["task"], metrics["settings"]["num_samples"]) == ("sudoku puzzles", 8)
+        assert set(metrics["success_rate"]["critic"]) == set(metrics["right_cell_rate"]["critic"]) == {"2", "4"}
+        assert "success_rate.png" in contents(tmp_path) and "share of solved puzzles, by forward passes" in out
 
 
 def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path):
@@ -317,18 +296,6 @@ def test_settings_of_text_are_chosen_among_those_as_diverse_as_real_text(text_di
     assert chosen["figures"] == best
 
 
-def test_what_was_left_out_and_what_was_too_little_is_said(sudoku_dir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
-    model = save_model(tmp_path / "model", sudoku_dir)
-    metrics = run(model, sudoku_dir, tmp_path / "report", "--strategies", "two")
-    assert metrics["comparison"]["two"]["2"] is None and list(metrics["valid_rate"]["two"]) == ["4"]
-    assert "Budgets too small for a single step: two at 2." in capsys.readouterr().out
-    run(
-        save_model(tmp_path / "plain", sudoku_dir, critic=False), sudoku_dir, tmp_path / "other", "--strategies", "all"
-    )
-    assert "Left out: prism, since the model has no trained critic." in capsys.readouterr().out
-
-
 def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     monkeypatch.setattr(evaluate, "comparison_text", lambda *_: "±")
@@ -375,52 +342,37 @@ def test_a_figure_that_there_is_not_is_no_number(model_dir, sudoku_dir, tmp_path
     ],
 )
 def test_wrong_flags_are_one_sentence_and_write_nothing(model_dir, sudoku_dir, tmp_path, more, parts):
-    with pytest.raises((ValueError, FileNotFoundError)) as error:
+    with one_sentence("must", "got", *parts, error=(ValueError, FileNotFoundError)):
         run(model_dir, sudoku_dir, tmp_path / "report", *more)
-    text = str(error.value)
-    assert "\n" not in text and text.endswith(".")
-    for part in ("must", "got", *parts):
-        assert part in text, text
     assert contents(tmp_path) == []
-
-
-DIVERGED = "diverged"
 
 
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        (None, r"`model` must know the data's \d+ tokens .* a model of 6 tokens"),
-        (
-            CriticGPTForTokenClassification,
-            r"`model` must be .* a CriticGPTForTokenClassification: scripts",
-        ),
-        (
-            CriticGPTForSequenceClassification,
-            r"`model` must be .* a CriticGPTForSequenceClassification: scripts",
-        ),
-        (DIVERGED, r"`model` must give finite losses, got a bound of nan: .*"),
+        ("other", r"`model` must know the data's \d+ tokens .* a model of 6 tokens"),
+        (CriticGPTForTokenClassification, r"`model` must be .* a CriticGPTForTokenClassification: scripts"),
+        (CriticGPTForSequenceClassification, r"`model` must be .* a CriticGPTForSequenceClassification: scripts"),
+        ("diverged", r"`model` must give finite losses, got a bound of nan: .*"),
     ],
 )
 def test_a_model_that_cannot_be_measured_on_the_data_is_refused(model_dir, sudoku_dir, text_dir, tmp_path, kind, said):
-    data_dir = text_dir if kind is None else sudoku_dir
-    if kind is None:
+    if kind == "other":
         save_model(tmp_path / "other", sudoku_dir)
-    elif kind == DIVERGED:
+    elif kind == "diverged":
         model = CriticGPTForMaskedLM.from_pretrained(save_model(tmp_path / "plain", sudoku_dir, critic=False))
         torch.nn.init.constant_(model.model.norm.weight, math.nan)
         model.save_pretrained(tmp_path / "other")
     else:
         kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match=rf"{said}.*\.$"):
-        run(tmp_path / "other", data_dir, tmp_path / "report")
+        run(tmp_path / "other", text_dir if kind == "other" else sudoku_dir, tmp_path / "report")
     assert not (tmp_path / "report" / "metrics.json").exists()
 
 
 def test_what_is_asked_needs_its_data_and_a_critic(model_dir, sudoku_dir, text_dir, tmp_path):
     text, plain = save_model(tmp_path / "text", text_dir), save_model(tmp_path / "plain", sudoku_dir, critic=False)
-    flags = ["--source", str(text_dir.parent / "corpus.txt"), "--sequence_length", "16"]
-    prepare_data.main(["--task", "text", *flags, "--output_dir", str(tmp_path / "whole")])
+    prepare_text(tmp_path / "whole", text_dir.parent / "corpus.txt", sequence_length=16)
     for model, data, asked, said in (
         (plain, sudoku_dir, ("--verifier", 4), r"`verifier` needs a trained critic, got a model without: "),
         (text, text_dir, ("--verifier", 4), r"`verifier` needs sequences that are right or wrong, got text: "),
@@ -443,19 +395,10 @@ def test_without_matplotlib_it_stops_before_the_work(model_dir, sudoku_dir, tmp_
 @pytest.mark.slow
 def test_two_processes_measure_the_same_as_one_and_the_main_one_reports(model_dir, sudoku_dir, tmp_path):
     folder = in_double(model_dir, tmp_path / "model")
-    flags = ("--num_judged", 9, "--num_samples", 7, "--batch_size", 4)
+    flags = as_flags(num_judged=9, num_samples=7, batch_size=4)
     alone = run(folder, sudoku_dir, tmp_path / "alone", *flags)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", port, "-m", "critic_gpt.scripts.evaluate"]
-    command += ["--model", str(folder), "--data_dir", str(sudoku_dir), "--output_dir", str(tmp_path / "together")]
-    command += ["--forward_passes", "2", "4", *map(str, flags)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    flags += as_flags(model=folder, data_dir=sudoku_dir, output_dir=tmp_path / "together", forward_passes=[2, 4])
+    done = launch(["-m", "critic_gpt.scripts.evaluate", *flags], world=2)
     together = json.loads((tmp_path / "together" / "metrics.json").read_text())
     assert figures(together) == pytest.approx(figures(alone), rel=1e-9)
     assert together["settings"] == alone["settings"]

@@ -7,19 +7,17 @@ import sys
 
 import pytest
 import torch
+from prepared_folders import prepare_sudoku
 
 from critic_gpt.cli.flags import VIEWS
 from critic_gpt.explorer import critic_view, view_data
-from critic_gpt.scripts import explore, prepare_data
+from critic_gpt.scripts import explore
 from critic_gpt.tasks import SudokuTask
 
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("explore") / "data"
-    sizes = ["--num_train", "16", "--num_validation", "4", "--num_test", "4", "--seed", "0"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", *sizes, "--output_dir", str(folder)])
-    return folder
+    return prepare_sudoku(tmp_path_factory.mktemp("explore") / "data", splits=(16, 4, 4), seed=0)
 
 
 @pytest.fixture

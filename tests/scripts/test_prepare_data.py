@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
+from prepared_folders import as_flags, prepare_text
+from prepared_folders import prepare_sudoku as prepare
+from sentences import one_sentence
 from transformers import AutoTokenizer
 
 import critic_gpt.tasks as tasks
@@ -27,7 +31,6 @@ from critic_gpt.tasks import (
     stream_prepared,
     words_of,
 )
-from critic_gpt.tasks.corpus import read_corpus
 from critic_gpt.tasks.sudoku import DEFAULT_BLANKS
 
 
@@ -35,19 +38,7 @@ TEXT = "".join(f"line {i} of the corpus with a [MASK] in it\n" for i in range(60
 
 
 def prepare_sudoku(folder, **flags):
-    flags = {"size": 4, "num_train": 40, "num_validation": 8, "num_test": 8, **flags}
-    main(["--task", "sudoku", "--output_dir", str(folder), *flatten(flags)])
-    return folder
-
-
-def prepare_text(folder, source, **flags):
-    flags = {"sequence_length": 32, **flags}
-    main(["--task", "text", "--source", str(source), "--output_dir", str(folder), *flatten(flags)])
-    return folder
-
-
-def flatten(flags):
-    return [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
+    return prepare(folder, splits=(40, 8, 8), **flags)
 
 
 def contents(folder):
@@ -141,12 +132,9 @@ def test_a_new_task_is_one_new_file(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "Parity(sequence_length=12) 5 1" in run.stdout
-    assert "`size` belongs to the task 'sudoku' only, got 4 with --task parity" in run.stdout
-
-
-def test_two_tasks_of_one_name_are_refused():
     with pytest.raises(ValueError, match="`name` must be new, got 'text', the name of TextTask"):
         tasks.register_task(type("Other", (TextTask,), {}))
+    assert "`size` belongs to the task 'sudoku' only, got 4 with --task parity" in run.stdout
 
 
 @pytest.mark.parametrize("size", [4, 6, 9])
@@ -158,6 +146,12 @@ def test_prepared_grids_are_valid_disjoint_and_judged_so(tmp_path, size):
     assert (task, task.name, task.sequence_length) == (SudokuTask(size), "sudoku", size * size)
     lines = [tokenizer.decode(ids) for part in splits.values() for ids in part["input_ids"]]
     assert task.judge(lines) == {"valid_rate": 1.0, "distinct_rate": 1.0, "duplicates": 0, "num_samples": 56}
+    # The same seed prepares the same grids, another one others; the number of blanks suits the size.
+    same = prepare_sudoku(tmp_path / "same", size=size, num_puzzles=2)
+    other = prepare_sudoku(tmp_path / "other", size=size, seed=1)
+    train = [load_prepared(one)[0]["train"]["input_ids"][:] for one in (folder, same, other)]
+    assert train[0] == train[1] != train[2]
+    assert ((load_puzzles(same).puzzles == 0).sum(axis=(1, 2)) == DEFAULT_BLANKS[size]).all()
 
 
 def test_task_json_of_sudoku_is_frozen(tmp_path):
@@ -172,12 +166,6 @@ def test_task_json_of_sudoku_is_frozen(tmp_path):
         "num_examples": {"train": 40, "validation": 8, "test": 8},
         "num_tokens": {"train": 640, "validation": 128, "test": 128},
     }
-
-
-def test_the_same_seed_prepares_the_same_grids_and_another_seed_others(tmp_path):
-    same = [load_prepared(prepare_sudoku(tmp_path / name, size=6))[0]["train"]["input_ids"][:] for name in "ab"]
-    other = load_prepared(prepare_sudoku(tmp_path / "c", size=6, seed=1))[0]["train"]["input_ids"][:]
-    assert same[0] == same[1] != other
 
 
 @pytest.mark.parametrize("window", ["fixed", "lines"])
@@ -233,8 +221,7 @@ def test_taken_places_are_refused_and_untouched(tmp_path, source):
 
 def test_overwrite_replaces_prepared_data_and_nothing_else(tmp_path, source):
     folder = prepare_text(tmp_path / "data", source)
-    flags = {"size": 4, "num_train": 9, "num_validation": 1, "num_test": 1, "output_dir": folder}
-    main(["--task", "sudoku", "--overwrite", *flatten(flags)])
+    prepare(folder, splits=(9, 1, 1), overwrite=True)
     assert isinstance(load_task(folder), SudokuTask) and not (folder / "train_words.txt").exists()
     (folder / "config.json").write_text("{}")  # a model was saved here
     for other in (folder, tmp_path):
@@ -244,10 +231,12 @@ def test_overwrite_replaces_prepared_data_and_nothing_else(tmp_path, source):
         assert contents(other) == before
 
 
-def test_an_empty_folder_and_missing_parents_are_fine(tmp_path):
+def test_an_empty_folder_and_missing_parents_are_fine_and_the_data_plain(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "deep" / "er"):
         assert load_task(prepare_sudoku(folder)) == SudokuTask(4)
+    assert set(datasets.load_from_disk(str(folder))) == {"train", "validation", "test"}
+    assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
 
 
 def test_an_interruption_leaves_no_half_written_folder(tmp_path, monkeypatch):
@@ -267,42 +256,31 @@ def test_an_interruption_leaves_no_half_written_folder(tmp_path, monkeypatch):
     assert load_task(old) == SudokuTask(4)
 
 
+FULL = {"size": 4, "num_train": 272, "num_validation": 8, "num_test": 7, "num_puzzles": 2}
+
+
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("task", "flags", "message"),
     [
-        (
-            ["--task", "sudoku", "--source", "x"],
-            "`source` belongs to the task 'text' only, got 'x' with --task sudoku",
-        ),
-        (["--task", "text", "--num_train", "5"], "`num_train` belongs to the task 'sudoku' only, got 5"),
-        (["--task", "sudoku", "--size", "5"], "`size` must be 4, 6 or 9, got 5"),
-        (["--task", "sudoku", "--size", "4"], "must be at most 288"),
-        (["--task", "sudoku", "--num_test", "0"], "`num_test` must be at least 1, got 0"),
-        (["--task", "sudoku", "--seed", "-1"], "`seed` must be at least 0, got -1"),
-        (["--task", "text", "--sequence_length", "1"], "`sequence_length` must be at least 2, got 1"),
-        (["--task", "text", "--judge_share", "1"], r"`judge_share` must be in \[0, 1\), got 1.0"),
-        (
-            ["--task", "text", "--judge_share", "0.9"],
-            r"`validation_share \+ test_share \+ judge_share` must be below 1",
-        ),
-        (["--task", "text", "--num_puzzles", "5"], "`num_puzzles` belongs to the task 'sudoku' only, got 5"),
-        (["--task", "sudoku", "--blanks", "5"], "`blanks` needs `num_puzzles`, got 5 and 0 puzzles"),
-        (["--task", "sudoku", "--num_puzzles", "-1"], "`num_puzzles` must be at least 0, got -1"),
-        (
-            [
-                "--task",
-                "sudoku",
-                *flatten({"size": 4, "num_train": 272, "num_validation": 8, "num_test": 7, "num_puzzles": 2}),
-            ],
-            "`num_puzzles` must .* leave room beside the 287 grids .* among the 288 of 4x4, got 2",
-        ),
+        ("sudoku", {"source": "x"}, "`source` belongs to the task 'text' only, got 'x' with --task sudoku"),
+        ("text", {"num_train": 5}, "`num_train` belongs to the task 'sudoku' only, got 5"),
+        ("sudoku", {"size": 5}, "`size` must be 4, 6 or 9, got 5"),
+        ("sudoku", {"size": 4}, "must be at most 288"),
+        ("sudoku", {"num_test": 0}, "`num_test` must be at least 1, got 0"),
+        ("sudoku", {"seed": -1}, "`seed` must be at least 0, got -1"),
+        ("text", {"sequence_length": 1}, "`sequence_length` must be at least 2, got 1"),
+        ("text", {"judge_share": 1}, r"`judge_share` must be in \[0, 1\), got 1.0"),
+        ("text", {"judge_share": 0.9}, r"`validation_share \+ test_share \+ judge_share` must be below 1"),
+        ("text", {"num_puzzles": 5}, "`num_puzzles` belongs to the task 'sudoku' only, got 5"),
+        ("sudoku", {"blanks": 5}, "`blanks` needs `num_puzzles`, got 5 and 0 puzzles"),
+        ("sudoku", {"num_puzzles": -1}, "`num_puzzles` must be at least 0, got -1"),
+        ("sudoku", FULL, "`num_puzzles` must .* leave room beside the 287 grids .* among the 288 of 4x4, got 2"),
     ],
 )
-def test_wrong_flags_are_one_sentence_and_write_nothing(tmp_path, flags, message):
-    with pytest.raises(ValueError, match=message) as error:
-        main([*flags, "--output_dir", str(tmp_path / "data")])
-    assert str(error.value).endswith(".") and "\n" not in str(error.value)
-    assert contents(tmp_path) == []
+def test_wrong_flags_are_one_sentence_and_write_nothing(tmp_path, task, flags, message):
+    with one_sentence() as error:
+        main(as_flags(task=task, output_dir=tmp_path / "data", **flags))
+    assert re.search(message, str(error.value)) and contents(tmp_path) == []
 
 
 def test_missing_and_corrupt_folders_are_one_sentence(tmp_path):
@@ -326,12 +304,6 @@ def test_missing_and_corrupt_folders_are_one_sentence(tmp_path):
         load_prepared(folder)
 
 
-def test_prepared_data_reads_as_a_plain_dataset_and_tokenizer(tmp_path):
-    folder = prepare_sudoku(tmp_path / "data")
-    assert set(datasets.load_from_disk(str(folder))) == {"train", "validation", "test"}
-    assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
-
-
 # ---- puzzles and the judge's part ----
 
 
@@ -345,20 +317,13 @@ def test_puzzles_lie_beside_the_splits_and_change_nothing_in_them(tmp_path, size
     puzzles, splits = load_puzzles(folder), load_prepared(folder)[0]
     assert (len(puzzles), puzzles.task) == (6, SudokuTask(size))
     assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == 9).all()
-    lines = {
-        AutoTokenizer.from_pretrained(folder).decode(ids) for part in splits.values() for ids in part["input_ids"]
-    }
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lines = {tokenizer.decode(ids) for part in splits.values() for ids in part["input_ids"]}
     assert not lines & {puzzles.task.to_line(solution) for solution in puzzles.solutions}
     for split, part in load_prepared(plain)[0].items():
         assert part["input_ids"][:] == splits[split]["input_ids"][:]
     old, new = (json.loads((path / "task.json").read_text()) for path in (plain, folder))
     assert new == {**old, "num_puzzles": 6, "blanks": 9}
-
-
-@pytest.mark.parametrize(("size", "blanks"), DEFAULT_BLANKS.items())
-def test_the_number_of_blanks_suits_the_size(tmp_path, size, blanks):
-    puzzles = load_puzzles(prepare_sudoku(tmp_path / "data", size=size, num_puzzles=2))
-    assert ((puzzles.puzzles == 0).sum(axis=(1, 2)) == blanks).all()
 
 
 def test_broken_puzzles_and_those_of_a_text_are_one_sentence(tmp_path, source):
@@ -388,12 +353,10 @@ def test_a_judge_gets_the_end_of_the_text_and_the_other_splits_the_rest(tmp_path
 
 def test_fillings_leave_the_judges_part_alone(tmp_path, source):
     data = prepare_text(tmp_path / "data", source, judge_share=0.5)
-    config = CriticGPTConfig(
-        vocab_size=len(load_prepared(data)[1]), n_embd=8, n_head=1, n_layer=1, block_size=32, mask_token_id=1
-    )
+    shape = {"n_embd": 8, "n_head": 1, "n_layer": 1, "block_size": 32, "mask_token_id": 1}
+    config = CriticGPTConfig(vocab_size=len(load_prepared(data)[1]), **shape)
     CriticGPTForMaskedLM(config).save_pretrained(tmp_path / "model")
-    flags = ["--task", "fillings", "--model", tmp_path / "model", "--data_dir", data, "--output_dir", tmp_path / "out"]
-    main([str(flag) for flag in flags])
+    main(as_flags(task="fillings", model=tmp_path / "model", data_dir=data, output_dir=tmp_path / "out"))
     assert list(load_prepared(tmp_path / "out")[0]) == ["train", "validation", "test"]
 
 
@@ -414,14 +377,6 @@ def test_text_read_in_pieces_is_prepared_as_in_one(tmp_path, monkeypatch, window
     for split, part in task.split(text).items():
         assert splits[split]["input_ids"][:] == [ids.tolist() for ids in task.windows(part, tokenizer, split)]
     assert loaded.train_words == set(words_of(task.split(text)["train"]))
-
-
-def test_a_broken_byte_is_named_by_its_place_in_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "BLOCK_BYTES", 2)
-    for content, place in ((b"abcd\xff", 4), ("aä".encode() + b"b\xc3", 4), (b"abc\xc3d", 3)):
-        (tmp_path / "bad.txt").write_bytes(content)
-        with pytest.raises(ValueError, match=f"whose byte {place} is none"):
-            read_corpus(str(tmp_path / "bad.txt"))
 
 
 # ---- streams ----
@@ -486,18 +441,19 @@ def test_a_corpus_ten_times_larger_takes_no_more_memory(tmp_path):
 # ---- fillings ----
 
 
-@pytest.fixture
-def filled(tmp_path, source):
-    data = prepare_text(tmp_path / "data", source, window="lines", sequence_length=48)
-    tokenizer = load_prepared(data)[1]
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Text, fillings of it by a model, and the flags that made them."""
+    folder = tmp_path_factory.mktemp("filled")
+    (folder / "corpus.txt").write_text(TEXT, encoding="utf-8")
+    data = prepare_text(folder / "data", folder / "corpus.txt", window="lines", sequence_length=48)
     torch.manual_seed(0)
-    config = CriticGPTConfig(
-        vocab_size=len(tokenizer), n_embd=16, n_head=2, n_layer=2, block_size=48, mask_token_id=1, pad_token_id=0
-    )
-    CriticGPTForMaskedLM(config).save_pretrained(tmp_path / "model")
-    common = ["--task", "fillings", "--model", str(tmp_path / "model"), "--data_dir", str(data)]
-    main([*common, "--num_sequences", "70", "--batch_size", "8", "--output_dir", str(tmp_path / "fillings")])
-    return data, tmp_path / "fillings", common
+    shape = {"n_embd": 16, "n_head": 2, "n_layer": 2, "block_size": 48, "mask_token_id": 1, "pad_token_id": 0}
+    config = CriticGPTConfig(vocab_size=len(load_prepared(data)[1]), **shape)
+    CriticGPTForMaskedLM(config).save_pretrained(folder / "model")
+    common = as_flags(task="fillings", model=folder / "model", data_dir=data)
+    main([*common, *as_flags(num_sequences=70, batch_size=8, output_dir=folder / "fillings")])
+    return data, folder / "fillings", common
 
 
 def test_fillings_say_where_the_model_was_right(filled):
@@ -516,13 +472,10 @@ def test_fillings_say_where_the_model_was_right(filled):
             judged += len(true) - row["labels"].count(-100)
     assert judged > 0 and any(0 in labels for labels in splits["train"]["labels"])
     assert any(1 in labels for labels in splits["train"]["labels"])
-
-
-def test_fillings_keep_the_task_and_say_what_made_them(filled):
-    data, folder, _ = filled
+    # They keep the task, and say what made them.
     old, new = json.loads((data / "task.json").read_text()), json.loads((folder / "task.json").read_text())
-    assert new["fillings"] == {"model": "model", "seed": 0, "num_sequences": 70}
-    counted = ("num_examples", "num_tokens", "fillings")
+    assert new.pop("fillings") == {"model": "model", "seed": 0, "num_sequences": 70}
+    counted = ("num_examples", "num_tokens")
     assert {k: v for k, v in new.items() if k not in counted} == {k: v for k, v in old.items() if k not in counted}
     assert load_task(folder) == load_task(data)
 
@@ -538,15 +491,14 @@ def test_a_sequence_that_comes_again_is_masked_otherwise_and_the_whole_is_repeat
 
 def test_fillings_need_a_model_and_true_sequences(filled, tmp_path):
     _, folder, common = filled
-    output = ["--output_dir", str(tmp_path / "other")]
-    with pytest.raises(ValueError, match="`model` and `data_dir` must be given with --task fillings"):
-        main(["--task", "fillings", *output])
-    with pytest.raises(ValueError, match="`data_dir` must hold true sequences"):
-        main([*common[:-1], str(folder), *output])
-    with pytest.raises(ValueError, match="`num_sequences` must be at least 1, got 0"):
-        main([*common, "--num_sequences", "0", *output])
-    with pytest.raises(ValueError, match="`model` belongs to the task 'fillings' only"):
-        main(["--task", "sudoku", "--model", "runs/lm", *output])
+    for flags, message in (
+        (["--task", "fillings"], "`model` and `data_dir` must be given with --task fillings"),
+        ([*common[:-1], str(folder)], "`data_dir` must hold true sequences"),
+        ([*common, "--num_sequences", "0"], "`num_sequences` must be at least 1, got 0"),
+        (["--task", "sudoku", "--model", "runs/lm"], "`model` belongs to the task 'fillings' only"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            main([*flags, *as_flags(output_dir=tmp_path / "other")])
 
 
 @pytest.mark.parametrize(

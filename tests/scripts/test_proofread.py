@@ -50,10 +50,8 @@ def test_it_prints_the_text_a_table_of_doubtful_spans_and_what_to_expect(model_d
     assert any("2:7     hole  '[MASK]' -> " in line for line in lines)
     assert any(f"unknown  {chr(9) + 'H'!r}" in line for line in lines)
     judged = sum(token["error_probability"] is not None for token in result["tokens"])
-    expected = (
-        f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; windows: 1, forward passes: 1]"
-    )
-    assert lines[-1] == expected
+    expected = f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; "
+    assert lines[-1] == f"{expected}windows: 1, forward passes: 1]"
 
 
 def test_colours_are_those_of_the_error_probabilities(model_dir, capsys):
@@ -97,13 +95,8 @@ def test_a_corrected_text_is_shown_written_and_saved_with_all_that_made_it(model
     assert f"[{len(result['corrections'])} corrections in {result['rounds']} rounds, " in out
     document = json.loads(save.read_text(encoding="utf-8"))
     assert document["results"] == [result]
-    settings = document["settings"]
-    assert settings.pop("fingerprint") and set(settings.pop("versions")) == {
-        "critic_gpt",
-        "transformers",
-        "torch",
-        "python",
-    }
+    settings, versions = document["settings"], {"critic_gpt", "transformers", "torch", "python"}
+    assert settings.pop("fingerprint") and set(settings.pop("versions")) == versions
     given = {"input": str(file), "lines": False, "batch_size": 8, "threshold": 0.5, "correct": True}
     assert settings == {"model": str(model_dir), **given}
     results = run(model_dir, file, "--lines", "--correct", "--output", output)
@@ -113,9 +106,8 @@ def test_a_corrected_text_is_shown_written_and_saved_with_all_that_made_it(model
 def test_a_missing_table_is_told(model_dir, capsys):
     (model_dir / "calibration.json").unlink()
     run(model_dir, "--text", "abc")
-    assert capsys.readouterr().out.endswith(
-        "not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)\n"
-    )
+    said = capsys.readouterr().out
+    assert said.endswith("not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)\n")
 
 
 def test_what_cannot_be_meant_is_one_line(model_dir, tiny_model, tmp_path):

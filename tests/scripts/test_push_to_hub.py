@@ -142,27 +142,19 @@ def test_a_hub_out_of_reach_is_a_line_that_says_so(tmp_path, calibrated, tokeniz
         push_to_hub.main(["--model", str(tmp_path), "--repo_id", "me/model"])
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path):
+def test_a_folder_without_its_model_or_its_tokenizer_is_refused(tmp_path, calibrated, tokenizer):
     assert "without config.json" in refusal(tmp_path / "nothing")
     (tmp_path / "adapter_config.json").write_text("{}")
     assert "with an adapter" in refusal(tmp_path) and "merge" in refusal(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    assert "of type 'bert'" in refusal(tmp_path)
-
-
-def test_a_folder_without_its_tokenizer_is_refused_and_named_the_way_out(tmp_path, calibrated, tokenizer):
-    calibrated().save_pretrained(tmp_path)
-    assert "--tokenizer" in refusal(tmp_path)
-    assert not (tmp_path / "README.md").exists()
-
-
-def test_the_tokenizer_of_another_model_is_refused(tmp_path, calibrated, tokenizer, tiny_config):
+    assert "must be a model with a critic" in refusal(tmp_path)
     model = calibrated()
     model.config.mask_token_id = 5
     model.save_pretrained(tmp_path / "model")
+    assert "--tokenizer" in refusal(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "data")
-    assert "[MASK]" in refusal(tmp_path / "model", "--tokenizer", tmp_path / "data")
-    assert not (tmp_path / "model" / "tokenizer.json").exists()
+    assert "[MASK]" in refusal(tmp_path / "model", "--tokenizer", tmp_path / "data")  # that of another model
+    assert not (tmp_path / "model" / "tokenizer.json").exists() and not (tmp_path / "model" / "README.md").exists()
 
 
 @pytest.mark.parametrize("damage", ["no weights", "half a file", "a shard is missing", "a head is missing"])

@@ -9,12 +9,12 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared_folders import prepare_text
 from tiny_tokenizers import LOSSY, MAKERS, TEXT, tiny_tokenizer
 from tokenizers import normalizers
 from transformers import AddedToken, ByT5Tokenizer
 
 from critic_gpt.hub.text import placed_tokens, uncovered
-from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import encoding, files, load_prepared
 from critic_gpt.tasks.corpus import Piece
 from critic_gpt.tasks.text import TextTask
@@ -152,20 +152,14 @@ def test_what_is_no_character_of_a_prompt_is_told_from_what_is():
     assert [token for token, a, _ in placed_tokens(tokenizer, "the \udc80 cat") if a == 4] == [None]
 
 
-def test_padding_is_a_token_of_its_own():
+def test_padding_is_a_token_of_its_own_and_a_mask_stays_what_it_is():
     for kind, shared in itertools.product(("byte-level BPE", "BPE as Llama 2"), ("eos_token", "unk_token")):
         tokenizer = copy.deepcopy(tiny_tokenizer(kind))
         tokenizer.pad_token = getattr(tokenizer, shared)
+        tokenizer.add_special_tokens({"mask_token": AddedToken("<mask>", lstrip=False)})
         changes = make_ready(tokenizer)
         assert tokenizer.pad_token == "[PAD]" and any("for a pad_token: added '[PAD]'" in change for change in changes)
-        assert make_ready(tokenizer) == []
-
-
-def test_a_mask_of_its_own_stays_what_it_is():
-    tokenizer = copy.deepcopy(tiny_tokenizer("byte-level BPE"))
-    tokenizer.add_special_tokens({"mask_token": AddedToken("<mask>", lstrip=False)})
-    make_ready(tokenizer)
-    assert tokenizer.mask_token == "<mask>"
+        assert make_ready(tokenizer) == [] and tokenizer.mask_token == "<mask>"
 
 
 # ---- where documents end ----
@@ -178,11 +172,8 @@ def eos_folder(tmp_path):
 
 
 def prepare(tmp_path, source, tokenizer, **flags):
-    flags = {"sequence_length": 24, "source": source, "tokenizer": tokenizer, **flags}
-    argv = [part for flag, value in flags.items() for part in (f"--{flag}", str(value))]
     folder = tmp_path / f"data{len(list(tmp_path.iterdir()))}"
-    main(["--task", "text", "--output_dir", str(folder), *argv])
-    return folder
+    return prepare_text(folder, source, **{"sequence_length": 24, "tokenizer": tokenizer, **flags})
 
 
 @pytest.mark.parametrize("window", ["fixed", "lines"])
@@ -215,9 +206,5 @@ def test_a_literal_eos_ends_a_document_in_whatever_blocks_it_is_read(tmp_path, e
         assert texts == [f"the cat {i} sat" for i in range(len(texts))] and len(texts) > 40
     splits, tokenizer, _ = load_prepared(prepare(tmp_path, tmp_path / "one.txt", eos_folder, end_documents=False))
     assert not any(tokenizer.eos_token_id in ids for ids in splits["train"]["input_ids"])
-
-
-def test_ends_need_a_tokenizer_that_has_one(tmp_path):
-    (tmp_path / "one.txt").write_text("abc\n" * 100)
     with pytest.raises(ValueError, match="`end_documents` needs a tokenizer with an EOS, got 'character'"):
         prepare(tmp_path, tmp_path / "one.txt", "character", end_documents=True)

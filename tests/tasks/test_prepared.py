@@ -2,11 +2,13 @@
 """Claims about folders of prepared data that were being replaced, and about models and data of other vocabularies."""
 
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from prepared_folders import as_flags, prepare_sudoku
 from transformers import AutoTokenizer, pipeline
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
@@ -18,10 +20,8 @@ from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import build_character_tokenizer, load_task
 
 
-def sudoku(folder, *flags):
-    sizes = ["--num_train", "40", "--num_validation", "8", "--num_test", "8"]
-    main(["--task", "sudoku", *sizes, "--output_dir", str(folder), *flags])
-    return folder
+def sudoku(folder, size):
+    return prepare_sudoku(folder, size, splits=(40, 8, 8))
 
 
 KILLED = """
@@ -43,20 +43,29 @@ main(["--task", "sudoku", "--size", "6", "--overwrite", *sizes, "--output_dir", 
 """
 
 
-@pytest.mark.parametrize("renames", [0, 1])
-@pytest.mark.parametrize("by", ["loading", "looking", "preparing"])
-def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next(tmp_path, renames, by):
-    folder = sudoku(tmp_path / "data [1]", "--size", "4")
-    run = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(renames)], capture_output=True, text=True)
+@pytest.fixture(scope="module", params=[0, 1])
+def killed(request, tmp_path_factory):
+    """A place where the replacement of 4x4 grids by 6x6 ones was killed after so many of its renames."""
+    place = tmp_path_factory.mktemp("killed")
+    folder = sudoku(place / "data [1]", 4)
+    command = [sys.executable, "-c", KILLED, str(folder), str(request.param)]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 9, run.stderr
+    return place, request.param
+
+
+@pytest.mark.parametrize("by", ["loading", "looking", "preparing"])
+def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next(tmp_path, killed, by):
+    place, renames = killed
+    folder = shutil.copytree(place, tmp_path / "place") / "data [1]"
     if by == "looking":
         assert resolve_dataset(str(folder)).folder == folder
     if by == "preparing":
         with pytest.raises(ValueError, match="or pass --overwrite"):
-            sudoku(folder, "--size", "4")
+            sudoku(folder, 4)
     assert load_task(folder).size == (4 if renames == 0 else 6)
     if renames == 1:
-        assert os.listdir(tmp_path) == [folder.name]
+        assert os.listdir(folder.parent) == [folder.name]
 
 
 @pytest.fixture
@@ -72,16 +81,17 @@ def text_model(tmp_path):
 
 
 def test_a_model_meets_only_data_of_its_own_vocabulary(tmp_path, text_model):
-    data = sudoku(tmp_path / "data", "--size", "6")
+    data = sudoku(tmp_path / "data", 6)
     message = "must know the data's tokens by the same ids, got .*whose token 2 is 'a' where that of the data is '1'"
+    fixed = as_flags(data_dir=data, output_dir=tmp_path / "out")
     for act, flags in (
-        (calibrate.main, [data, text_model, 8]),
-        (evaluate.main, ["--model", text_model, "--data_dir", data, "--output_dir", tmp_path / "report"]),
-        (train.main, ["--model_name_or_path", text_model, "--data_dir", data, "--output_dir", tmp_path / "out"]),
-        (main, ["--task", "fillings", "--model", text_model, "--data_dir", data, "--output_dir", tmp_path / "fill"]),
+        (calibrate.main, [str(data), str(text_model), "8"]),
+        (evaluate.main, [*fixed, *as_flags(model=text_model)]),
+        (train.main, [*fixed, *as_flags(model_name_or_path=text_model)]),
+        (main, [*fixed, *as_flags(task="fillings", model=text_model)]),
     ):
         with pytest.raises(ValueError, match=message):
-            act([str(flag) for flag in flags])
+            act(flags)
     (data / "task.json").unlink()  # data of one's own
     with pytest.raises(ValueError, match=message):
         calibrate.main([str(data), str(text_model), "8"])

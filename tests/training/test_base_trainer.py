@@ -1,13 +1,12 @@
 """Claims about what the trainers share: modified losses are counted once, and streams come in the same batches."""
 
-import json
-
 import critic_training
 import head_training
 import pytest
 import torch
 from critic_training import Gradients, assert_equal_weights, logs_of, make_model, make_rows, make_stream, weights
-from launching import launch_script
+from launching import one_and_two
+from sentences import one_sentence
 
 from critic_gpt.training.modifiers import JudgeWeight, LossModifiers
 
@@ -54,7 +53,7 @@ def run(folder, batch_size, modifiers, **fields):
         train_sampling_strategy="sequential",
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=8 // batch_size,
-        loss_modifiers=modifiers,
+        trainer={"loss_modifiers": modifiers},
     )
     trainer.train()
     return trainer, gradients.steps[0], logs_of(trainer)[0]
@@ -84,25 +83,11 @@ def test_modified_losses_are_summed_over_micro_batches_and_divided_by_the_global
     assert trainer.loss_modifiers.device == torch.device("cpu")
 
 
-def test_the_modifiers_of_a_file_take_part(tmp_path):
-    path = tmp_path / "modifiers.json"
-    path.write_text(json.dumps({"modifiers": [{"name": "target_smoothing"}, {"name": "entropy"}]}))
-    _, plain, plain_log = run(tmp_path, 4, None)
-    _, gradients, log = run(tmp_path, 4, LossModifiers.from_file(path))
-    assert log["lm_loss"] == plain_log["lm_loss"] and log["loss"] != plain_log["loss"]
-    assert log["critic_loss"] == plain_log["critic_loss"]
-    assert not torch.equal(gradients["model.embed_tokens.weight"], plain["model.embed_tokens.weight"])
-    assert any(name.startswith("entropy/") for name in log) and any(
-        name.startswith("target_smoothing/") for name in log
-    )
-    # A critic's head learns from its own loss alone.
-    assert torch.equal(gradients["critic_head.weight"], plain["critic_head.weight"])
-
-
 def test_evaluation_is_not_modified(tmp_path):
     rows, results = make_rows(6), []
     for modifiers in (None, Weighing()):
-        trainer = critic_training.make_trainer(tmp_path, make_model(), rows, rows, loss_modifiers=modifiers)
+        given = {"loss_modifiers": modifiers}
+        trainer = critic_training.make_trainer(tmp_path, make_model(), rows, rows, trainer=given)
         results.append(trainer.evaluate())
     assert modifiers.steps == [] and results[0]["eval_loss"] == results[1]["eval_loss"]
 
@@ -145,17 +130,21 @@ def test_a_scorer_s_row_losses_are_modified_and_counted_once(tmp_path):
         assert log["weighing/weight"] == pytest.approx((1 + targets + predictions).mean().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "task"), [("scores", "language_model"), ("hard", "sequence_scoring")])
-def test_modifiers_of_another_loss_are_refused(tmp_path, kind, task):
-    with pytest.raises(ValueError, match=f"`loss_modifiers` must be of the loss that .* trains, got some of {task}: "):
-        head_training.make_trainer(
-            tmp_path, kind, head_training.make_rows(2), trainer={"loss_modifiers": Weighing(task)}
-        )
-
-
-def test_modifiers_of_scores_are_refused_for_a_language_model(tmp_path):
-    with pytest.raises(ValueError, match="CriticTrainer trains, got some of sequence_scoring: take some of language_"):
-        critic_training.make_trainer(tmp_path, make_model(), make_rows(2), loss_modifiers=Weighing("sequence_scoring"))
+@pytest.mark.parametrize(
+    ("kind", "task", "way_out"),
+    [
+        ("scores", "language_model", "take some of sequence_scoring"),
+        ("hard", "sequence_scoring", "leave them out"),
+        (None, "sequence_scoring", "take some of language_model"),
+    ],
+)
+def test_modifiers_of_another_loss_are_refused(tmp_path, kind, task, way_out):
+    trainer = {"loss_modifiers": Weighing(task)}
+    with one_sentence("must be of the loss that", f"trains, got some of {task}: {way_out}", begins="`loss_modifiers`"):
+        if kind is None:
+            critic_training.make_trainer(tmp_path, make_model(), make_rows(2), trainer=trainer)
+        else:
+            head_training.make_trainer(tmp_path, kind, head_training.make_rows(2), trainer=trainer)
 
 
 @pytest.mark.parametrize("add_critic_head", [False, True])
@@ -169,8 +158,8 @@ def test_a_judge_meets_drawn_fillings_with_and_without_a_critic(tmp_path, add_cr
             return super().modify(batch, step)
 
     model = make_model(add_critic_head=add_critic_head)
-    modifiers = LossModifiers([Spy(model=judge)])
-    critic_training.make_trainer(tmp_path, model, make_rows(8), loss_modifiers=modifiers, max_steps=1).train()
+    given = {"loss_modifiers": LossModifiers([Spy(model=judge)])}
+    critic_training.make_trainer(tmp_path, model, make_rows(8), trainer=given).train()
     assert seen and all(uniforms is not None for uniforms in seen)
 
 
@@ -225,24 +214,16 @@ def test_a_stream_trains_alike_on_any_number_of_workers_past_its_end(tmp_path):
         assert_equal_weights(alone, trained, tolerance=1e-6)
 
 
-def test_a_finished_run_on_a_stream_goes_on_as_a_longer_one_would(tmp_path):
-    plain = {"save_strategy": "steps", "save_steps": 4, "optim": "sgd", "learning_rate": 0.1}
-    whole, batches = train_on_stream(tmp_path / "whole", max_steps=8, **plain)
-    train_on_stream(tmp_path / "short", max_steps=4, **plain)
-    longer, others = train_on_stream(
-        tmp_path / "short", max_steps=8, resume=str(tmp_path / "short" / "checkpoint-4"), **plain
-    )
-    assert_equal_batches(batches[4:], others)
-    assert_equal_weights(whole, longer, tolerance=1e-6)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("step", [2, 4], ids=["in the first epoch", "later"])
+@pytest.mark.parametrize("step", [2, 4, None], ids=["in the first epoch", "later", "at the end of a shorter run"])
 def test_a_resumed_stream_goes_on_where_it_stood(tmp_path, workers, step):
     saving = {"save_strategy": "steps", "save_steps": 2, "gradient_accumulation_steps": 2}
     saving |= {"optim": "sgd", "learning_rate": 0.1}
     whole, batches = train_on_stream(tmp_path, workers=workers, **saving)
-    resumed, others = train_on_stream(tmp_path, workers=workers, resume=str(tmp_path / f"checkpoint-{step}"), **saving)
+    folder, step = (tmp_path / "short", 4) if step is None else (tmp_path, step)
+    if folder != tmp_path:
+        train_on_stream(folder, workers=workers, max_steps=4, **saving)
+    resumed, others = train_on_stream(folder, workers=workers, resume=str(folder / f"checkpoint-{step}"), **saving)
     assert_equal_batches(batches[2 * step :], others)
     assert_equal_weights(whole, resumed, tolerance=1e-6)
 
@@ -260,32 +241,21 @@ def test_a_stream_can_be_evaluated_and_heads_take_streams_too(tmp_path):
 
 
 SCRIPT = """
-import sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from critic_gpt.scripts import leave_together
 from critic_gpt.training.modifiers import LossModifiers, MaskRatioWeight, TargetSmoothing
-from critic_training import make_stream
-from critic_training import make_model, make_rows, make_trainer
-folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+kind, *flags = arguments
 # Modifiers that look at one sequence at a time, so that a micro-batch may be split otherwise.
-modifiers = LossModifiers([MaskRatioWeight(), TargetSmoothing(0.2)]) if "modified" in sys.argv[5:] else None
+modifiers = LossModifiers([MaskRatioWeight(), TargetSmoothing(0.2)]) if "modified" in flags else None
 trainer = make_trainer(
     folder, make_model(), make_stream(kind, make_rows(10, lengths=(3, 14))), evaluation=True, max_steps=4,
     per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, optim="sgd", learning_rate=0.1,
-    dataloader_num_workers=2, loss_modifiers=modifiers,
+    dataloader_num_workers=2, trainer={"loss_modifiers": modifiers},
 )
-assert trainer.accelerator.num_processes == world
 trainer.train()
-if trainer.is_world_process_zero():
-    torch.save(trainer.model.state_dict(), folder / "weights.pt")
-leave_together()
+leave(trainer)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "flags"), [("datasets", ["modified"]), ("torch", [])])
 def test_two_processes_read_a_stream_and_modify_losses_like_one(tmp_path, kind, flags):
-    one, two = (launch_script(SCRIPT, tmp_path / str(world), world, kind, *flags) / "weights.pt" for world in (1, 2))
-    assert_equal_weights(torch.load(one), torch.load(two), tolerance=1e-5)
+    one_and_two(SCRIPT, tmp_path, kind, *flags)

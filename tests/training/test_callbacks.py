@@ -1,15 +1,13 @@
 """Claims about freezing the trunk, and unfreezing it in the middle of a run."""
 
-import json
-
 import pytest
 import torch
-from accelerate.utils import DistributedType
 from critic_training import (
     LETTERS,
+    SAVING,
     Passes,
     Watch,
-    assert_equal_weights,
+    assert_resumes,
     frozen_model,
     is_trunk,
     logs_of,
@@ -19,7 +17,7 @@ from critic_training import (
     moved,
     weights,
 )
-from launching import launch_script
+from launching import one_and_two
 from transformers import Trainer, TrainingArguments
 
 from critic_gpt import DataCollatorForMaskedDiffusion
@@ -68,13 +66,11 @@ def test_the_multiplier_scales_the_first_step_of_the_trunk(tmp_path):
 
 
 def test_a_frozen_trunk_takes_no_gradient_and_no_correction_that_trains_nothing(tmp_path):
-    model, passes = frozen_model(untie=False), None
+    model, graphs = frozen_model(untie=False), []
     passes = Passes(model)
-    graphs = []
     model.model.register_forward_hook(lambda module, args, output: graphs.append(output[0].requires_grad))
-    arguments = {"max_steps": 3, "critic_warmup_start": 1, "critic_warmup_end": 2}
-    rows = make_rows(8)
-    trainer = make_trainer(tmp_path, model, rows, rows, callbacks=[passes], **arguments)
+    rows, warm_up = make_rows(8), {"critic_warmup_start": 1, "critic_warmup_end": 2}
+    trainer = make_trainer(tmp_path, model, rows, rows, callbacks=[passes], max_steps=3, **warm_up)
     trainer.train()
     assert graphs and not any(graphs)
     assert passes.steps == [1, 1, 2]  # no second pass while the critic weighs nothing
@@ -91,19 +87,18 @@ def test_with_a_head_of_its_own_the_correction_is_trained(tmp_path):
 # ---- resuming ----
 
 
-@pytest.mark.parametrize("step", [2, 3, 4], ids=["before", "at", "after"])
 @pytest.mark.parametrize("untie", [False, True])
-def test_a_run_resumed_around_the_unfreezing_ends_with_the_same_weights(tmp_path, untie, step):
-    rows, arguments = make_rows(8, lengths=(3, 14)), {"max_steps": 6, "save_strategy": "steps", "save_steps": 1}
-    arguments.update(gradient_accumulation_steps=2, per_device_train_batch_size=2, lr_scheduler_type="cosine")
-    arguments.update(weight_decay=0.1, max_grad_norm=1.0)
-    whole = make_trainer(tmp_path, frozen_model(untie), rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
-    whole.train()
-    other = frozen_model(untie, seed=3)
-    resumed = make_trainer(tmp_path, other, rows, callbacks=[UnfreezeCallback(3, 0.3)], **arguments)
-    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
-    assert_equal_weights(weights(whole.model), weights(resumed.model))
-    assert (other.lm_head.weight is other.model.embed_tokens.weight) is not untie
+def test_a_run_resumed_around_the_unfreezing_ends_with_the_same_weights(tmp_path, untie):
+    arguments = {**SAVING, "max_steps": 6, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 2}
+    arguments |= {"lr_scheduler_type": "cosine", "weight_decay": 0.1, "max_grad_norm": 1.0}
+
+    def make(folder, seed):
+        model = frozen_model(untie, seed=seed)
+        rows, callbacks = make_rows(8, lengths=(3, 14)), [UnfreezeCallback(3, 0.3)]
+        return make_trainer(folder, model, rows, callbacks=callbacks, **arguments)
+
+    whole = assert_resumes(make, tmp_path, 2, 3, 4)  # before, at, after
+    assert (whole.model.lm_head.weight is whole.model.model.embed_tokens.weight) is not untie
 
 
 # ---- errors ----
@@ -115,31 +110,20 @@ def test_numbers_out_of_range_are_refused(arguments, field):
         UnfreezeCallback(*arguments)
 
 
-def test_a_trunk_that_is_not_frozen_is_refused(tmp_path):
-    trainer = make_trainer(tmp_path, make_model(), make_rows(4), callbacks=[UnfreezeCallback(1)])
-    with pytest.raises(ValueError, match="`UnfreezeCallback` must be given with a frozen trunk"):
+@pytest.mark.parametrize(
+    ("model", "callbacks", "message"),
+    [
+        (make_model, [1], "`UnfreezeCallback` must be given with a frozen trunk"),
+        (frozen_model, [3], "`step` must be below the 3 steps of this training, got 3: "),
+        (frozen_model, [1, 2], "one UnfreezeCallback at most, got 2"),
+    ],
+)
+def test_what_cannot_be_unfrozen_is_refused(tmp_path, model, callbacks, message):
+    trainer = make_trainer(tmp_path, model(), make_rows(4), max_steps=3)
+    for step in callbacks:
+        trainer.add_callback(UnfreezeCallback(step))
+    with pytest.raises(ValueError, match=message):
         trainer.train()
-
-
-def test_a_step_that_the_training_never_comes_to_is_refused(tmp_path):
-    trainer = make_trainer(tmp_path, frozen_model(), make_rows(4), callbacks=[UnfreezeCallback(3)], max_steps=3)
-    with pytest.raises(ValueError, match="`step` must be below the 3 steps of this training, got 3: "):
-        trainer.train()
-
-
-def test_two_of_them_are_refused(tmp_path):
-    trainer = make_trainer(tmp_path, frozen_model(), make_rows(4), callbacks=[UnfreezeCallback(1)])
-    trainer.add_callback(UnfreezeCallback(2))
-    with pytest.raises(ValueError, match="one UnfreezeCallback at most, got 2"):
-        trainer.train()
-
-
-@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
-def test_sharded_parameters_are_refused(tmp_path, monkeypatch, kind):
-    trainer = make_trainer(tmp_path, frozen_model(), make_rows(4), callbacks=[UnfreezeCallback(1)])
-    monkeypatch.setattr(type(trainer.accelerator), "distributed_type", kind)
-    with pytest.raises(ValueError, match=f"must be left out with sharded parameters, got it with {kind.value}"):
-        trainer.create_optimizer()
 
 
 def test_an_optimizer_without_the_trunk_is_refused(tmp_path):
@@ -154,38 +138,22 @@ def test_an_optimizer_without_the_trunk_is_refused(tmp_path):
 # ---- two processes ----
 
 SCRIPT = """
-import json, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from critic_gpt.scripts import leave_together
 from critic_gpt.training.callbacks import UnfreezeCallback
-from critic_training import frozen_model
-from critic_training import make_rows, make_trainer, logs_of
-folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 trainer = make_trainer(
-    folder, frozen_model(untie=kind == "untied"), make_rows(16, lengths=(3, 14)), evaluation=True, max_steps=4,
+    folder, frozen_model(untie="untied" in arguments), make_rows(16, lengths=(3, 14)), evaluation=True, max_steps=4,
     per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, train_sampling_strategy="sequential",
     callbacks=[UnfreezeCallback(2, 0.5)], optim="sgd", learning_rate=0.1, max_grad_norm=0.5,
 )
-assert trainer.accelerator.num_processes == world
 trainer.train()
-torch.save(trainer.model.state_dict(), folder / f"weights-{trainer.args.process_index}.pt")
-if trainer.is_world_process_zero():
-    (folder / "result.json").write_text(json.dumps(logs_of(trainer)))
-leave_together()
+leave(trainer)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_two_processes_unfreeze_like_one(tmp_path, kind):
-    one, two = (launch_script(SCRIPT, tmp_path / str(world), world, kind) for world in (1, 2))
-    first, second = (torch.load(two / f"weights-{rank}.pt") for rank in (0, 1))
-    assert_equal_weights(first, second)
-    assert_equal_weights(torch.load(one / "weights-0.pt"), first, tolerance=1e-5)
+    results, trained = one_and_two(SCRIPT, tmp_path, kind)
     start = weights(frozen_model(untie=kind == "untied"))
-    assert moved(start, first) == set(start)
-    logs = [json.loads((folder / "result.json").read_text()) for folder in (one, two)]
-    for log, other in zip(*logs, strict=True):
+    assert moved(start, trained) == set(start)
+    for log, other in zip(*(result["logs"] for result in results), strict=True):
         assert other["grad_norm"] == pytest.approx(log["grad_norm"], rel=1e-4)

@@ -7,42 +7,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from masked_batches import LEFT, LETTERS, MASK, PAD, examples_of, random_rows, rows_strategy
+from sentences import one_sentence
 from torch.utils.data import DataLoader
 
 from critic_gpt import DataCollatorForMaskedDiffusion
-from critic_gpt.tasks import build_character_tokenizer
 from critic_gpt.training.collator import logger as collator_logger
 from critic_gpt.training.data import IdentifiedExamples
+from critic_gpt.training.masking import Masking, Stage, load_masking
+from critic_gpt.training.masking_strategies import BertMasking, DiffusionMasking, StickyMasking
 
 
-LETTERS = build_character_tokenizer("abcdefgh", model_max_length=32)
-PAD, MASK = LETTERS.pad_token_id, LETTERS.mask_token_id
 REGIMES = ("full", "partial", "mixed")
-
-rows_strategy = st.lists(st.lists(st.integers(2, 9), min_size=1, max_size=12), min_size=1, max_size=6)
-
-
-def left_padding():
-    tokenizer = copy.deepcopy(LETTERS)
-    tokenizer.padding_side = "left"
-    return tokenizer
-
-
-LEFT = left_padding()
+MIXTURE = ((DiffusionMasking(), 0.5), (BertMasking(rate=0.6), 0.25), (StickyMasking(), 0.25))
+MASKINGS = [*map(load_masking, ("diffusion", "random", "bert", "span", "sticky")), Masking((Stage(MIXTURE),))]
 
 
 def without(name):
     tokenizer = copy.deepcopy(LETTERS)
     setattr(tokenizer, name, None)
     return tokenizer
-
-
-def examples_of(rows, first_id=0, epoch=0):
-    return [{"input_ids": row, "example_id": first_id + i, "epoch": epoch} for i, row in enumerate(rows)]
-
-
-def random_rows(num, length, seed=0):
-    return torch.randint(2, 10, (num, length), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def assert_same(one, other):
@@ -70,14 +54,23 @@ def test_the_same_examples_give_the_same_batch_whatever_was_called_in_between(ro
     assert_same(first, collator(examples_of(rows)))
 
 
-@pytest.mark.parametrize("evaluation", [False, True])
-def test_worker_processes_give_the_same_batches(evaluation):
-    examples = IdentifiedExamples([{"input_ids": row} for row in random_rows(12, 7)])
-    collator = DataCollatorForMaskedDiffusion(LETTERS, evaluation=evaluation)
+@pytest.mark.parametrize("masking", ["evaluation", "diffusion", "random", "bert", "span", "sticky"])
+def test_worker_processes_give_the_same_batches_and_another_seed_gives_others(masking):
+    evaluation = masking == "evaluation"
+    fields = {"evaluation": evaluation, "masking": None if evaluation else masking}
+    collator = DataCollatorForMaskedDiffusion(LETTERS, **fields)
+    examples = IdentifiedExamples([{"input_ids": row} for row in random_rows(8, 9)])
     here = list(DataLoader(examples, batch_size=4, collate_fn=collator))
     there = list(DataLoader(examples, batch_size=4, collate_fn=collator, num_workers=2))
     for one, other in zip(here, there, strict=True):
         assert_same(one, other)
+    long = examples_of(random_rows(4, 60))
+    one, others = collator(long), [DataCollatorForMaskedDiffusion(LETTERS, seed=1, **fields)(long)]
+    changes = [{"first_id": 100}] if evaluation else [{"first_id": 100}, {"epoch": 1}]
+    others += [collator(examples_of(random_rows(4, 60), **change)) for change in changes]
+    for other in others:
+        assert not torch.equal(one["labels"], other["labels"])
+        assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
 
 
 @pytest.mark.parametrize("tokenizer", [LETTERS, LEFT], ids=["right", "left"])
@@ -119,24 +112,6 @@ def test_the_exponent_changes_how_many_masks_are_filled_and_nothing_else():
     assert_same(even, DataCollatorForMaskedDiffusion(LETTERS, critic_regime="partial")(rows))
 
 
-@pytest.mark.parametrize("change", [{"epoch": 1}, {"first_id": 100}])
-def test_another_epoch_or_id_gives_other_draws(change):
-    collator, rows = DataCollatorForMaskedDiffusion(LETTERS), random_rows(4, 20)
-    one, other = collator(examples_of(rows)), collator(examples_of(rows, **change))
-    assert not torch.equal(one["labels"], other["labels"])
-    assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
-
-
-def test_another_seed_gives_other_draws():
-    rows = random_rows(4, 20)
-    for evaluation in (False, True):
-        one, other = (
-            DataCollatorForMaskedDiffusion(LETTERS, seed=seed, evaluation=evaluation)(examples_of(rows))
-            for seed in (0, 1)
-        )
-        assert not (one["fill_uniforms"] == other["fill_uniforms"]).any()
-
-
 def test_training_rows_without_ids_are_drawn_from_the_global_generator():
     collator, examples = DataCollatorForMaskedDiffusion(LETTERS), [{"input_ids": row} for row in random_rows(3, 9)]
     torch.manual_seed(3)
@@ -149,25 +124,13 @@ def test_training_rows_without_ids_are_drawn_from_the_global_generator():
 # ---- evaluation ----
 
 
-@pytest.mark.parametrize("tokenizer", [LETTERS, LEFT], ids=["right", "left"])
-@given(rows=rows_strategy, with_ids=st.booleans(), regime=st.sampled_from(REGIMES))
-@settings(max_examples=40, deadline=None)
-def test_an_evaluation_row_does_not_depend_on_its_batch(tokenizer, rows, with_ids, regime):
-    collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=regime).for_evaluation()
-    examples = examples_of(rows) if with_ids else [{"input_ids": row} for row in rows]
-    together = collator(examples)
-    wider = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=regime, evaluation=True, pad_to_multiple_of=32)
-    for i, example in enumerate(examples):
-        alone = tokens_of(collator([example]), 0)
-        assert_same(tokens_of(together, i), alone)
-        assert_same(tokens_of(wider([example]), 0), alone)
-
-
-def test_evaluation_ignores_the_epoch_and_differs_from_training():
+@pytest.mark.parametrize("masking", MASKINGS, ids=lambda one: "-".join(part.name for part in one.strategies))
+def test_evaluation_is_diffusion_whatever_training_masks_by_ignores_the_epoch_and_differs_from_training(masking):
     rows = random_rows(4, 20)
-    collator = DataCollatorForMaskedDiffusion(LETTERS)
-    fixed = collator.for_evaluation()
+    collator = DataCollatorForMaskedDiffusion(LETTERS, masking=masking)
+    fixed, plain = collator.for_evaluation(), DataCollatorForMaskedDiffusion(LETTERS).for_evaluation()
     assert_same(fixed(examples_of(rows, epoch=0)), fixed(examples_of(rows, epoch=5)))
+    assert_same(fixed(examples_of(rows)), plain(examples_of(rows)))
     assert not torch.equal(fixed(examples_of(rows))["labels"], collator(examples_of(rows))["labels"])
     assert not collator.evaluation
 
@@ -175,28 +138,21 @@ def test_evaluation_ignores_the_epoch_and_differs_from_training():
 # ---- times and weights ----
 
 
-@given(st.integers(1, 24), st.integers(0, 2**40), st.sampled_from([1e-3, 0.2]))
+@given(st.integers(1, 24), st.integers(0, 2**40), st.sampled_from([0.2, 0.6]))
 @settings(max_examples=60, deadline=None)
 def test_training_times_are_one_for_each_cell_of_the_grid(batch_size, seed, min_mask_rate):
     collator = DataCollatorForMaskedDiffusion(LETTERS, seed=seed, min_mask_rate=min_mask_rate)
-    seeds = collator._row_seeds(examples_of(random_rows(batch_size, 2)), torch.zeros(batch_size, 2))
-    times = collator._times(seeds).double()
+    batch = collator(examples_of(random_rows(batch_size, 100)))
+    weights, masked = batch["loss_weights"], batch["input_ids"] == MASK
+    # Weights are one over the row's time at its masks, of which so many tokens have some, and zero elsewhere.
+    times = 1 / weights.amax(dim=-1).double()
+    torch.testing.assert_close(weights.double(), masked / times[:, None])
     assert ((times >= min_mask_rate - 1e-6) & (times <= 1)).all()
     places = (times - min_mask_rate) / (1 - min_mask_rate) * batch_size
     # Every place is the same fraction past the beginning of its cell.
     fraction = (places - places[0] + 0.5).remainder(1) - 0.5
     assert fraction.abs().max() < 1e-4
     assert sorted(((places - places.min()).round() % batch_size).tolist()) == list(range(batch_size))
-
-
-def test_weights_are_one_over_the_time_at_the_masks_and_zero_elsewhere():
-    rows = random_rows(16, 30)
-    collator = DataCollatorForMaskedDiffusion(LETTERS)
-    batch = collator(examples_of(rows))
-    times = collator._times(collator._row_seeds(examples_of(rows), torch.tensor(rows)))
-    masked = batch["input_ids"] == MASK
-    assert torch.equal(batch["loss_weights"], torch.where(masked, 1 / times[:, None], 0.0))
-    assert batch["loss_weights"].max() <= 1000
 
 
 @pytest.mark.parametrize("evaluation", [False, True])
@@ -216,28 +172,38 @@ def test_the_weights_of_a_token_are_one_on_average(evaluation):
 
 
 @pytest.mark.parametrize("tokenizer", [LETTERS, LEFT], ids=["right", "left"])
-@given(rows=rows_strategy, regime=st.sampled_from(REGIMES), evaluation=st.booleans(), seed=st.integers(0, 2**40))
-@settings(max_examples=60, deadline=None)
-def test_laws_of_a_batch(tokenizer, rows, regime, evaluation, seed):
-    collator = DataCollatorForMaskedDiffusion(tokenizer, critic_regime=regime, evaluation=evaluation, seed=seed)
-    batch = collator(examples_of(rows))
-    length = max(len(row) for row in rows)
+@given(
+    rows=rows_strategy,
+    masking=st.sampled_from(MASKINGS),
+    regime=st.sampled_from(REGIMES),
+    evaluation=st.booleans(),
+    seed=st.integers(0, 2**40),
+    data=st.data(),
+)
+@settings(max_examples=120, deadline=None)
+def test_laws_of_a_batch(tokenizer, rows, masking, regime, evaluation, seed, data):
+    examples, length = examples_of(rows), max(map(len, rows))
+    for example, row in zip(examples, rows, strict=True):
+        example["protected_mask"] = data.draw(st.lists(st.integers(0, 1), min_size=len(row), max_size=len(row)))
+    fields = {"critic_regime": regime, "evaluation": evaluation, "masking": masking}
+    batch = DataCollatorForMaskedDiffusion(tokenizer, seed=seed, **fields)(examples)
     assert all(values.shape == (len(rows), length) for values in batch.values())
-    masked = batch["input_ids"] == MASK
-    assert torch.equal(batch["labels"] != -100, masked)
-    assert (batch["loss_weights"] > 0).equal(masked)
+    masked, supervised = batch["input_ids"] == MASK, batch["labels"] != -100
+    by_diffusion = evaluation or masking.is_diffusion
+    assert torch.equal(masked, supervised) if by_diffusion else not (masked & ~supervised).any()
+    assert ("loss_weights" in batch) == (evaluation or masking.has_weights)
+    if "loss_weights" in batch:
+        assert torch.equal(batch["loss_weights"] > 0, supervised)
     assert not (batch["fill_mask"] & ~masked).any()
     assert torch.equal(batch["fill_mask"].any(-1), masked.any(-1))
-    if regime == "full":
-        assert torch.equal(batch["fill_mask"], masked)
-    assert not (masked & (batch["attention_mask"] == 0)).any()
-    clean = torch.where(masked, batch["labels"], batch["input_ids"])
+    assert regime != "full" or torch.equal(batch["fill_mask"], masked)
+    clean = torch.where(supervised, batch["labels"], batch["input_ids"])
     for i, row in enumerate(rows):
         real = batch["attention_mask"][i].bool()
         assert clean[i][real].tolist() == row
-        assert (clean[i][~real] == PAD).all()
-        padding_first = tokenizer.padding_side == "left" and len(row) < length
-        assert bool(real[0]) is not padding_first
+        assert (batch["input_ids"][i][~real] == PAD).all() and not supervised[i][~real].any()
+        assert bool(real[0]) is not (tokenizer is LEFT and len(row) < length)
+        assert not supervised[i][real][torch.tensor(examples[i]["protected_mask"]).bool()].any()
     assert ((batch["fill_uniforms"] > 0) & (batch["fill_uniforms"] < 1)).all()
 
 
@@ -298,8 +264,10 @@ def warnings(caplog):
         yield caplog
 
 
-def test_a_foreign_attention_mask_is_ignored_with_one_warning(warnings):
+def test_a_foreign_attention_mask_is_ignored_with_one_warning_unless_it_hides_padding_only(warnings):
     collator, examples = DataCollatorForMaskedDiffusion(LETTERS), examples_of(random_rows(3, 6))
+    padded = [{"input_ids": [2, 3, PAD, PAD], "attention_mask": [1, 1, 0, 0], "example_id": 0}]
+    assert collator(padded)["attention_mask"].tolist() == [[1, 1, 0, 0]] and not warnings.records
     expected = collator(examples)
     for example in examples[1:]:
         example["attention_mask"] = [1, 1, 1, 0, 1, 1]
@@ -309,72 +277,36 @@ def test_a_foreign_attention_mask_is_ignored_with_one_warning(warnings):
     assert "`attention_mask`" in warnings.text and "ignored" in warnings.text
 
 
-def test_an_attention_mask_that_hides_padding_only_needs_no_warning(warnings):
-    examples = [{"input_ids": [2, 3, PAD, PAD], "attention_mask": [1, 1, 0, 0], "example_id": 0}]
-    batch = DataCollatorForMaskedDiffusion(LETTERS)(examples)
-    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0]]
-    assert not warnings.records
-
-
 # ---- errors ----
 
 
-def one_sentence(error, field, *parts):
-    text = str(error.value)
-    assert text.startswith(f"`{field}`") and "\n" not in text and text.endswith(".")
-    for part in ("must", "got", *parts):
-        assert part in text
-
-
-def test_a_tokenizer_without_a_mask_token_is_refused():
-    with pytest.raises(ValueError) as error:
+def test_tokenizers_and_rows_that_make_no_batch_are_refused():
+    with one_sentence("must", "got", "mask token", "add_special_tokens", begins="`tokenizer`"):
         DataCollatorForMaskedDiffusion(without("mask_token"))
-    one_sentence(error, "tokenizer", "mask token", "add_special_tokens")
-
-
-def test_a_padding_token_that_is_another_special_token_is_refused():
     both = without("pad_token")
     both.pad_token = both.mask_token
-    with pytest.raises(ValueError) as error:
+    with one_sentence("must", "got", "padding token of its own", "add_special_tokens", begins="`tokenizer`"):
         DataCollatorForMaskedDiffusion(both)
-    one_sentence(error, "tokenizer", "padding token of its own", "add_special_tokens")
-
-
-def test_ragged_rows_need_a_padding_token_and_equal_rows_do_not():
     collator = DataCollatorForMaskedDiffusion(without("pad_token"))
-    assert collator(examples_of([[2, 3], [4, 5]]))["attention_mask"].all()
-    with pytest.raises(ValueError) as error:
+    assert collator(examples_of([[2, 3], [4, 5]]))["attention_mask"].all()  # equal rows need no padding
+    with one_sentence("must", "got", "padding token", "2 tokens to 3", "add_special_tokens", begins="`tokenizer`"):
         collator(examples_of([[2, 3], [4, 5, 6]]))
-    one_sentence(error, "tokenizer", "padding token", "2 tokens to 3", "add_special_tokens")
-
-
-@pytest.mark.parametrize("rows", [[[]], [[2, 3], []]])
-def test_an_empty_row_is_refused(rows):
-    with pytest.raises(ValueError) as error:
-        DataCollatorForMaskedDiffusion(LETTERS)(examples_of(rows))
-    one_sentence(error, "input_ids", f"row {len(rows) - 1}")
+    for rows in ([[]], [[2, 3], []]):
+        with one_sentence("must", "got", f"row {len(rows) - 1}", begins="`input_ids`"):
+            DataCollatorForMaskedDiffusion(LETTERS)(examples_of(rows))
+    with one_sentence("must", "got", "3", "2", begins="`protected_mask`"):
+        DataCollatorForMaskedDiffusion(LETTERS)([{"input_ids": [2, 3, 4], "protected_mask": [1, 0]}])
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("critic_regime", "half"),
-        ("min_mask_rate", 0.0),
-        ("min_mask_rate", -0.1),
-        ("min_mask_rate", 1.01),
-        ("min_mask_rate", float("nan")),
+        *(("min_mask_rate", value) for value in (0.0, -0.1, 1.01, float("nan"))),
         ("pad_to_multiple_of", 0),
-        ("critic_fill_exponent", 0),
-        ("critic_fill_exponent", float("inf")),
+        *(("critic_fill_exponent", value) for value in (0, float("inf"))),
     ],
 )
 def test_a_field_out_of_range_is_refused(field, value):
-    with pytest.raises(ValueError) as error:
+    with one_sentence("must", "got", str(value), begins=f"`{field}`"):
         DataCollatorForMaskedDiffusion(LETTERS, **{field: value})
-    one_sentence(error, field, str(value))
-
-
-def test_a_protected_mask_of_another_length_is_refused():
-    with pytest.raises(ValueError) as error:
-        DataCollatorForMaskedDiffusion(LETTERS)([{"input_ids": [2, 3, 4], "protected_mask": [1, 0]}])
-    one_sentence(error, "protected_mask", "3", "2")

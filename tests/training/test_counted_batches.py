@@ -15,6 +15,13 @@ from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.training.counted_batches import REPEATED, CountedBatches
 
 
+class Counting(CountedBatches):
+    """As a trainer that counts rows."""
+
+    def _count(self, batch):
+        return torch.tensor([len(batch["input_ids"])])
+
+
 def rows_of_an_epoch(num_rows, batch_size, num_processes, split_batches, skipped):
     """What counts of each batch of each process."""
     counted = []
@@ -23,17 +30,19 @@ def rows_of_an_epoch(num_rows, batch_size, num_processes, split_batches, skipped
         sampler = BatchSamplerShard(plain, num_processes, rank, split_batches)
         sampler = SkipBatchSampler(sampler, skipped) if skipped else sampler
         loader = SimpleNamespace(dataset=range(num_rows), batch_sampler=sampler)
-        trainer = CountedBatches()
+        trainer = Counting()
         trainer.args = SimpleNamespace(dataloader_drop_last=False)
         trainer.accelerator = SimpleNamespace(
             dataloader_config=SimpleNamespace(even_batches=True, split_batches=split_batches),
             num_processes=num_processes,
             process_index=rank,
-            gradient_state=SimpleNamespace(active_dataloader=loader),
+            gradient_state=SimpleNamespace(active_dataloader=loader, end_of_dataloader=True),
+            gather=lambda counts: counts,
         )
-        batches = [{"input_ids": torch.tensor(batch)} for batch in sampler]
-        batches[-1] = trainer._without_repeated_rows(batches[-1])
+        batches = [{"input_ids": torch.tensor(batch), "labels": torch.tensor(batch)} for batch in sampler]
+        batches, total = trainer.get_batch_samples(iter(batches), len(batches), torch.device("cpu"))
         counted.append([[] if REPEATED in batch else batch["input_ids"].tolist() for batch in batches])
+        assert total.item() == sum(map(len, counted[-1]))
         assert all(len(batch["input_ids"]) > 0 for batch in batches)  # every process takes part in every step
     return counted
 

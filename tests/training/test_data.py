@@ -1,15 +1,11 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about identified examples and streams: the same batches on any number of workers and processes."""
 
-import os
-import socket
-import subprocess
-import sys
 from itertools import islice
 
 import pytest
 import torch
-from launching import HELPERS
+from launching import BEGINNING, launch
 from streams import LETTERS, rows_of, sharded
 from torch.utils.data import DataLoader
 
@@ -146,23 +142,20 @@ def test_repeating_nothing_is_refused():
 
 
 PROCESS = """
-import sys, torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
-sys.path.insert(0, sys.argv[1])
 from streams import LETTERS, sharded
-
 from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.training.data import IdentifiedStream
 
-dispatch, workers = sys.argv[2] == "dispatch", int(sys.argv[3])
+dispatch, workers = arguments[0] == "dispatch", int(arguments[1])
 accelerator = Accelerator(cpu=True, dataloader_config=DataLoaderConfiguration(dispatch_batches=dispatch))
 ranks = 1 if dispatch else accelerator.num_processes
 stream = IdentifiedStream(sharded(24, 4, shuffled=True, ragged=not dispatch), 2, ranks)
 collator = DataCollatorForMaskedDiffusion(LETTERS)
 loader = accelerator.prepare(DataLoader(stream, batch_size=2, num_workers=workers, collate_fn=collator))
-torch.save(list(loader), f"{sys.argv[4]}.{accelerator.process_index}")
+torch.save(list(loader), folder / f"found.{accelerator.process_index}")
 accelerator.wait_for_everyone()
 """
 
@@ -171,24 +164,8 @@ accelerator.wait_for_everyone()
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("kind", ["dispatch", "shard"])
 def test_two_processes_see_the_batches_of_one(tmp_path, kind, num_workers):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-c",
-        PROCESS,
-        HELPERS,
-        kind,
-        str(num_workers),
-        str(tmp_path / "found"),
-    ]
-    started = []
-    for rank in ("0", "1"):
-        own = {"RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
-        started.append(subprocess.Popen(command, env={**os.environ, **common, **own}))
-    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    (tmp_path / "run.py").write_text(BEGINNING + PROCESS)
+    launch([tmp_path / "run.py", tmp_path, 2, kind, num_workers], world=2)
     ranks = [torch.load(tmp_path / f"found.{rank}") for rank in range(2)]
     together = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     one = batches_of(IdentifiedStream(sharded(24, 4, shuffled=True, ragged=kind == "shard"), 2), batch_size=2)

@@ -2,37 +2,38 @@
 """Claims about several processes: DDP and FSDP2, launched as users do it, give what one process gives."""
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
+import launching
 import pytest
 import torch
 import yaml
-from critic_training import assert_equal_weights
+from accelerate.utils import DistributedType
+from critic_training import assert_equal_weights, frozen_model, make_model, make_rows, make_trainer
 from labelled_folder import make_folder
+from prepared_folders import as_flags
 from safetensors.torch import load_file
 
 import critic_gpt
 from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.scripts import train
+from critic_gpt.training.callbacks import UnfreezeCallback
 
 
 ROOT = Path(critic_gpt.__file__).parent
 CONFIGS = ROOT / "scripts" / "configs"
 # 43 rows of several lengths: in batches of 2 x 4 an epoch ends with three rows for one process and none for the other.
 NUM_ROWS = 43
-SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--initializer_range", "0.3"]
-FIXED = [*SHAPE, "--disable_tqdm", "True", "--logging_steps", "1", "--per_device_train_batch_size", "4"]
-FIXED += ["--per_device_eval_batch_size", "5", "--precision", "fp32", "--learning_rate", "1e-2"]
-CRITIC = ["--add_critic_head", "True", "--remaining_alpha", "0.5", "--critic_batch_share", "0.5"]
-CRITIC += ["--add_joint_head", "True"]
+FIXED = as_flags(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3, disable_tqdm=True)
+FIXED += as_flags(logging_steps=1, per_device_train_batch_size=4, per_device_eval_batch_size=5, precision="fp32")
+FIXED += as_flags(learning_rate=1e-2)
+CRITIC = as_flags(add_critic_head=True, remaining_alpha=0.5, critic_batch_share=0.5, add_joint_head=True)
 # Seven steps, one more than an epoch, evaluated in the middle.
-EXACT = [*CRITIC, "--max_steps", "7", "--stratified_times", "False", "--eval_strategy", "steps", "--eval_steps", "3"]
-EXACT += ["--save_strategy", "no"]
-SINGLE = ["--use_cpu", "True", "--gradient_accumulation_steps", "2"]
+EXACT = [*CRITIC, *as_flags(max_steps=7, stratified_times=False, eval_strategy="steps", eval_steps=3)]
+EXACT += as_flags(save_strategy="no")
+SINGLE = as_flags(use_cpu=True, gradient_accumulation_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +45,14 @@ def flags(data_dir, output_dir, *more):
     return ["--data_dir", str(data_dir), "--output_dir", str(output_dir), *FIXED, *more]
 
 
-def launch(config, script, *arguments, timeout=300, **environment):
+def launch(config, script, *arguments):
     """`accelerate launch` with one of the ready configurations, on CPUs as the head of its file says."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / f"{config}.yaml")]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / f"{config}.yaml"]
     command += ["--cpu"] if config == "single" else ["--main_process_port", port]
-    own = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(
-        [*command, str(script), *arguments], env=own, capture_output=True, text=True, timeout=timeout
-    )
-    return done
+    return launching.run([*command, script, *arguments], ACCELERATE_USE_CPU="true")
 
 
 def numbers(folder):
@@ -132,12 +129,11 @@ def test_two_processes_give_the_numbers_of_one(data_dir, tmp_path, one_process, 
 
 # ---- FSDP2: what is special about parameters that lie in parts ----
 
-AVERAGED = [*CRITIC, "--max_steps", "5", "--save_steps", "3", "--ema_decay", "0.7", "--learning_rate", "1e-3"]
-AVERAGED += ["--muon_learning_rate", "1e-3", "--eval_strategy", "steps", "--eval_steps", "2"]
-BEST = [*CRITIC, "--max_steps", "4", "--save_steps", "1", "--eval_strategy", "steps", "--eval_steps", "1"]
-BEST += ["--load_best_model_at_end", "True", "--metric_for_best_model", "eval_loss", "--greater_is_better", "True"]
-BEST += ["--ema_decay", "0.7"]
-HALF = [*CRITIC, "--max_steps", "2", "--precision", "bf16", "--save_strategy", "no"]
+AVERAGED = [*CRITIC, *as_flags(max_steps=5, save_steps=3, ema_decay=0.7, learning_rate=1e-3, muon_learning_rate=1e-3)]
+AVERAGED += as_flags(eval_strategy="steps", eval_steps=2)
+BEST = [*CRITIC, *as_flags(max_steps=4, save_steps=1, eval_strategy="steps", eval_steps=1, ema_decay=0.7)]
+BEST += as_flags(load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=True)
+HALF = [*CRITIC, *as_flags(max_steps=2, precision="bf16", save_strategy="no")]
 
 # One launch for all of it: what costs time is to start.
 SCENARIOS = """
@@ -271,18 +267,37 @@ def test_what_cannot_be_done_with_parts_is_refused(scenarios):
     assert error.endswith("train in two runs, or with DDP.")
 
 
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+@pytest.mark.parametrize("field", ["ema_decay", "muon_learning_rate", "unfreeze_step"])
+def test_the_older_kinds_of_parts_are_refused_for_more(tmp_path, monkeypatch, field, kind):
+    arguments = {} if field == "unfreeze_step" else {field: 0.02}
+    model = frozen_model() if field == "unfreeze_step" else make_model()
+    trainer = make_trainer(tmp_path, model, make_rows(4), **arguments)
+    if field == "unfreeze_step":
+        trainer.add_callback(UnfreezeCallback(1))
+    monkeypatch.setattr(type(trainer.accelerator), "distributed_type", kind)
+    with pytest.raises(ValueError, match=f"`{field}` must be left out with sharded .* got it with {kind.value}: "):
+        trainer.create_optimizer()
+
+
 # ---- launches that would silently be something else ----
 
 
-def test_processes_that_do_not_know_of_each_other_are_refused(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"`num_processes` must be 1 where .* got 2, .*: set ACCELERATE_USE_CPU=true"):
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "`num_processes` must be 1 where .* got 2, .*: set ACCELERATE_USE_CPU=true"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"},
+            "`fsdp_version` must be 2, got 1: .* so take scripts/configs/fsdp2.yaml",
+        ),
+    ],
+)
+def test_launches_that_would_silently_be_something_else_are_refused(
+    data_dir, tmp_path, monkeypatch, environment, message
+):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
         train.main(flags(data_dir, tmp_path, "--max_steps", "1"))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_first_kind_of_fsdp_is_refused(data_dir, tmp_path, monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setenv("FSDP_VERSION", "1")
-    with pytest.raises(ValueError, match=r"`fsdp_version` must be 2, got 1: .* so take scripts/configs/fsdp2.yaml"):
-        train.main(flags(data_dir, tmp_path, "--max_steps", "1"))

@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Mistakes about training, each made once somewhere: lost modifiers, shrunken losses, private seeds, idle heads."""
+"""Mistakes about training, each made once somewhere: private seeds, idle heads."""
 
 import ast
 import os
@@ -8,44 +8,9 @@ import sys
 
 import head_training
 import pytest
-import torch
-from critic_training import Gradients, logs_of, make_model, make_rows, make_trainer
+from critic_training import RECIPE, Gradients, make_model, make_rows, make_trainer
 from launching import HELPERS
-from modified_losses import reference, token_batch
 from sources import ROOT, SOURCES
-
-from critic_gpt.training.modifiers import LossModifiers
-
-
-# ---- modifiers of which only the last had an effect ----
-
-
-def test_every_modifier_of_a_run_has_its_effect(tmp_path):
-    names = ["target_smoothing", "entropy", "mask_ratio_weight"]
-    modifiers = LossModifiers.from_dict({"modifiers": [{"name": name} for name in names]})
-    batch = token_batch()
-    whole, metrics = modifiers.modify_token_loss(batch, 0)
-    torch.testing.assert_close(whole, reference(batch, names))
-    for left_out in names:
-        rest = [name for name in names if name != left_out]
-        assert not torch.allclose(whole, reference(batch, rest)), f"{left_out} has no effect"
-    assert {name.split("/")[0] for name in metrics} == set(names)
-    trainer = make_trainer(tmp_path, make_model(), make_rows(4, lengths=(2, 14)), loss_modifiers=modifiers)
-    trainer.train()
-    (log,) = logs_of(trainer)
-    assert {name.split("/")[0] for name in log if "/" in name} == set(names)
-
-
-# ---- an evaluation loss divided by 1 + alpha ----
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 4.0])
-def test_the_evaluation_loss_is_the_sum_of_its_terms_divided_by_nothing(tmp_path, alpha):
-    rows = make_rows(5, lengths=(3, 14))
-    metrics = make_trainer(tmp_path, make_model(critic_alpha=alpha, correction_alpha=0.7), rows, rows).evaluate()
-    terms = [metrics[f"eval_{name}_loss"] for name in ("lm", "critic", "correction")]
-    assert min(terms) > 0
-    assert metrics["eval_loss"] == pytest.approx(terms[0] + alpha * terms[1] + 0.7 * terms[2], rel=1e-6)
 
 
 # ---- seeds made by hash(), which is another function in every process ----
@@ -111,6 +76,12 @@ STEPS = {
     "an untied head": ({"tie_word_embeddings": False}, {}),
     "learnt positions": ({"position_embedding_type": "absolute", "use_bias": True}, {}),
     "no critic": ({"add_critic_head": False}, {}),
+    "every recipe": (RECIPE, {"critic_batch_share": 0.5}),
+    "every recipe, warming up": (RECIPE, {"critic_warmup_start": 1, "critic_warmup_end": 2}),
+    "a hidden layer, no second pass yet": (
+        {"critic_head_type": "mlp", "correction_alpha": 0.0},
+        {"critic_warmup_end": 9},
+    ),
 }
 
 

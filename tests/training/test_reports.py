@@ -6,15 +6,16 @@ import json
 import pytest
 import torch
 from labelled_folder import make_folder
+from prepared_folders import as_flags
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from critic_gpt.scripts import train
 
 
-SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--initializer_range", "0.3"]
-FLAGS = [*SHAPE, "--use_cpu", "True", "--disable_tqdm", "True", "--logging_steps", "1", "--precision", "fp32"]
-FLAGS += ["--per_device_train_batch_size", "4", "--learning_rate", "1e-2", "--save_strategy", "no"]
+FLAGS = as_flags(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, initializer_range=0.3, use_cpu=True)
+FLAGS += as_flags(disable_tqdm=True, logging_steps=1, precision="fp32", per_device_train_batch_size=4)
+FLAGS += as_flags(learning_rate=1e-2, save_strategy="no")
 CRITIC = ["--add_critic_head", "True", "--remaining_alpha", "0.5"]
 JUDGED = ["--max_steps", "4", "--eval_strategy", "steps", "--eval_steps", "2"]
 TRAINED = {"loss", "lm_loss", "critic_loss", "correction_loss", "remaining_loss", "critic_accuracy", "error_rate"}
@@ -108,10 +109,9 @@ def test_a_callback_of_ones_own_sees_every_scalar(data_dir, tmp_path, monkeypatc
 
 
 def test_a_training_that_gets_no_better_stops_early_with_its_best_model(data_dir, tmp_path):
-    more = ["--max_steps", "30", "--eval_strategy", "steps", "--eval_steps", "1", "--save_strategy", "steps"]
-    more += ["--save_steps", "1", "--save_total_limit", "3", "--learning_rate", "0.3"]
-    more += ["--early_stopping_patience", "2", "--load_best_model_at_end", "True"]
-    state = run(data_dir, tmp_path, *CRITIC, *more)
+    more = {"max_steps": 30, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}
+    more |= {"save_total_limit": 3, "learning_rate": 0.3, "early_stopping_patience": 2, "load_best_model_at_end": True}
+    state = run(data_dir, tmp_path, *CRITIC, *as_flags(**more))
     losses = [log["eval_loss"] for log in state["log_history"] if "eval_loss" in log]
     assert state["global_step"] < 30 and len(losses) == losses.index(min(losses)) + 3
     metrics = json.loads((tmp_path / "training_metrics.json").read_text())

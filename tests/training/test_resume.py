@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from labelled_folder import make_folder
+from prepared_folders import as_flags
 from safetensors.torch import load_file
 
 from critic_gpt.scripts import train
@@ -20,23 +21,11 @@ from critic_gpt.training.checkpoints import last_complete_checkpoint
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 # Six steps an epoch, so that step 9 lies in the middle of the second one.
-SHAPE = ["--hidden_size", "16", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--hidden_dropout", "0.1"]
-FLAGS = [
-    *SHAPE,
-    "--add_critic_head",
-    "True",
-    "--add_joint_head",
-    "True",
-    "--use_cpu",
-    "True",
-    "--disable_tqdm",
-    "True",
-    "--precision",
-    "fp32",
-]
-FLAGS += ["--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2", "--max_steps", "20"]
-FLAGS += ["--save_steps", "3", "--save_total_limit", "2", "--logging_steps", "1", "--critic_warmup_end", "15"]
-FLAGS += ["--muon_learning_rate", "0.02", "--ema_decay", "0.9", "--learning_rate", "1e-2"]
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_dropout": 0.1}
+FLAGS = as_flags(**SHAPE, add_critic_head=True, add_joint_head=True, use_cpu=True, disable_tqdm=True, precision="fp32")
+FLAGS += as_flags(per_device_train_batch_size=4, gradient_accumulation_steps=2, max_steps=20, logging_steps=1)
+FLAGS += as_flags(save_steps=3, save_total_limit=2, critic_warmup_end=15, muon_learning_rate=0.02, ema_decay=0.9)
+FLAGS += as_flags(learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +75,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(data_dir, tmp_path, worke
         expected, found = load_file(whole / name), load_file(killed / name)
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected), name
-    logs = [
-        [
-            {key: value for key, value in log.items() if key not in ("train_runtime",)}
-            for log in json.loads((folder / "trainer_state.json").read_text())["log_history"]
-            if "loss" in log
-        ]
-        for folder in (whole, killed)
-    ]
+    histories = (json.loads((folder / "trainer_state.json").read_text())["log_history"] for folder in (whole, killed))
+    logs = [[log for log in history if "loss" in log] for history in histories]
     assert len(logs[0]) == 20 and logs[0] == logs[1]
     assert not list(killed.glob("**/.saving")) and len(list(killed.glob("checkpoint-*"))) == 2

@@ -11,38 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from critic_training import JUDGING, SAVING, make_model, make_rows, make_trainer
+from prepared_folders import as_flags, prepare_sudoku
 from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 
-from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
-from critic_gpt.scripts import prepare_data, train
-from critic_gpt.tasks import build_character_tokenizer
-
-
-LETTERS = build_character_tokenizer("abcdefgh", model_max_length=16)
-
-
-def rows(num=24, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    return [{"input_ids": torch.randint(2, 10, (8,), generator=generator).tolist()} for _ in range(num)]
+from critic_gpt.scripts import train
 
 
 def trainer_in(folder, data=None, callbacks=(), model=None, **changed):
-    config = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "add_critic_head": True}
-    config |= {"vocab_size": 10, "max_position_embeddings": 16, "mask_token_id": 1, "pad_token_id": 0}
-    torch.manual_seed(0)
-    given = {"max_steps": 4, "save_steps": 2, "per_device_train_batch_size": 4, "learning_rate": 0.01, **changed}
-    given = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "logging_steps": 1, **given}
-    args = CriticTrainingArguments(output_dir=str(folder), **given)
-    data = rows() if data is None else data
-    return CriticTrainer(
-        CriticGPTForMaskedLM(CriticGPTConfig(**{**config, **(model or {})})),
-        args,
-        processing_class=LETTERS,
-        train_dataset=data,
-        eval_dataset=data[:8],
-        callbacks=list(callbacks),
-    )
+    data = make_rows(24) if data is None else data
+    given = {**SAVING, "save_steps": 2, "max_steps": 4, "learning_rate": 0.01, **changed}
+    model = make_model(num_hidden_layers=1, **(model or {}))
+    return make_trainer(folder, model, data, data[:8], callbacks=list(callbacks), **given)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +55,8 @@ def test_a_finished_run_trains_no_step_more(folder, resume):
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path):
-    best = {"eval_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True}
-    best |= {"metric_for_best_model": "loss", "max_steps": 6, "learning_rate": 1e-12}
+    best = {**SAVING, **JUDGING, "load_best_model_at_end": True, "metric_for_best_model": "loss"}
+    best |= {"max_steps": 6, "learning_rate": 1e-12}
 
     def run(patience, **how):
         trainer = trainer_in(tmp_path, callbacks=[EarlyStoppingCallback(patience, 1e-3)], **best)
@@ -92,8 +73,8 @@ def test_a_run_that_stopped_early_stays_stopped(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"data": rows(seed=2)}, "other data"),
-        ({"data": rows(num=28)}, "24 rows, now 28"),
+        ({"data": make_rows(24, seed=2)}, "other data"),
+        ({"data": make_rows(28)}, "24 rows, now 28"),
         ({"model": {"hidden_size": 32}}, "hidden_size"),
         ({"model": {"add_critic_head": False}}, "add_critic_head"),
         ({"seed": 7}, "seed"),
@@ -180,16 +161,13 @@ def test_an_optimizer_of_another_kind_is_a_sentence(folder):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    target = tmp_path_factory.mktemp("prepared") / "sudoku"
-    sizes = ["--num_train", "24", "--num_validation", "6", "--num_test", "4"]
-    prepare_data.main(["--task", "sudoku", "--size", "4", "--output_dir", str(target), *sizes])
-    return target
+    return prepare_sudoku(tmp_path_factory.mktemp("prepared") / "sudoku")
 
 
 def flags(data_dir, output_dir, *more):
-    shape = ["--hidden_size", "16", "--num_hidden_layers", "1", "--num_attention_heads", "2", "--precision", "fp32"]
-    fixed = ["--use_cpu", "True", "--disable_tqdm", "True", "--per_device_train_batch_size", "4"]
-    return ["--data_dir", str(data_dir), "--output_dir", str(output_dir), *shape, *fixed, *more]
+    fixed = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "precision": "fp32", "use_cpu": True}
+    fixed |= {"disable_tqdm": True, "per_device_train_batch_size": 4, "data_dir": data_dir, "output_dir": output_dir}
+    return [*as_flags(**fixed), *more]
 
 
 def test_a_model_in_the_output_folder_is_not_replaced_unasked(data_dir, tmp_path):

@@ -1,27 +1,29 @@
 """Claims about the trainer: exact losses, resuming, logs, evaluation, checkpoints."""
 
-import json
 import logging
 
 import pytest
 import torch
 from critic_training import (
     JOINT,
+    JUDGING,
     LETTERS,
     RECIPE,
+    SAVING,
     TERMS,
     Gradients,
     Passes,
     assert_equal_weights,
+    assert_resumes,
     logs_of,
     make_model,
     make_rows,
     make_trainer,
     weights,
 )
-from launching import launch_script
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import set_seed
+from launching import one_and_two
+from sentences import one_sentence
+from transformers import TrainerCallback, TrainingArguments
 
 from critic_gpt import (
     CriticCalibration,
@@ -56,9 +58,25 @@ def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remainin
     expected = expected + 0.9 * out.joint_token_loss.sum() / asked
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(loss, out.loss)
-    counts = trainer._get_num_items_in_batch([batch, batch], torch.device("cpu"))
+    _, counts = trainer.get_batch_samples(iter([batch, batch]), 2, torch.device("cpu"))
     assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real, 2 * asked]
     torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
+
+
+@pytest.mark.parametrize("fields", [{}, {"add_critic_head": False}, RECIPE, JOINT])
+def test_what_is_averaged_over_processes_is_the_loss_of_the_whole_batch(tmp_path, fields, monkeypatch):
+    model = make_model(**fields).train()
+    arguments = {"evaluation": True, "per_device_train_batch_size": 6, "train_sampling_strategy": "sequential"}
+    trainer = make_trainer(tmp_path, model, make_rows(6, lengths=(5, 14)), **arguments)
+    (batch,), counts = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, torch.device("cpu"))
+    whole = trainer.compute_loss(model, batch, num_items_in_batch=counts)
+    # Each of three processes has a part of the rows and the counts of all.
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 3)
+    parts = []
+    for rows in (slice(0, 1), slice(1, 3), slice(3, 6)):
+        part = {name: value[rows] if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+        parts.append(trainer.compute_loss(model, part, num_items_in_batch=counts))
+    torch.testing.assert_close(sum(parts) / 3, whole)
 
 
 def test_without_a_second_pass_the_joint_head_counts_once(tmp_path):
@@ -183,29 +201,12 @@ def test_warm_up_reaches_every_micro_step_and_skips_the_second_pass_while_it_is_
     assert heads == [False, False, True, True, True]
 
 
-@pytest.mark.parametrize("share", [1.0, 0.5])
-@pytest.mark.parametrize("warming", [False, True])
-def test_every_weight_takes_part_with_every_recipe(tmp_path, share, warming):
-    gradients, model = Gradients(), make_model(**RECIPE)
-    arguments = {"critic_batch_share": share, "critic_warmup_start": 1, "critic_warmup_end": 2 if warming else 0}
-    make_trainer(tmp_path, model, make_rows(8), callbacks=[gradients], max_steps=2, **arguments).train()
-    assert [set(step) for step in gradients.steps] == [{name for name, _ in model.named_parameters()}] * 2
-
-
 def test_the_remaining_term_keeps_the_second_pass_while_the_critic_weighs_nothing(tmp_path):
     for remaining_alpha, passes_of_step in ((0.0, 1), (0.5, 2)):
         model = make_model(correction_alpha=0.0, remaining_alpha=remaining_alpha)
         passes = Passes(model)
         make_trainer(tmp_path, model, make_rows(4), callbacks=[passes], critic_warmup_end=10).train()
         assert passes.steps == [passes_of_step]
-
-
-@pytest.mark.parametrize("head", ["linear", "mlp"])
-def test_every_weight_takes_part_while_the_second_pass_is_off(tmp_path, head):
-    gradients = Gradients()
-    model = make_model(correction_alpha=0.0, critic_head_type=head)
-    make_trainer(tmp_path, model, make_rows(4), callbacks=[gradients], critic_warmup_end=10).train()
-    assert set(gradients.steps[0]) == {name for name, _ in model.named_parameters()}
 
 
 # ---- logs ----
@@ -318,22 +319,16 @@ def test_each_of_several_evaluation_sets_is_used(tmp_path, arguments):
 @pytest.mark.parametrize("regime", ["full", "mixed"])
 @pytest.mark.parametrize(("accumulation", "workers"), [(1, 0), (2, 0), (2, 2)])
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, accumulation, workers, regime):
+    arguments = {**SAVING, "save_steps": 3, "max_steps": 5, "lr_scheduler_type": "cosine", "critic_warmup_start": 1}
+    arguments |= {"critic_warmup_end": 7, "gradient_accumulation_steps": accumulation}
     # Two steps an epoch: the checkpoint lies in the middle of the second one.
     rows = make_rows(8 * accumulation, lengths=(3, 14))
-    arguments = {"max_steps": 5, "save_strategy": "steps", "save_steps": 3, "lr_scheduler_type": "cosine"}
-    arguments.update(gradient_accumulation_steps=accumulation, dataloader_num_workers=workers)
-    arguments.update(critic_warmup_start=1, critic_warmup_end=7)
-    fields = {"critic_regime": regime, "hidden_dropout": 0.1}
-    whole = make_trainer(tmp_path, make_model(**fields), rows, **arguments)
-    whole.train()
-    set_seed(7)
-    resumed = make_trainer(tmp_path, make_model(seed=3, **fields), rows, **arguments)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
-    assert_equal_weights(weights(whole.model), weights(resumed.model))
-    for one, other in zip(logs_of(whole)[3:], logs_of(resumed)[3:], strict=True):
-        assert {name: one[name] for name in ("loss", "critic_alpha", *TERMS)} == {
-            name: other[name] for name in ("loss", "critic_alpha", *TERMS)
-        }
+
+    def make(folder, seed):
+        model = make_model(seed=seed, critic_regime=regime, hidden_dropout=0.1)
+        return make_trainer(folder, model, rows, dataloader_num_workers=workers, **arguments)
+
+    assert_resumes(make, tmp_path, 3)
 
 
 def test_every_epoch_draws_anew(tmp_path):
@@ -365,19 +360,6 @@ def test_training_learns_a_trivial_corpus_and_moves_every_weight(tmp_path, regim
     assert all(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_early_stopping_and_the_best_model_go_by_eval_loss(tmp_path):
-    arguments = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 12}
-    arguments.update(load_best_model_at_end=True, metric_for_best_model="eval_loss", learning_rate=0.3)
-    rows = make_rows(16)
-    stopping = EarlyStoppingCallback(early_stopping_patience=2)
-    trainer = make_trainer(tmp_path, make_model(), rows, make_rows(8, seed=3), callbacks=[stopping], **arguments)
-    trainer.train()
-    losses = [log["eval_loss"] for log in logs_of(trainer, "eval_loss")]
-    assert trainer.state.global_step < 12 and len(losses) == losses.index(min(losses)) + 3
-    assert trainer.state.best_metric == min(losses)
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), abs=1e-6)
-
-
 # ---- checkpoints ----
 
 
@@ -390,8 +372,7 @@ def test_the_calibration_table_is_dropped_at_the_first_step_and_not_saved(tmp_pa
         def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
             present.append(model.calibration is not None)
 
-    arguments = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1}
-    trainer = make_trainer(tmp_path, model, make_rows(8), callbacks=[Watch()], **arguments)
+    trainer = make_trainer(tmp_path, model, make_rows(8), callbacks=[Watch()], max_steps=2, **SAVING)
     trainer.evaluate(make_rows(3))
     assert model.calibration is not None
     trainer.train()
@@ -414,7 +395,7 @@ def test_saving_a_calibrated_model_merges_its_table_into_the_file(tmp_path):
 
 
 def test_a_checkpoint_is_a_complete_model(tmp_path):
-    trainer = make_trainer(tmp_path, make_model(), make_rows(8), save_strategy="steps", save_steps=1)
+    trainer = make_trainer(tmp_path, make_model(), make_rows(8), **SAVING)
     trainer.train()
     folder = tmp_path / "checkpoint-1"
     expected = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "trainer_state.json"}
@@ -436,9 +417,7 @@ def library_warnings(caplog):
 def test_training_aligns_no_token_and_warns_of_nothing(tmp_path, library_warnings, recwarn):
     model = make_model()
     before = model.config.to_dict()
-    arguments = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 2}
-    arguments["load_best_model_at_end"] = True
-    rows = make_rows(8)
+    arguments, rows = {**SAVING, **JUDGING, "max_steps": 2, "load_best_model_at_end": True}, make_rows(8)
     make_trainer(tmp_path, model, rows, rows, **arguments).train()
     resumed = make_trainer(tmp_path, model, rows, rows, **{**arguments, "max_steps": 3})
     resumed.train(resume_from_checkpoint=True)
@@ -450,96 +429,53 @@ def test_training_aligns_no_token_and_warns_of_nothing(tmp_path, library_warning
     assert [str(warning.message) for warning in recwarn if "critic_gpt" in str(warning.filename)] == []
 
 
-# ---- errors ----
+# ---- two processes ----
 
 
-def one_sentence(error, field, *parts):
-    text = str(error.value)
-    assert text.startswith(f"`{field}`") and "\n" not in text and text.endswith(".") and "must" in text
-    for part in parts:
-        assert part in text
-
-
-@pytest.mark.parametrize("given", [{"train_dataset": []}, {"eval_dataset": []}, {"eval_dataset": {"one": []}}])
-def test_an_empty_dataset_is_refused(tmp_path, given):
-    with pytest.raises(ValueError) as error:
-        CriticTrainer(make_model(), CriticTrainingArguments(str(tmp_path)), processing_class=LETTERS, **given)
-    one_sentence(error, *given, "at least one example")
-
-
-def test_neither_tokenizer_nor_collator_is_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        CriticTrainer(make_model(), CriticTrainingArguments(str(tmp_path)), train_dataset=make_rows(2))
-    one_sentence(error, "processing_class", "data_collator", "tokenizer")
-
-
-def test_plain_training_arguments_are_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        CriticTrainer(make_model(), TrainingArguments(str(tmp_path)), processing_class=LETTERS)
-    one_sentence(error, "args", "CriticTrainingArguments", "got TrainingArguments")
-
-
-def test_masking_beside_a_collator_is_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        make_trainer(tmp_path, make_model(), make_rows(2), evaluation=True, masking="bert")
-    one_sentence(error, "masking", "data_collator", "got 'bert'")
-
-
-def test_a_share_of_a_second_pass_that_there_is_not_is_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        make_trainer(tmp_path, make_model(add_critic_head=False), make_rows(2), critic_batch_share=0.5)
-    one_sentence(error, "critic_batch_share", "without a critic", "got 0.5")
-
-
-def test_another_mask_token_than_the_models_is_refused(tmp_path):
-    with pytest.raises(ValueError) as error:
-        make_trainer(tmp_path, make_model(mask_token_id=5), make_rows(2))
-    one_sentence(error, "mask_token_id", "got 5")
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ({"train_dataset": []}, ("`train_dataset`", "at least one example")),
+        ({"eval_dataset": []}, ("`eval_dataset`", "at least one example")),
+        ({"eval_dataset": {"one": []}}, ("`eval_dataset`", "at least one example")),
+        ({"processing_class": None}, ("`processing_class`", "data_collator", "tokenizer")),
+        ({"args": TrainingArguments}, ("`args`", "CriticTrainingArguments", "got TrainingArguments")),
+        ({"masking": "bert", "data_collator": DataCollatorForMaskedDiffusion(LETTERS)}, ("`masking`", "got 'bert'")),
+        ({"model": {"add_critic_head": False}, "critic_batch_share": 0.5}, ("`critic_batch_share`", "got 0.5")),
+        ({"model": {"mask_token_id": 5}}, ("`mask_token_id`", "got 5")),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, given, parts):
+    given = {"train_dataset": make_rows(2), "processing_class": LETTERS, **given}
+    model, cls = make_model(**given.pop("model", {})), given.pop("args", CriticTrainingArguments)
+    own = {name: given.pop(name) for name in ("masking", "critic_batch_share") if name in given}
+    with one_sentence("must", *parts, begins=parts[0]):
+        CriticTrainer(model, cls(str(tmp_path), use_cpu=True, **own), **given)
 
 
 # ---- two processes ----
 
 SCRIPT = """
-import json, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-sys.path.insert(0, sys.argv[1])
-from critic_gpt.scripts import leave_together
-from critic_training import RECIPE, make_model, make_rows, make_trainer, logs_of
-folder, world, kind = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+kind, seen = arguments[0], []
 fields = {"plain": {"add_critic_head": False}, "warm-up": {"correction_alpha": 0.0}, "recipe": RECIPE}.get(kind, {})
-rows, seen = make_rows(16, lengths=(3, 14)), []
 trainer = make_trainer(
-    folder, make_model(**fields), rows, make_rows(7, seed=4, lengths=(3, 14)), evaluation=True, max_steps=3,
-    per_device_train_batch_size=2, gradient_accumulation_steps=4 // world, train_sampling_strategy="sequential",
-    critic_warmup_end=4 if kind == "warm-up" else 0, optim="sgd", per_device_eval_batch_size=2,
-    critic_batch_share=0.5 if kind == "recipe" else 1.0,
+    folder, make_model(**fields), make_rows(16, lengths=(3, 14)), make_rows(7, seed=4, lengths=(3, 14)),
+    evaluation=True, max_steps=3, per_device_train_batch_size=2, gradient_accumulation_steps=4 // world,
+    optim="sgd", train_sampling_strategy="sequential", critic_warmup_end=4 if kind == "warm-up" else 0,
+    per_device_eval_batch_size=2, critic_batch_share=0.5 if kind == "recipe" else 1.0,
 )
-assert trainer.accelerator.num_processes == world
 collator = trainer.data_collator
 trainer.data_collator = lambda rows: seen.append(max(row["epoch"] for row in rows)) or collator(rows)
 trainer.train()
 trainer.data_collator = collator
-metrics = trainer.evaluate()
-if trainer.is_world_process_zero():
-    torch.save(trainer.model.state_dict(), folder / "weights.pt")
-    result = {"logs": logs_of(trainer), "metrics": metrics, "epochs": seen}
-    (folder / "result.json").write_text(json.dumps(result))
-leave_together()
+leave(trainer, metrics=trainer.evaluate(), epochs=seen)
 """
-
-
-def launch(folder, world, kind):
-    launch_script(SCRIPT, folder, world, kind)
-    return json.loads((folder / "result.json").read_text()), torch.load(folder / "weights.pt")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["critic", "warm-up", "plain", "recipe"])
 def test_two_processes_train_and_evaluate_like_one(tmp_path, kind):
-    one, weights_of_one = launch(tmp_path / "one", 1, kind)
-    two, weights_of_two = launch(tmp_path / "two", 2, kind)
-    assert_equal_weights(weights_of_one, weights_of_two, tolerance=1e-5)
+    (one, two), _ = one_and_two(SCRIPT, tmp_path, kind)
     for log, other in zip(one["logs"], two["logs"], strict=True):
         for name in ("loss", "remaining_loss", *TERMS):
             assert log.get(name) == pytest.approx(other.get(name), abs=1e-5), name

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from denoising_steps import MASK, PAD, TABLE, VOCAB, M, canvas
+from denoising_steps import MASK, PAD, TABLE, VOCAB, M, canvas, probabilities_of
+from refusals import refused
 
 from critic_gpt import CriticCalibration
-from critic_gpt.generation.run import DenoisingRun
 
 
 NEVER = 1e-9  # fewer expected errors than any sequence has
@@ -47,8 +47,14 @@ def world(model, monkeypatch):
     return model
 
 
+def search(world, num_steps, **more):
+    """Five masks, filled without chance."""
+    fields = {"temperature": 0, "return_error_probabilities": False, **more}
+    return generate(world, torch.full((1, 5), M), num_steps=num_steps, **fields)
+
+
 def test_the_guess_is_taken_back_and_not_what_the_critic_sees(world):
-    output = generate(world, torch.full((1, 5), M), num_steps=10, temperature=0, return_error_probabilities=False)
+    output = search(world, 10)
     inputs = [step.input_ids[0].tolist() for step in output.history]
     a, b, c, d = LIKELY, RIGHT, FOLLOWS_LIKELY, FOLLOWS_RIGHT
     assert inputs == [[M] * 5, [a, M, M, M, M], [a, c, c, c, c], [b, M, M, M, M], [b, d, d, d, d]]
@@ -60,8 +66,7 @@ def test_the_guess_is_taken_back_and_not_what_the_critic_sees(world):
 
 @pytest.mark.parametrize(("num_steps", "right"), [(3, False), (4, False), (5, True), (6, True)])
 def test_what_the_critic_has_not_seen_yet_is_not_accepted(world, num_steps, right):
-    ids = torch.full((1, 5), M)
-    output = generate(world, ids, num_steps=num_steps, temperature=0, return_error_probabilities=False)
+    output = search(world, num_steps)
     # In four passes the right sequence is complete, but by the model's own probabilities alone: four times one
     # percent, against the two tokens that the critic expects to be wrong in the other.
     assert output.sequences[0, 0] == (RIGHT if right or num_steps == 4 else LIKELY)
@@ -70,7 +75,7 @@ def test_what_the_critic_has_not_seen_yet_is_not_accepted(world, num_steps, righ
 
 def test_where_nothing_seems_wrong_nothing_is_taken_back(world, monkeypatch):
     monkeypatch.setattr(world, "forward", lambda input_ids, **more: guess_first(input_ids, critic_sees=False))
-    output = generate(world, torch.full((1, 5), M), num_steps=10, temperature=0, return_error_probabilities=False)
+    output = search(world, 10)
     assert output.forward_passes == 3 and output.sequences[0, 0] == LIKELY
     assert not any(step.remasked.any() for step in output.history)
 
@@ -84,8 +89,7 @@ def test_a_row_that_is_stopped_ends_with_a_sequence_that_belongs_together(world,
         calls.append(1)
         return torch.full((len(sequences),), len(calls) == passes)
 
-    fields = {"temperature": 0, "num_steps": 10, "return_error_probabilities": False}
-    output = generate(world, torch.full((1, 5), M), stopping_criteria=[stop], **fields)
+    output = search(world, 10, stopping_criteria=[stop])
     follows = FOLLOWS_LIKELY if guess == LIKELY else FOLLOWS_RIGHT
     assert output.sequences.tolist() == [[guess] + [follows] * 4] and output.forward_passes == passes
     first = 0.6 if guess == LIKELY else 0.4
@@ -102,7 +106,7 @@ def test_of_equally_good_sequences_the_first_counts(world, monkeypatch):
         return SimpleNamespace(logits=output.logits, critic_logits=torch.full(input_ids.shape, 0.5))
 
     monkeypatch.setattr(world, "forward", forward)
-    output = generate(world, torch.full((1, 5), M), num_steps=5, temperature=0, return_error_probabilities=False)
+    output = search(world, 5)
     assert len(output.history) == 5 and output.history[2].remasked.any()
     assert output.sequences[0].tolist()[0] == LIKELY
 
@@ -114,7 +118,7 @@ def test_a_model_without_doubts_has_nothing_to_go_back_to(world, monkeypatch):
         return SimpleNamespace(logits=logits, critic_logits=torch.full(input_ids.shape, 3.0))
 
     monkeypatch.setattr(world, "forward", forward)
-    output = generate(world, torch.full((1, 5), M), num_steps=20, temperature=0, return_error_probabilities=False)
+    output = search(world, 20)
     assert output.sequences.tolist() == [[10] * 5] and output.forward_passes == 2
     assert output.self_log_probability.item() == pytest.approx(0.0, abs=1e-6)
 
@@ -122,65 +126,38 @@ def test_a_model_without_doubts_has_nothing_to_go_back_to(world, monkeypatch):
 # ---- every step, computed anew ----
 
 
-def replay(model, history, draws, ids, num_steps, threshold):
-    """Follows a row through its history, token by token, and says which sequence it should end with."""
-    came, chance, other, candidates = {}, {}, {}, []
-    editable = (ids == MASK).nonzero().flatten().tolist()
-    for number, (step, drawn) in enumerate(zip(history, draws, strict=True)):
-        tokens = step.input_ids[0].tolist()
-        output = model(input_ids=step.input_ids)
-        logits = output.logits[0]
-        logits[:, [PAD, MASK]] = float("-inf")
-        predicted = logits.softmax(-1).tolist()
-        wrong = TABLE.error_probability(output.critic_logits[0]).tolist()
-        masked = [i for i in editable if tokens[i] == MASK]
-        likely = {i: predicted[i][drawn[i]] for i in masked}
-        last = number == num_steps - 1
-        if not masked or last:
-            expected = sum(1 - likely[i] if i in masked else wrong[i] for i in editable)
-            candidates.append((expected, [drawn[i] if i in masked else token for i, token in enumerate(tokens)]))
-        if last or (not masked and not any(other[i][1] for i in editable)):
-            assert number == len(history) - 1, "there is nothing left to try"
-            break
-        if not masked:
-            doubt = {i: round(other[i][1] / chance[i] * 2**20) for i in editable}
-            turned = max(editable, key=lambda i: (doubt[i], -i))
-            undone = [i for i in editable if came[i] >= came[turned] and i != turned]
-            after = [MASK if i in undone else other[i][0] if i == turned else token for i, token in enumerate(tokens)]
-            chance[turned], other[turned] = other[turned][1], (None, 0.0)
-        else:
-            pace = math.ceil(len(masked) / (num_steps - number) ** 2)
-            order = sorted(masked, key=lambda i: (-round(likely[i] * 2**20), i))
-            shown, undone = {*order[:pace], *(i for i in masked if likely[i] > threshold)}, []
-            for i in shown:
-                came[i], chance[i] = number, likely[i]
-                rest = {token: p for token, p in enumerate(predicted[i]) if token != drawn[i]}
-                other[i] = max(rest.items(), key=lambda item: item[1])
-            after = [drawn[i] if i in shown else token for i, token in enumerate(tokens)]
-        assert step.remasked[0].nonzero().flatten().tolist() == undone
-        assert step.filled.masked_fill(step.remasked, MASK)[0].tolist() == after
-    return min(candidates)[1]
-
-
 @pytest.mark.parametrize("threshold", [0.1, 0.3])
 @pytest.mark.parametrize("row", [0, 1, 2])
-def test_every_step_is_what_its_description_says(model, warnings, monkeypatch, threshold, row):
-    ids, num_steps, draws = canvas[row : row + 1, : int((canvas[row] != PAD).sum())], 25, []
-    predict = DenoisingRun.predict
-
-    def spy(run, *arguments, **more):
-        prediction = predict(run, *arguments, **more)
-        draws.append(prediction.tokens[0].tolist())
-        return prediction
-
-    monkeypatch.setattr(DenoisingRun, "predict", spy)
+def test_every_step_is_what_its_description_says(model, warnings, threshold, row):
+    """At temperature zero, where what is drawn is known."""
+    ids, num_steps = canvas[row : row + 1, : int((canvas[row] != PAD).sum())], 25
     fields = {"confidence_threshold": threshold, "stop_when_expected_errors_below": NEVER, "num_steps": num_steps}
-    for seed in (3, 4, 5):
-        draws.clear()
-        output = generate(model, ids, seed=seed, **fields)
-        assert sum(int(step.remasked.any()) for step in output.history) > 1
-        assert output.sequences[0].tolist() == replay(model, output.history, draws, ids[0], num_steps, threshold)
-    assert "ends no sequence early" in warnings[0]
+    history = generate(model, ids, temperature=0, **fields).history
+    free, turns = ids[0] == MASK, 0
+    came, rival, doubt = torch.zeros(ids.shape[1]), torch.zeros_like(ids[0]), torch.zeros(ids.shape[1]).double()
+    for number, step in enumerate(history[:-1]):
+        before, after, undone = step.input_ids[0], step.filled[0], step.remasked[0]
+        probabilities, masked = probabilities_of(model, step.input_ids)[0], before == MASK
+        likely, drawn = probabilities.max(-1)
+        if masked.any():
+            # What is sure is revealed, the likeliest first, and as much as leaves the budget room.
+            shown = masked & (after != MASK)
+            assert torch.equal(after[shown], drawn[shown]) and not undone.any()
+            pace = math.ceil(int(masked.sum()) / (num_steps - number) ** 2)
+            assert shown.sum() == max(pace, int((masked & (likely > threshold)).sum()))
+            assert likely[shown].min() >= likely.masked_fill(~masked | shown, 0).max() - 2.0**-20
+            others = probabilities.scatter(-1, drawn[:, None], 0.0).max(-1)
+            came[shown], rival[shown] = number, others.indices[shown]
+            doubt[shown] = (others.values / likely)[shown].detach()
+        else:
+            # The token with the strongest rival gives way to it, and all that came with it or later is masked.
+            (turned,) = (free & ~undone & (after != before)).nonzero().flatten().tolist()
+            assert doubt[turned] >= doubt[free].max() - 2.0**-19 and after[turned] == rival[turned]
+            later = free & (came >= came[turned])
+            later[turned] = False
+            assert torch.equal(undone, later)
+            doubt[turned], turns = 0.0, turns + 1
+    assert turns > 1 and "ends no sequence early" in warnings[0]
 
 
 def test_the_result_has_the_fewest_expected_errors_of_all_that_were_complete(model):
@@ -225,21 +202,8 @@ def test_few_steps_fill_everything(model, num_steps):
     assert not (output.sequences == MASK).any() and output.forward_passes <= num_steps
 
 
-def test_broken_scores_pass_for_no_verdict(model, monkeypatch):
-    forward = model.forward
-
-    def broken(**inputs):
-        output = forward(**inputs)
-        output.critic_logits = torch.full_like(output.critic_logits, float("nan"))
-        return output
-
-    monkeypatch.setattr(model, "forward", broken)
-    with pytest.raises(ValueError, match="`model` must give finite critic scores"):
-        generate(model, num_steps=12, return_error_probabilities=False)
-
-
 def test_an_order_that_reveals_a_fixed_number_is_refused_and_gives_way_in_the_models_own_settings(model):
-    with pytest.raises(ValueError, match=r"`unmasking` must be entropy_bound or confidence_threshold .*'margin'"):
+    with refused(match=r"`unmasking` must be entropy_bound or confidence_threshold .*'margin'"):
         generate(model, unmasking="margin")
     model.generation_config.unmasking = "margin"
     assert model.resolve_generation_config(remasking="backtrack").unmasking == "confidence_threshold"

@@ -5,21 +5,18 @@ import math
 
 import pytest
 import torch
+from denoising_steps import MASK, PAD, M, assert_drawn_from, canvas, probabilities_of
 
 from critic_gpt import CriticCalibration
 
 
-PAD, MASK, VOCAB = 0, 1, 32
-M, P = MASK, PAD
-# Holes, a canvas of nothing, and a draft with holes, of different lengths.
-canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, P, P], [M] * 12, [5, 6, M, 8, 9, M, 10, 11, M, 12, M, P]])
+# Of a draft with holes its ends are given.
 given = torch.tensor([[1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 1], [0] * 12, [1] + [0] * 10 + [1]]).bool()
 
 
 @pytest.fixture
-def model(unsure_model):
-    """In float64, where batches of any size give the same numbers."""
-    return unsure_model.double()
+def model(unsure):
+    return unsure
 
 
 def history_of(model, ids=canvas, **fields):
@@ -27,11 +24,9 @@ def history_of(model, ids=canvas, **fields):
     return model.generate(ids, protected_mask=given, **fields).history
 
 
-def probabilities_of(model, step):
+def confidence_of(model, step):
     """What the model gives each token that stands there once the masks are filled, from what went in."""
-    logits = model(input_ids=step.input_ids, attention_mask=(canvas != PAD).long()).logits
-    logits[..., [PAD, MASK]] = float("-inf")
-    return logits.softmax(-1).gather(-1, step.filled[..., None]).squeeze(-1)
+    return probabilities_of(model, step.input_ids).gather(-1, step.filled[..., None]).squeeze(-1)
 
 
 def assert_worst(scores, remasked, row, count):
@@ -63,7 +58,7 @@ def masked_shares(schedule, num_steps):
 def test_p2_masks_the_least_confident_share_again_by_what_the_model_says_now(model, schedule, num_steps):
     history = history_of(model, remasking="p2", schedule=schedule, num_steps=num_steps)
     for step, share in zip(history[:-1], masked_shares(schedule, num_steps), strict=True):
-        confidence = probabilities_of(model, step)
+        confidence = confidence_of(model, step)
         for row in range(len(canvas)):
             count = math.floor(share * int((~given[row]).sum()) + 1e-9)
             assert_worst(-confidence, step.remasked, row, count)
@@ -80,10 +75,10 @@ def test_p2_masks_clean_tokens_again_and_is_linear_by_default(model):
 def test_confidence_goes_by_the_probability_at_the_draw_and_p2_by_the_present_one(model):
     """Of the second step on, where the two part: a token that stays keeps one number and changes the other."""
     first, step = history_of(model, remasking="confidence", num_steps=4)[:2]
-    drawn = torch.where(step.input_ids == MASK, probabilities_of(model, step), probabilities_of(model, first))
+    drawn = torch.where(step.input_ids == MASK, confidence_of(model, step), confidence_of(model, first))
     for row in range(len(canvas)):
         assert_worst(-drawn, step.remasked, row, int(step.remasked[row].sum()))
-    assert not torch.allclose(drawn, probabilities_of(model, step))
+    assert not torch.allclose(drawn, confidence_of(model, step))
 
 
 # ---- Token-Critic: the best stay, along a cosine ----
@@ -129,19 +124,15 @@ def test_with_a_threshold_each_row_ends_at_the_step_in_which_nothing_lay_above(m
 def test_multinomial_draws_everything_that_may_change_anew_at_each_step(model):
     ids = torch.tensor([[5, M, 6, 8, M, M, 9, PAD]])
     protected = torch.tensor([[1, 0, 0, 0, 0, 1, 0, 0]])
-    output = model.generate(
-        ids, protected_mask=protected, remasking="multinomial", num_steps=4, seed=3, return_history=True
-    )
+    case = {"protected_mask": protected, "remasking": "multinomial"}
+    output = model.generate(ids, num_steps=4, seed=3, return_history=True, **case)
     assert output.forward_passes == 4
     changed = torch.zeros_like(ids, dtype=torch.bool)
     for step, now in enumerate(output.history):
-        prediction = model(input_ids=now.input_ids, attention_mask=(ids != PAD).long()).logits
-        prediction[..., [PAD, MASK]] = float("-inf")
-        greedy = model.generate(
-            now.input_ids, protected_mask=protected, remasking="multinomial", num_steps=1, temperature=0
-        ).sequences
+        likeliest = probabilities_of(model, now.input_ids).argmax(-1)
+        greedy = model.generate(now.input_ids, num_steps=1, temperature=0, **case).sequences
         free = (protected == 0) & (ids != PAD)
-        assert torch.equal(greedy[free], prediction.argmax(-1)[free]), "also at visible positions"
+        assert torch.equal(greedy[free], likeliest[free]), "also at visible positions"
         assert torch.equal(now.filled[~free], ids[~free]) and not now.remasked.any()
         if step:
             changed |= now.filled != now.input_ids
@@ -149,20 +140,7 @@ def test_multinomial_draws_everything_that_may_change_anew_at_each_step(model):
 
 
 def test_multinomial_draws_from_the_models_own_distribution(model):
-    ids = torch.tensor([[5, 6, M, 9]])
-    protected = torch.tensor([[1, 0, 1, 1]])
-    logits = model(input_ids=ids).logits[0, 1]
-    logits[[PAD, MASK]] = float("-inf")
-    num_rows, expected = 4000, logits.softmax(-1)
-    output = model.generate(
-        ids.expand(num_rows, -1),
-        protected_mask=protected.expand(num_rows, -1),
-        remasking="multinomial",
-        num_steps=1,
-        seed=0,
-        return_error_probabilities=False,
-    )
-    counts = output.sequences[:, 1].bincount(minlength=VOCAB)
-    deviation = (num_rows * expected * (1 - expected)).sqrt()
-    # z = 5: one false alarm in 50 000 runs.
-    assert ((counts - num_rows * expected).abs() <= 5 * deviation + 1e-9).all()
+    ids, protected, num_rows = torch.tensor([[5, 6, M, 9]]), torch.tensor([[1, 0, 1, 1]]), 4000
+    case = {"protected_mask": protected.expand(num_rows, -1), "remasking": "multinomial", "num_steps": 1, "seed": 0}
+    output = model.generate(ids.expand(num_rows, -1), return_error_probabilities=False, **case)
+    assert_drawn_from(probabilities_of(model, ids)[0, 1], output.sequences[:, 1])

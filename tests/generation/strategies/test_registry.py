@@ -3,15 +3,17 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from generation_cases import MASK, PAD, arguments, build, canvas, every_strategy
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from refusals import refused
 
-from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticGPTGenerationConfig
+from critic_gpt import CriticGPTGenerationConfig
+from critic_gpt.evaluation.sampling import ForwardCounter
 from critic_gpt.generation.declarations import strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
-PAD, MASK, VOCAB = 0, 1, 12
 # Those that mask a share between two ratios again, and those that choose by scores.
 BY_RATIO = [name for name, strategy in STRATEGIES.items() if "start_ratio" in strategy.takes]
 SCORED = [name for name, strategy in STRATEGIES.items() if "remask_selection" in strategy.takes]
@@ -19,44 +21,17 @@ SCORED = [name for name, strategy in STRATEGIES.items() if "remask_selection" in
 
 @pytest.fixture(scope="module")
 def model():
-    """In float64, so that recorded tokens are the same on every machine."""
-    torch.manual_seed(0)
-    size = {"vocab_size": VOCAB, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
-    more = {"mask_token_id": MASK, "pad_token_id": PAD, "max_position_embeddings": 24, "initializer_range": 0.4}
-    model = CriticGPTForMaskedLM(CriticGPTConfig(**size, **more, add_critic_head=True)).double().eval()
-    torch.nn.init.normal_(model.critic_head.weight, std=1.0)
-    return model
+    return build()
 
 
-def with_joint_head(model):
-    """A copy with a joint head that has opinions."""
-    other = CriticGPTForMaskedLM(CriticGPTConfig(**{**model.config.to_dict(), "add_joint_head": True})).double()
-    other.load_state_dict(model.state_dict(), strict=False)
-    torch.nn.init.normal_(other.joint_head.output.weight, std=1.0)
-    return other.eval()
+@pytest.fixture(scope="module")
+def joint():
+    return build(add_joint_head=True)
 
-
-def judge(input_ids, attention_mask):
-    """An external re-masking model: some tokens are better than others."""
-    return torch.sin(3.0 * input_ids.double()) + 0.01 * torch.arange(input_ids.shape[1])
-
-
-def arguments(strategy):
-    return {"remasking": strategy, **({"remasking_model": judge} if strategy == "external" else {})}
-
-
-M = MASK
-canvas = torch.tensor([[5, M, M, 6, M, M, M, 7, M, M, M, M], [M] * 12])
-every_strategy = pytest.mark.parametrize("strategy", STRATEGIES)
 
 # What the critic did before it could do anything else.
-PLAIN_CRITIC = {
-    "correction": "remask",
-    "remask_by": "error",
-    "remask_floor": 0.0,
-    "schedule": "quadratic",
-    "remask_per_step": 2,
-}
+PLAIN_CRITIC = {"correction": "remask", "remask_by": "error", "remask_floor": 0.0, "remask_per_step": 2}
+PLAIN_CRITIC |= {"schedule": "quadratic"}
 # Tokens as hexadecimal digits, and how many were masked again at each step; written down before strategies were
 # classes.
 RECORDED = [
@@ -96,23 +71,19 @@ selections = st.sampled_from([{}, {"remask_selection": "gumbel"}, {"randomness_s
 
 
 @every_strategy
-@given(canvases(), selections, st.integers(2, 4), st.integers(0, 2**20))
+@example((canvas, canvas != MASK), {}, 15, 3)
+@example((canvas, canvas == canvas), {}, 3, 0)
+@given(canvases(), selections, st.integers(1, 4), st.integers(0, 2**20))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_protected_positions_are_never_touched_nor_counted(model, strategy, drawn_canvas, selection, num_steps, seed):
     ids, protected = drawn_canvas
     if strategy not in SCORED:
         selection = {}
-    output = model.generate(
-        ids,
-        protected_mask=protected,
-        num_steps=num_steps,
-        seed=seed,
-        return_history=True,
-        return_error_probabilities=False,
-        **selection,
-        **arguments(strategy),
-    )
+    before, case = ids.clone(), {"return_history": True, "return_error_probabilities": False, **selection}
+    case |= {"protected_mask": protected, "num_steps": num_steps, "seed": seed, **arguments(strategy)}
+    output = model.generate(ids, **case)
     fixed = protected | (ids == PAD)
+    assert torch.equal(ids, before)
     assert torch.equal(output.sequences[fixed], ids[fixed])
     assert not torch.isin(output.sequences[~fixed], torch.tensor([MASK, PAD])).any()
     for number, step in enumerate(output.history):
@@ -144,15 +115,9 @@ def test_a_cold_draw_is_the_choice_of_the_worst(model):
 
 def test_a_draw_is_made_anew_at_each_step(model):
     """Of the same scores: a judge that finds all tokens equally bad leaves the choice to the draw."""
-    history = model.generate(
-        torch.full((1, 20), MASK),
-        remasking_model=lambda input_ids, attention_mask: torch.zeros(input_ids.shape),
-        remask_selection="gumbel",
-        schedule=[0.5] * 6,
-        num_steps=6,
-        seed=0,
-        return_history=True,
-    ).history
+    case = {"remasking_model": lambda input_ids, attention_mask: torch.zeros(input_ids.shape), "seed": 0}
+    case |= {"remask_selection": "gumbel", "schedule": [0.5] * 6, "num_steps": 6, "return_history": True}
+    history = model.generate(torch.full((1, 20), MASK), **case).history
     assert len({tuple(step.remasked[0].tolist()) for step in history[:-1]}) == 5
 
 
@@ -161,14 +126,24 @@ def test_a_draw_is_made_anew_at_each_step(model):
 
 @every_strategy
 def test_the_declared_passes_are_those_that_run(model, strategy):
-    for num_steps in (1, 2, 5):
-        output = model.generate(canvas, num_steps=num_steps, seed=0, **arguments(strategy))
+    for num_steps, judged, more in ((1, True, {}), (2, False, {}), (5, True, {}), (5, False, {"num_candidates": 3})):
+        case = {"num_steps": num_steps, "return_error_probabilities": judged, **more, **arguments(strategy)}
+        with ForwardCounter(model) as counter:
+            output = model.generate(canvas, seed=0, **case)
+        passes = STRATEGIES[strategy].forward_passes(num_steps, model.resolve_generation_config(**case))
+        assert output.row_passes.tolist() == [passes] * 2
+        # Several candidates make one batch, and must be judged to choose among them.
+        assert output.forward_passes == passes // more.get("num_candidates", 1)
+        assert output.scoring_passes == (judged or bool(more))
+        assert counter.passes == output.forward_passes + output.scoring_passes
+
+
+def test_the_passes_of_each_family_are_these(model):
+    """One per step; two where the judge takes a pass of its own, except in the last; and those of the corrector."""
+    for strategy in STRATEGIES:
         config = model.resolve_generation_config(**arguments(strategy))
-        assert output.forward_passes == STRATEGIES[strategy].forward_passes(num_steps, config)
-        assert output.row_passes.tolist() == [output.forward_passes] * 2
-    config = model.resolve_generation_config(num_candidates=3, **arguments(strategy))
-    output = model.generate(canvas, num_steps=5, seed=0, num_candidates=3, **arguments(strategy))
-    assert output.row_passes.tolist() == [STRATEGIES[strategy].forward_passes(5, config)] * 2
+        expected = {"critic_full": 11, "token_critic": 11, "proseco": 7}.get(strategy, 6)
+        assert STRATEGIES[strategy].forward_passes(6, config) == expected
 
 
 COSTS = [
@@ -227,26 +202,18 @@ OWN_VALUES = {("backtrack", "unmasking"): "entropy_bound"}
 
 
 @every_strategy
-@pytest.mark.parametrize("name", strategy_settings())
-def test_an_argument_is_accepted_exactly_where_it_means_something(model, strategy, name):
-    if name == "token_draws":
-        model = with_joint_head(model)
-    value = OWN_VALUES.get((strategy, name), VALUES[name])
-    given_arguments = {name: value, **arguments(strategy)}
-    if name in STRATEGIES[strategy].takes:
-        given_arguments |= BESIDE.get(name, {})
-
-    def generate(**more):
-        return model.generate(canvas, num_steps=6, seed=5, return_error_probabilities=False, **more).sequences
-
-    if name in STRATEGIES[strategy].takes:
-        assert not (generate(**given_arguments) == MASK).any()
-    else:
-        family = STRATEGIES[strategy].family
-        with pytest.raises(ValueError) as error:
-            generate(**given_arguments)
-        start = f"`{name}` has no meaning for `remasking={strategy!r}`, a {family} strategy, got {VALUES[name]!r}: "
-        assert str(error.value).startswith(start) and "\n" not in str(error.value)
+def test_an_argument_is_accepted_exactly_where_it_means_something(model, joint, strategy):
+    taken = STRATEGIES[strategy].takes
+    for name in strategy_settings():
+        asked = joint if name == "token_draws" else model
+        case = {name: OWN_VALUES.get((strategy, name), VALUES[name]), **arguments(strategy)}
+        case |= {"num_steps": 6, "seed": 5, "return_error_probabilities": False}
+        if name in taken:
+            assert not (asked.generate(canvas, **case, **BESIDE.get(name, {})).sequences == MASK).any(), name
+        else:
+            kind = f"`remasking={strategy!r}`, a {STRATEGIES[strategy].family} strategy"
+            with refused(start=f"`{name}` has no meaning for {kind}, got {VALUES[name]!r}: "):
+                asked.generate(canvas, **case)
 
 
 def test_what_is_the_case_anyway_may_be_said():
@@ -257,19 +224,14 @@ def test_what_is_the_case_anyway_may_be_said():
 
 
 @pytest.mark.parametrize("strategy", SCORED)
-def test_a_temperature_of_a_draw_that_is_not_made_is_refused(model, strategy):
-    with pytest.raises(ValueError, match=r"`selection_temperature` has no meaning where the worst .*, got 2\.0: "):
+def test_what_chance_has_no_part_in_is_refused(model, strategy):
+    with refused(match=r"`selection_temperature` has no meaning where the worst .*, got 2\.0: "):
         model.generate(canvas, selection_temperature=2.0, **arguments(strategy))
-
-
-CHANCE = [{"remask_selection": "gumbel"}, {"randomness_strength": 0.5}]
-
-
-@pytest.mark.parametrize("chance", CHANCE)
-@pytest.mark.parametrize("strategy", ["critic_full", "external", "confidence"])
-def test_chance_beside_a_threshold_that_takes_all_is_refused(model, strategy, chance):
-    fields = {"error_threshold": 0.5, **chance}
-    with pytest.raises(ValueError, match=rf"`{next(iter(chance))}` has no meaning beside `error_threshold=0\.5`"):
-        model.generate(canvas, **fields, **arguments(strategy))
-    # One pass a step leaves a choice: no more than the schedule leaves masked.
-    assert not (model.generate(canvas, num_steps=4, remasking="critic", **fields).sequences == MASK).any()
+    for name, value in {"remask_selection": "gumbel", "randomness_strength": 0.5}.items():
+        case = {"error_threshold": 0.5, name: value, **arguments(strategy)}
+        if strategy == "critic":
+            # One pass per step leaves a choice: no more than the schedule leaves masked.
+            assert not (model.generate(canvas, num_steps=4, **case).sequences == MASK).any()
+        elif "error_threshold" in STRATEGIES[strategy].takes:
+            with refused(start=f"`{name}` has no meaning beside `error_threshold=0.5`"):
+                model.generate(canvas, **case)

@@ -3,18 +3,9 @@
 
 import pytest
 import torch
-from denoising_steps import (
-    ADAPTIVE,
-    MASK,
-    canvas,
-    generate,
-    probabilities_of,
-)
+from denoising_steps import ADAPTIVE, MASK, generate, probabilities_of
 
-
-def six_digits(numbers):
-    """As far as numbers are told apart: on a canvas of [MASK] all predictions are the same but for rounding."""
-    return numbers.mul(2.0**20).round().div(2.0**20)
+from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal
 
 
 @pytest.mark.parametrize(("unmasking", "value"), ADAPTIVE)
@@ -25,17 +16,11 @@ def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model,
     for step in output.history:
         probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
         lifted = masked & (step.filled != MASK)
-        entropy = six_digits(-torch.special.xlogy(probabilities, probabilities).sum(-1))
-        confidence = six_digits(probabilities.amax(-1))
-        for row in range(len(canvas)):
-            places = masked[row].nonzero().flatten().tolist()
-            if unmasking == "entropy_bound":
-                places.sort(key=lambda i: entropy[row, i])
-                expected = {i for n, i in enumerate(places) if sum(entropy[row, j] for j in places[:n]) <= value}
-            else:
-                expected = {i for i in places if confidence[row, i] > value}
-                expected |= set(sorted(places, key=lambda i: -confidence[row, i])[:1])
-            assert set(lifted[row].nonzero().flatten().tolist()) == expected
+        if unmasking == "entropy_bound":
+            expected = entropy_bound_reveal(probabilities, masked, value)
+        else:
+            expected = confidence_threshold_reveal(probabilities.amax(-1), masked, value)
+        assert torch.equal(lifted, expected)
     assert not (output.sequences == MASK).any() and warnings == []
     needed = torch.stack([(step.input_ids == MASK).any(-1) for step in output.history]).sum(0)
     assert torch.equal(output.row_passes, needed) and output.forward_passes == needed.max() < 30
