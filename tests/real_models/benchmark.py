@@ -65,6 +65,11 @@ STRATEGIES: dict[str, list[dict[str, Any]]] = {
     ),
     "critic": _grid(remasking=("critic",), schedule=("root", "linear"), **_COLD),
 }
+# The same at temperature 1, at which a model's own distribution is drawn from.
+DRAWN = {
+    name: list({json.dumps({**one, "temperature": 1.0}): {**one, "temperature": 1.0} for one in candidates}.values())
+    for name, candidates in STRATEGIES.items()
+}
 WITHOUT_CRITIC = ("random", "confidence", "p2", "ReMDM")
 
 
@@ -98,15 +103,21 @@ def critic_of(seed: int, folder: Path, **settings: Any):
     return model.eval()
 
 
-def compare(kept: Kept, models: dict[int, Any], num_samples: int, budgets: list[int]) -> dict[float, dict]:
+def compare(
+    kept: Kept,
+    models: dict[int, Any],
+    num_samples: int,
+    budgets: list[int],
+    strategies: dict[str, list[dict[str, Any]]],
+) -> dict[float, dict]:
     """Share of right residues of all strategies, by mask rate."""
-    tables: dict[float, dict] = {rate: {name: {} for name in STRATEGIES} for rate in MASK_RATES}
+    tables: dict[float, dict] = {rate: {name: {} for name in strategies} for rate in MASK_RATES}
     tuning = heavy_critic.canvases("validation", 300, num_samples, TUNED_AT, TUNING_SEED)
     first = models[SEEDS[0]]
-    for budget, (name, candidates) in itertools.product(budgets, STRATEGIES.items()):
+    for budget, (name, candidates) in itertools.product(budgets, strategies.items()):
         scores = [
             kept.get(
-                f"tuning {budget} {json.dumps(one)}",
+                f"{num_samples} chains, tuning {budget} {json.dumps(one)}",
                 lambda one=one, budget=budget: heavy_critic.right_share(first, tuning, budget, one, TUNING_SEED),
             )
             for one in candidates
@@ -121,7 +132,9 @@ def compare(kept: Kept, models: dict[int, Any], num_samples: int, budgets: list[
                     canvas = heavy_critic.canvases("test", (seed - 1) * num_samples, num_samples, rate, seed)
                     return heavy_critic.right_share(model, canvas, budget, best, seed)
 
-                values.append(kept.get(f"{name} {budget} {rate} training {training} sampling {sampling}", measure))
+                seeds = f"training {training} sampling {sampling}"
+                cell = f"{num_samples} chains, {name} {json.dumps(best)} {budget} {rate} {seeds}"
+                values.append(kept.get(cell, measure))
             tables[rate][name][str(budget)] = {
                 "num_steps": steps,
                 "forward_passes": budget,
@@ -206,13 +219,14 @@ def main() -> None:
     parser.add_argument("--num_samples", type=int, default=32, help="chains for each sampling seed")
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), help="forward passes per chain")
     parser.add_argument("--heads", action="store_true", help="compare kinds of heads as well")
+    parser.add_argument("--drawn", action="store_true", help="at temperature 1, recorded apart")
     parser.add_argument("--machine", default="unnamed", help="what to call it in the record")
     args = parser.parse_args()
     kept, folder = Kept(args.output), args.output.parent
     folder.mkdir(parents=True, exist_ok=True)
     models = {seed: critic_of(seed, folder) for seed in SEEDS}
     judged = calibration(kept, models)
-    tables = compare(kept, models, args.num_samples, args.budgets)
+    tables = compare(kept, models, args.num_samples, args.budgets, DRAWN if args.drawn else STRATEGIES)
     comparison_of_heads = heads(kept, folder) if args.heads else {}
     for rate, table in tables.items():
         record = {
@@ -233,7 +247,7 @@ def main() -> None:
             "heads": comparison_of_heads,
             "comparison": table,
         }
-        path = RESULTS / f"heavy-chains-{round(100 * rate)}.json"
+        path = RESULTS / f"heavy-chains-{round(100 * rate)}{'-drawn' if args.drawn else ''}.json"
         path.write_text(json.dumps(record, indent=2, sort_keys=False) + "\n", encoding="utf-8")
 
 
