@@ -46,8 +46,8 @@ def measured_table(
         method (`str`, *optional*, defaults to `"auto"`): `"raw"`, `"nearest"`, `"isotonic"`; `"auto"` takes that of
             the least cross-fitted calibration error.
         source (`str`, *optional*, defaults to `"one_shot"`): `"one_shot"`, or `"planted"` for proofreading.
-        planted_rate (`float`, *optional*): For `source="planted"`: the share of tokens that are made wrong, 0.02 by
-            default.
+        planted_rate (`float`, *optional*): For `source="planted"`: the share of tokens that are chosen, 0.02 by
+            default. Where the model draws the true token again nothing is wrong, so fewer are.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
 
     Raises:
@@ -127,7 +127,7 @@ def judge_planted(
 
     Args:
         model, dataset, collator, num_sequences, batch_size, accelerator: As for `judge_fillings`.
-        rate (`float`): The share, in (0, 1).
+        rate (`float`): The share of tokens that are chosen, in (0, 1).
         seed (`int`, *optional*, defaults to 0): Of the errors.
     """
 
