@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Claims about the two calibration tables of a model: kept with it, and chosen for each generation."""
+"""Claims about the calibration tables of a model: kept with it, and chosen for each generation."""
 
 import copy
 import json
@@ -13,7 +13,11 @@ from critic_gpt import CriticCalibration, CriticGPTForMaskedLM, CriticTrainer, C
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, sampler_settings, shifted_settings, table_key
 
 
-KEYS = {"calibration": "model.safetensors", "trajectory_calibration": "model.safetensors@trajectory"}
+KEYS = {
+    "calibration": "model.safetensors",
+    "trajectory_calibration": "model.safetensors@trajectory",
+    "planted_calibration": "model.safetensors@planted",
+}
 SAMPLER = {"remasking": "critic", "num_steps": 8, "unmasking": "confidence", "temperature": 1.0}
 
 
@@ -31,13 +35,14 @@ def warnings():
 
 @pytest.fixture
 def calibrated(tiny_model):
-    """Makes a model with both tables, which belong to its weights."""
+    """Makes a model with all tables, which belong to its weights."""
 
     def make(seed=0, **settings):
         model = tiny_model(seed)
         own = {"fingerprint": model.fingerprint()}
         model.calibration = CriticCalibration([0.25] * 100, {**own, "source": "one_shot", "temperature": 1.0})
         model.trajectory_calibration = CriticCalibration([0.75] * 100, {**own, **SAMPLER, **settings})
+        model.planted_calibration = CriticCalibration([0.125] * 100, {**own, "source": "planted"})
         return model
 
     return make
@@ -62,41 +67,41 @@ def values(model):
 def test_a_table_serves_the_weights_it_was_set_for_and_no_others(model):
     with torch.no_grad():
         model.critic_head.weight.add_(1.0)
-        assert values(model) == [None, None]
+        assert values(model) == [None, None, None]
         model.critic_head.weight.sub_(1.0)
     # Another precision keeps the values.
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
-        assert values(copy.deepcopy(model).to(dtype)) == [0.25, 0.75]
+        assert values(copy.deepcopy(model).to(dtype)) == [0.25, 0.75, 0.125]
     model.calibration = None
-    assert values(model) == [None, 0.75]
+    assert values(model) == [None, 0.75, 0.125]
 
 
 def test_without_its_tables_a_model_has_none_and_then_the_same_again(model):
     with model.without_calibration():
-        assert values(model) == [None, None]
+        assert values(model) == [None, None, None]
     copied = copy.deepcopy(model)
     copied.drop_calibration()
-    assert values(model) == [0.25, 0.75] and values(copied) == [None, None], "a copy has its own fate"
+    assert values(model) == [0.25, 0.75, 0.125] and values(copied) == [None, None, None], "a copy has its own fate"
 
 
 def test_a_model_without_tables_takes_no_fingerprint(tiny_model, monkeypatch):
     model = tiny_model()
     monkeypatch.setattr(type(model), "fingerprint", lambda self: pytest.fail("a look at every weight for nothing"))
     model.calibration = None
-    assert values(model) == [None, None]
+    assert values(model) == [None, None, None]
 
 
 # ---- kept with the model ----
 
 
-def test_the_keys_of_both_tables():
+def test_the_keys_of_all_tables():
     found = {attribute: table_key(None, source) for source, attribute in CALIBRATION_SOURCES.items()}
     assert found == KEYS
     assert table_key("ema", "trajectory") == "model.ema.safetensors@trajectory"
 
 
 @pytest.mark.parametrize("variant", [None, "ema"])
-def test_both_tables_lie_in_one_file_and_come_back_with_the_weights(tmp_path, calibrated, warnings, variant):
+def test_all_tables_lie_in_one_file_and_come_back_with_the_weights(tmp_path, calibrated, warnings, variant):
     model = calibrated()
     model.save_pretrained(tmp_path, variant=variant)
     document = json.loads((tmp_path / "calibration.json").read_text())
