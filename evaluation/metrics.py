@@ -34,7 +34,7 @@ def _scores_and_target(scores, target, name: str, probability: bool = True) -> t
         raise ValueError(f"`{name}` must be in [0, 1], got {value}; apply a sigmoid or a calibration to raw logits.")
     if not np.isfinite(scores).all():
         count = (~np.isfinite(scores)).sum()
-        raise ValueError(f"`{name}` must be finite, got {count} that are not; check the model's weights.")
+        raise ValueError(f"`{name}` must be finite, got {count} that are not: check the model's weights.")
     if not np.isin(target, (0.0, 1.0)).all():
         value = target[~np.isin(target, (0.0, 1.0))][0]
         raise ValueError(f"`target` must be 0 (right) or 1 (wrong), got {value}; leave out positions not judged.")
@@ -278,7 +278,7 @@ def binned_errors(expected, actual, num_bins: int = 10) -> dict[str, np.ndarray]
             f"{expected.size} and {actual.size}; pass both numbers of every sequence."
         )
     if not (np.isfinite(expected).all() and np.isfinite(actual).all()):
-        raise ValueError("`expected` and `actual` must be finite, got NaN or infinity; check the model's weights.")
+        raise ValueError("`expected` and `actual` must be finite, got NaN or infinity: check the model's weights.")
     order = np.argsort(expected, kind="stable")
     bins = np.array_split(order, min(num_bins, order.size))
     spread = [np.std(actual[part], ddof=1) / np.sqrt(part.size) if part.size > 1 else np.nan for part in bins]
