@@ -136,7 +136,7 @@ def test_cross_fitted_report_judges_each_half_by_the_table_of_the_other(method):
         (lambda: brier_score([], []), ["`probability`", "0"]),
         (lambda: brier_score([1.5], [1]), ["`probability`", "[0, 1]", "1.5"]),
         (lambda: brier_score([float("nan")], [1]), ["`probability`", "nan"]),
-        (lambda: auroc([float("nan")], [1]), ["`scores`", "NaN"]),
+        (lambda: auroc([float("nan")], [1]), ["`scores`", "finite"]),
         (lambda: auroc([0.5], [-100]), ["`target`", "-100"]),
         (lambda: expected_calibration_error([0.5], [1], 0), ["`num_bins`", "0"]),
         (lambda: cross_fitted_report([0.5, 1.0], [1, 0], [7, 7]), ["`sequence_index`", "1 sequences"]),
