@@ -76,6 +76,8 @@ class AutoModelForMaskedLMWithCritic:
                 f"`base_model` is for a critic's folder, got {base_model!r:.60} for {path!r}, which holds its weights "
                 "itself: leave it out."
             )
+        if _is_adapter(path, location):  # of CriticGPT, which its weights lead to
+            return AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
         config = kwargs.get("config") or AutoConfig.from_pretrained(path, **_for_config(kwargs, location))
         if getattr(config, DESCRIPTION, None) is None:
             model = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
@@ -94,6 +96,12 @@ class AutoModelForMaskedLMWithCritic:
 
 def _for_config(kwargs: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
     return {**location, **{name: kwargs[name] for name in ("trust_remote_code", "code_revision") if name in kwargs}}
+
+
+def _is_adapter(path: str, location: dict[str, Any]) -> bool:
+    """Whether a folder holds an adapter of PEFT, and no configuration of a model."""
+    known = {name: value for name, value in location.items() if name in ("revision", "token")}
+    return not os.path.isfile(os.path.join(path, "config.json")) and bool(find_adapter_config_file(path, **known))
 
 
 def _stock_class(config: Any) -> type[PreTrainedModel]:

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.vocabulary import check_same_vocabulary
@@ -209,7 +210,7 @@ def check_fits(field: str, model, tokenizer: PreTrainedTokenizerBase, sequence_l
     """Refuses a model that does not know the data's tokens or is too short for its sequences."""
     config = model.config
     way_out = "take the data it was trained on, or prepare data with its own tokenizer (--tokenizer)."
-    backbone = model.backbone
+    backbone = Backbone.of(config)
     if backbone.vocab_size < len(tokenizer) or config.mask_token_id != tokenizer.mask_token_id:
         raise ValueError(
             f"`{field}` must know the data's {len(tokenizer)} tokens and its [MASK] {tokenizer.mask_token_id}, got a "

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from critic_gpt import AutoModelForMaskedLMWithCritic, CriticConfig, CriticGPTConfig, get_critic_model
 from critic_gpt.backbones.description import DESCRIPTION
@@ -19,7 +19,8 @@ def is_other_model(path: str) -> bool:
     Raises:
         `OSError`: There is no configuration.
     """
-    kind = PreTrainedConfig.get_config_dict(path)[0].get("model_type", CriticGPTConfig.model_type)
+    # Read by our own class, which bounds size and depth.
+    kind = CriticGPTConfig.get_config_dict(path)[0].get("model_type", CriticGPTConfig.model_type)
     return kind != CriticGPTConfig.model_type
 
 

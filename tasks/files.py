@@ -154,7 +154,8 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
             raise Unreadable(
                 where if encoding == "utf-8" else f"{where} of {encoding.upper()}", "convert the file to UTF-8"
             ) from error
-        if encoding == "utf-8" and "\0" in piece:
+        # One or two may be somebody's; of UTF-16 every other byte is 0, or nearly.
+        if encoding == "utf-8" and piece.count("\0") * 4 > len(piece):
             raise _no_text()
         if piece:
             yield piece

@@ -37,7 +37,7 @@ COUNTS = ("num_samples", "duplicates")
 
 def _config_of(place: str | Path) -> PreTrainedConfig:
     """The configuration of our own model, or of somebody else's."""
-    kind = PreTrainedConfig.get_config_dict(place)[0].get("model_type", CriticGPTConfig.model_type)
+    kind = CriticGPTConfig.get_config_dict(place)[0].get("model_type", CriticGPTConfig.model_type)
     return (CriticGPTConfig if kind == CriticGPTConfig.model_type else AutoConfig).from_pretrained(place)
 
 

@@ -106,7 +106,7 @@ OWN = {
         "attention_head_size": 16,
         "is_decoder": False,
         "feed_forward_size": 37,
-        "local_attn_chunk_length": 8,
+        "local_attn_chunk_length": 3,
         "chunk_size_lm_head": 0,
     },
     "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},

@@ -5,7 +5,7 @@ import datasets
 import pytest
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
 
-from critic_gpt.scripts import calibrate, evaluate, explore, generate, proofread, train
+from critic_gpt.scripts import calibrate, explore, generate, proofread, train
 
 
 TOKENIZER = framed_tokenizer()
@@ -72,7 +72,6 @@ def test_a_model_without_a_critic_is_named(folders):
     for main, arguments in (
         (calibrate.main, [str(folders / "data"), str(folders / "base"), "4"]),
         (explore.main, ["--model", str(folders / "base"), "--view", "text", "--text", "w1"]),
-        (evaluate.main, ["--model", str(folders / "base"), "--data_dir", str(folders / "data"), "--output_dir", "x"]),
     ):
         with pytest.raises(ValueError, match=r"without one|must"):
             main(arguments)

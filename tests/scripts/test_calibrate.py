@@ -438,7 +438,7 @@ def test_a_model_with_another_head_or_of_somebody_else_is_refused(data_dir, mode
         kind(CriticGPTConfig.from_pretrained(model_dir, num_labels=1)).save_pretrained(tmp_path / "other")
         refused(data_dir, tmp_path / "other", 20, parts=("`checkpoint`", kind.__name__, "scripts/train.py"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}))
-    refused(data_dir, tmp_path, 20, parts=("`checkpoint`", "'gpt2'"))
+    refused(data_dir, tmp_path, 20, parts=("`checkpoint`", "must be a model with a critic"))
 
 
 def test_data_that_say_nothing_of_a_critic_are_refused(model_dir, tmp_path):
