@@ -82,7 +82,7 @@ def test_only_judged_positions_are_counted_and_others_may_hold_anything():
 
 def test_nan_logits_foreign_targets_and_other_shapes_are_refused_and_nothing_is_counted():
     histogram = CriticHistogram()
-    with refused("`critic_logits`", "NaN"):
+    with refused("`critic_logits`", "finite"):
         histogram.update(torch.tensor([math.nan, 1.0]), torch.tensor([0, 1]))
     for target in ([0.0, 0.5], [0, -100], [0.0, math.nan]):
         with refused("`critic_target`", str(target[1])):
