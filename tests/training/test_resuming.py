@@ -202,6 +202,8 @@ def test_ctrl_c_is_one_line_with_the_command_that_goes_on(data_dir, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # Started in the background, a shell has its children ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "checkpoint-4").exists() and process.poll() is None:
         pass
