@@ -37,7 +37,7 @@ demo: $(STAMP)
 	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report
 
 # The type checker wants the package under its name, whatever the folder of the clone is called.
-TYPED := $(wildcard __init__.py configuration_critic_gpt.py hub/*.py diffusion/*.py heads/*.py calibration/*.py) \
+TYPED := $(wildcard __init__.py configuration_critic_gpt.py backbones/*.py hub/*.py diffusion/*.py heads/*.py calibration/*.py) \
 	$(addprefix generation/,configuration.py values.py declarations.py quality.py canvas.py drawing.py)
 # Not yet: mixins that use what the class beside them has, and values whose kind a check has settled.
 UNTYPED := calibration/model.py diffusion/loss_terms.py diffusion/selection.py
