@@ -119,7 +119,8 @@ def calibrate_parser() -> ActParser:
         default="one_shot",
         choices=Later("critic_gpt.calibration.model", "CALIBRATION_SOURCES"),
         metavar="SOURCE",
-        help="masks filled at once, as in training (one_shot), or generations step by step (trajectory)",
+        help="masks filled at once, as in training (one_shot), generations step by step (trajectory), or true texts "
+        "with few errors, for proofreading (planted)",
     )
     parser.add_argument("--num_steps", type=int, help="denoising steps, with --source trajectory")
     parser.add_argument("--overwrite", action="store_true", help="replace a table of these weights that is better")
@@ -150,6 +151,8 @@ def calibrate_parser() -> ActParser:
         help="any fields of CriticGPTGenerationConfig, the values as JSON or plain text: unmasking=random top_k=5",
     )
     sampler.add_argument("--mask_rate", type=float, help="mask each token with this probability; default: varies")
+    planted = parser.add_argument_group("with --source planted")
+    planted.add_argument("--planted_rate", type=float, help="share of tokens chosen to be made wrong; 0.02 by default")
     return parser
 
 

@@ -100,8 +100,13 @@ def _for_config(kwargs: dict[str, Any], location: dict[str, Any]) -> dict[str, A
 
 def _is_adapter(path: str, location: dict[str, Any]) -> bool:
     """Whether a folder holds an adapter of PEFT, and no configuration of a model."""
+    return not os.path.isfile(os.path.join(path, "config.json")) and bool(_adapter_config(path, location))
+
+
+def _adapter_config(path: str, location: dict[str, Any]) -> str | None:
+    """The configuration of an adapter of PEFT in a folder, where there is one."""
     known = {name: value for name, value in location.items() if name in ("revision", "token")}
-    return not os.path.isfile(os.path.join(path, "config.json")) and bool(find_adapter_config_file(path, **known))
+    return find_adapter_config_file(path, **known)
 
 
 def _stock_class(config: Any) -> type[PreTrainedModel]:
@@ -145,7 +150,7 @@ def _load_critic_folder(
     model.load_critic_head(path, **location)
     model.remember_base(_tokenizer_of(path, location), content.get("fingerprints"))
     model.adjust_generation_fn(None, False, None, path, **location)
-    if find_adapter_config_file(path, **{k: v for k, v in location.items() if k in ("revision", "token")}):
+    if _adapter_config(path, location):
         model.load_adapter(path)
         if content["critic"]["freeze"]:
             model.critic_head.requires_grad_(True)

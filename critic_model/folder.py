@@ -102,8 +102,8 @@ class CriticFolderMixin:
         base = self.__dict__.get("_base")
         if base is None or not base["base_model_name_or_path"] or not self.config.critic_freeze:
             return False
-        present = self.base_fingerprints()
-        return present is not None and base["fingerprints"] is not None and present == base["fingerprints"]
+        present, known = self.base_fingerprints(), base["fingerprints"]
+        return bool(present and known) and fingerprints_agree(known, present)
 
     def save_pretrained(
         self,

@@ -1,13 +1,14 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Measures a calibration table on held-out sequences: what scripts/calibrate.py does, as one call."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 
+from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.planting import plant_errors
@@ -76,18 +77,10 @@ def measured_table(
     count = len(dataset) if num_sequences is None else num_sequences
     if source == "planted":
         judged = judge_planted(model, dataset, collator, count, rate, batch_size, seed, accelerator)
-        measured = {"scope": "all", "planted_rate": rate}
+        measured = planted_rules(rate)
     else:
         judged = judge_fillings(model, dataset, collator, count, batch_size, accelerator)
-        measured = {
-            "scope": config.critic_target_scope,
-            "fill": config.critic_fill,
-            "regime": config.critic_regime,
-            "fill_exponent": config.critic_fill_exponent,
-            "temperature": 1.0 if config.critic_fill == "multinomial" else 0.0,
-            "top_k": None,
-            "top_p": None,
-        }
+        measured = one_shot_rules(config, config.critic_regime)
     if len(set(judged.sequence_index.tolist())) < 2:
         raise ValueError(
             f"`dataset` must hold at least 2 sequences with tokens for the critic to judge, got {count} sequences: "
@@ -111,6 +104,18 @@ def measured_table(
     )
 
 
+def one_shot_rules(config: Any, regime: str) -> dict[str, Any]:
+    """What a table's metadata say of masks that were filled at once, as this configuration and this regime do it."""
+    drawn = {"temperature": 1.0 if config.critic_fill == "multinomial" else 0.0, "top_k": None, "top_p": None}
+    share = {"regime": regime, "fill_exponent": config.critic_fill_exponent}
+    return {"scope": config.critic_target_scope, "fill": config.critic_fill, **share, **drawn}
+
+
+def planted_rules(rate: float) -> dict[str, Any]:
+    """What a table's metadata say of true texts in which this share of the tokens was chosen to be made wrong."""
+    return {"scope": "all", "planted_rate": rate}
+
+
 @torch.no_grad()
 def judge_planted(
     model: Any,
@@ -121,12 +126,13 @@ def judge_planted(
     batch_size: int = 64,
     seed: int = 0,
     accelerator: Accelerator | None = None,
+    on_step: Callable[[int, CriticHistogram], None] | None = None,
 ) -> JudgedFillings:
     """
     What the critic says of every token of true texts in which a share of the tokens was made wrong.
 
     Args:
-        model, dataset, collator, num_sequences, batch_size, accelerator: As for `judge_fillings`.
+        model, dataset, collator, num_sequences, batch_size, accelerator, on_step: As for `judge_fillings`.
         rate (`float`): The share of tokens that are chosen, in (0, 1).
         seed (`int`, *optional*, defaults to 0): Of the errors.
     """
@@ -148,7 +154,7 @@ def judge_planted(
 
     dtypes = {"critic_logits": np.float32, "critic_target": np.float32, "sequence_index": np.int64}
     columns, histogram = judge_together(
-        model, dataset, collator.for_evaluation(), num_sequences, batch_size, accelerator, None, dtypes, judge
+        model, dataset, collator.for_evaluation(), num_sequences, batch_size, accelerator, on_step, dtypes, judge
     )
     return JudgedFillings(**columns, histogram=histogram, lm_loss=None)
 

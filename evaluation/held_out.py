@@ -100,7 +100,9 @@ def errors_of_answers(
     if num_steps is None:
         raise ValueError(f"`forward_passes` must allow one step of {OURS!r}, got {budget}: give more.")
     config = model.config
-    collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, config.critic_regime, seed)
+    collator = CollatorForCorruptedRows(
+        SpecialTokens.of(config), model.backbone.vocab_size, config.critic_regime, seed
+    )
     arguments["num_steps"] = num_steps
     judged = judge_trajectories(
         model, puzzles.rows(tokenizer), collator, len(puzzles), batch_size, accelerator, seed=seed, **arguments

@@ -10,6 +10,8 @@ Measures how often the critic's verdicts come true, and writes `calibration.json
 The model fills masked sequences of the data as in training; for each of 100 buckets of the critic's score the share of
 wrong tokens becomes the error probability. `from_pretrained` then loads the table with the weights.
 
+With `--source planted` true texts are judged in which few tokens were made wrong: the table that proofreading prefers.
+
 With `--source trajectory` the masked sequences are generated step by step, and every verdict of the critic on a
 visible generated token counts: a table for generating with that sampler, beside the other one in the same file.
 `generate` uses it where `remasking` is the same. The one-shot table guides these generations, so make it first.
@@ -50,6 +52,7 @@ from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.model import sampler_settings, table_key, weights_file_name
 from critic_gpt.cli.flags import VERBOSE_EVERY, calibrate_parser
 from critic_gpt.cli.generation_flags import import_strategies
+from critic_gpt.evaluation.calibrating import DEFAULT_PLANTED_RATE, judge_planted, one_shot_rules, planted_rules
 from critic_gpt.evaluation.data_sources import DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
@@ -76,6 +79,7 @@ from critic_gpt.training.model_card import refresh_model_card
 SOURCE_FLAGS = {
     "one_shot": ("scope", "regime"),
     "trajectory": ("remasking", "num_steps", "temperature", "generation", "mask_rate"),
+    "planted": ("planted_rate",),
 }
 # Files of weights in a model's folder: whole, the index of shards, a shard; each with or without a variant.
 _WEIGHTS = re.compile(
@@ -199,10 +203,9 @@ def generation_settings(args: argparse.Namespace) -> dict[str, Any]:
 def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], regime: str) -> dict[str, Any]:
     """What a table's metadata say of how the tokens it was measured on came about."""
     if args.source == "one_shot":
-        fill = model.config.critic_fill
-        drawn = {"temperature": 1.0 if fill == "multinomial" else 0.0, "top_k": None, "top_p": None}
-        share = {"regime": regime, "fill_exponent": model.config.critic_fill_exponent}
-        return {"scope": model.config.critic_target_scope, "fill": fill, **share, **drawn}
+        return one_shot_rules(model.config, regime)
+    if args.source == "planted":
+        return planted_rules(planted_rate(args))
     return {
         "scope": "generated",
         **dict.fromkeys(("fill", "regime", "fill_exponent")),  # nothing is filled at once
@@ -210,6 +213,11 @@ def source_metadata(args: argparse.Namespace, model, settings: dict[str, Any], r
         "guided_by": "ramp" if model.calibration is None else "one_shot",
         **sampler_settings(model.resolve_generation_config(**settings)),
     }
+
+
+def planted_rate(args: argparse.Namespace) -> float:
+    """The share of tokens that `--source planted` chooses."""
+    return DEFAULT_PLANTED_RATE if args.planted_rate is None else args.planted_rate
 
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
@@ -223,8 +231,13 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     if own is not None:
         rows = with_own_padding(rows, own, config.pad_token_id)
     fill = {"critic_regime": regime, "critic_fill_exponent": config.critic_fill_exponent, "seed": args.seed}
+    if corrupted and args.source == "planted":
+        raise ValueError(
+            f"`source` must be one_shot or trajectory for data that come with labels, got 'planted' for "
+            f"{source.name!r}: errors are planted in true texts, so give rows without labels."
+        )
     if corrupted:
-        collator = CollatorForCorruptedRows(SpecialTokens.of(config), config.vocab_size, **fill)
+        collator = CollatorForCorruptedRows(SpecialTokens.of(config), model.backbone.vocab_size, **fill)
     else:
         tokenizer = loaded.tokenizer or SpecialTokens.of(config)
         collator = DataCollatorForMaskedDiffusion(tokenizer, **fill, backbone=model.backbone)
@@ -248,6 +261,9 @@ def judge(
         counted["on_step"] = report
         if args.source == "one_shot":
             return judge_fillings(model, rows, collator, args.num_sequences, **counted)
+        if args.source == "planted":
+            rate = planted_rate(args)
+            return judge_planted(model, rows, collator, args.num_sequences, rate, seed=args.seed, **counted)
         sampler = {"mask_rate": args.mask_rate, "seed": args.seed, **settings}
         return judge_trajectories(model, rows, collator, args.num_sequences, **counted, **sampler)
 
@@ -318,6 +334,8 @@ def measured_on(metadata: dict[str, Any]) -> str:
     """In words, the tokens that a table was measured on."""
     if metadata["source"] == "one_shot":
         return f"masks filled at once, temperature={metadata['temperature']}"
+    if metadata["source"] == "planted":
+        return f"true texts in which a share of {metadata['planted_rate']} of the tokens was chosen to be made wrong"
     rate = "various mask rates" if metadata["mask_rate"] is None else f"mask_rate={metadata['mask_rate']}"
     names = sampler_settings(critic_gpt.CriticGPTGenerationConfig())
     settings = (f"{name}={metadata[name]}" for name in names if metadata[name] is not None)

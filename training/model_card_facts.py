@@ -164,9 +164,9 @@ class CardFacts:
     def calibrations(self) -> list[dict[str, Any]]:
         """What is known of the critic's error probabilities: of each table, and of a report on held-out data."""
         rows = []
-        words = {"one_shot": "masks filled at once", "trajectory": "generations"}
+        words = {"one_shot": "masks filled at once", "trajectory": "generations", "planted": "texts with few errors"}
         for source, table in self.tables.items():
-            quality, split = table.metadata.get("quality"), table.metadata.get("split")
+            quality, split = table.metadata.get("quality"), table.metadata.get("split") or "held-out data"
             if quality is not None:
                 rows.append({"where": f"{words[source]}, {split}, cross-fitted", "split": split, **quality})
         report = self.evaluation.get("calibration")

@@ -51,6 +51,9 @@ def test_a_critic_is_trained_calibrated_and_used(model, folders, capsys):
     assert (model / "critic_config.json").exists() == ("True" in model.name)
     table = calibrate.main([str(folders / "data"), str(model), "12", "--split", "validation"])
     assert table.metadata["num_sequences"] == 12
+    planted = calibrate.main([str(folders / "data"), str(model), "12", "--split", "validation", "--source", "planted"])
+    assert planted.metadata["planted_rate"] == 0.02 and planted.metadata["source"] == "planted"
+    assert "texts with few errors" in (model / "README.md").read_text()
     generate.main(["--model", str(model), "--prompt", "w1 w2 [MASK] w4", "--num_steps", "2", "--seed", "1"])
     assert "w4" in capsys.readouterr().out
     proofread.main(["--model", str(model), "--text", "w1 w2 w9 w4"])
