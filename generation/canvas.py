@@ -205,8 +205,8 @@ def drawn_tokens(
     probabilities: torch.Tensor, chances: torch.Tensor, draw: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Tokens (...) drawn by `chances` (..., V) and numbers `draw` (...), or the likeliest without these; and what each has
-    of the `probabilities` (..., V): NaN where there was nothing to draw by.
+    Tokens (...) drawn by `chances` (..., V) and numbers `draw` (...), or the likeliest without these; and the part of
+    each in the `probabilities` (..., V): NaN where there was nothing to draw by.
     """
     tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
