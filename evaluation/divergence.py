@@ -192,9 +192,3 @@ class _Reference:
 
 def _divergence(kinds: Sequence[_Occurrences], one: np.ndarray, other: np.ndarray) -> float:
     return float(np.mean([jensen_shannon_bits(kind.counts(one), kind.counts(other)) for kind in kinds]))
-
-
-def sequences_without(rows: Sequence[Ids], special_ids: Sequence[int]) -> list[list[int]]:
-    """Sequences of token ids without those that are no part of a text."""
-    special = set(special_ids)
-    return [[token for token in row if token not in special] for row in rows]

@@ -170,7 +170,7 @@ _DECLARED = (
         "remask_exponent",
         number("[0, inf)"),
         "exponent g of remask_by=likelihood: weight c ** -g",
-        "g of the weight `c ** -g`: with `remask_selection=\"gumbel\"` and tokens drawn at the temperature 1 / r the "
+        'g of the weight `c ** -g`: with `remask_selection="gumbel"` and tokens drawn at the temperature 1 / r the '
         "law p ** (r + g) is kept where c is the probability of each token given all others; 0 lets chance alone "
         "choose.",
         harmless=1.0,

@@ -187,7 +187,8 @@ class DenoisingRun:
         temperature: float | None = None,
     ) -> Prediction:
         """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
-        draw, warpers = self._chance(stream, step, self.temperature_at(input_ids) if temperature is None else temperature)
+        temperature = self.temperature_at(input_ids) if temperature is None else temperature
+        draw, warpers = self._chance(stream, step, temperature)
         prediction = predict_tokens(
             input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
         )
