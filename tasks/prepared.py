@@ -122,7 +122,7 @@ def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedToken
 
 
 def answers_of(folder: str | os.PathLike) -> str:
-    """How many answers are right, as the task of a folder of data says: `"one"` or `"many"`; many in one's own data."""
+    """How many answers are right, as the task of a folder of data says: `"one"` or `"many"`; many in own data."""
     if not (Path(folder) / TASK_FILE).is_file():
         return Task.answers
     return type(load_task(folder)).answers
