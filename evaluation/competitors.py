@@ -41,6 +41,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "remdm_loop": {"remasking": "remdm_loop"},
     "p2": {"remasking": "p2"},
     "multinomial": {"remasking": "multinomial"},
+    "accept_reject": {"remasking": "accept_reject"},
     "proseco": {"remasking": "proseco"},
     "token_critic": {"remasking": "token_critic"},
     "critic_full": {"remasking": "critic_full"},
@@ -73,6 +74,7 @@ TITLES: dict[str, str] = {
     "remdm_loop": "ReMDM loop",
     "p2": "P2",
     "multinomial": "redraw all (SUNDAE)",
+    "accept_reject": "accept or reject",
     "proseco": "ProSeCo",
     "token_critic": "Token-Critic",
     "critic_full": "critic, two passes a step",
@@ -117,6 +119,7 @@ GRIDS: dict[str, list[Arguments]] = {
         for one in _grid("remdm_loop", remdm_eta=_RATES)
     ],
     "p2": _grid("p2", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "accept_reject": _grid("accept_reject", schedule=("root", 0.8, "linear")),
     "proseco": _grid(
         "proseco",
         corrector_interval=(4, 1, 2, 8),

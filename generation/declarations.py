@@ -43,16 +43,6 @@ _ANOTHER_ORDER = "for another order of unmasking"
 ANSWERS = ("one", "many")
 _DECLARED = (
     Setting(
-        "answers",
-        one_of(ANSWERS),
-        "how many answers are right, which chooses the defaults of the other settings",
-        'What the defaults of the other settings are for: `"one"`, where one answer is right, as in Sudoku: the worst '
-        'tokens are re-masked, which seeks the likeliest answer; or `"many"`, where many are right, as in text: '
-        "chance decides by weights, which keeps variety. Training writes it for the task "
-        "(docs/WHICH_SETTINGS.md). What is set beside it counts.",
-        default="one",
-    ),
-    Setting(
         "max_new_tokens",
         whole(1),
         "length of what is generated, for prompts without [MASK]",
@@ -73,6 +63,16 @@ _DECLARED = (
         'Number of denoising steps; each is one forward pass of the trunk, two under `"critic_full"` and '
         '`"token_critic"` (the last needs no second). `polish_steps` and the corrections of `"proseco"` come on top.',
         default=64,
+    ),
+    Setting(
+        "answers",
+        one_of(ANSWERS),
+        "how many answers are right, which chooses the defaults of the other settings",
+        'What the defaults of the other settings are for: `"one"`, where one answer is right, as in Sudoku: the worst '
+        'tokens are re-masked, which seeks the likeliest answer; or `"many"`, where many are right, as in text: '
+        "chance decides by weights, which keeps variety. Training writes it for the task "
+        "(docs/WHICH_SETTINGS.md). What is set beside it counts.",
+        default="one",
     ),
     _of_strategies(
         "unmasking",
