@@ -4,6 +4,7 @@
 import glob
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import regex
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
@@ -29,6 +29,7 @@ logger = logging.get_logger(__name__)
 EOS_TOKEN = "[EOS]"
 # Atoms in brackets, atoms of two letters and ring bonds of two digits are one token each.
 TOKEN = r"\[(?!MASK\]|PAD\]|EOS\])[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
+_TOKEN = re.compile(TOKEN)
 # Molecules of the test split that others are compared with.
 MOST_COMPARED = 10_000
 
@@ -69,13 +70,13 @@ class SmilesFlags:
 
 def smiles_tokens(molecule: str) -> list[str]:
     """The tokens of a SMILES, which joined are that SMILES."""
-    return regex.findall(TOKEN, molecule)
+    return _TOKEN.findall(molecule)
 
 
 def build_smiles_tokenizer(tokens: Iterable[str], model_max_length: int) -> PreTrainedTokenizerFast:
     """
-    A tokenizer over some tokens of SMILES, which gives every SMILES back. `[PAD]` is 0, `[MASK]` 1, `[EOS]` 2; there is
-    no unknown token.
+    A tokenizer over some tokens of SMILES, which gives every SMILES back. `[PAD]` is 0, `[MASK]` is 1, `[EOS]` is 2;
+    there is no unknown token.
 
     Args:
         tokens (`Iterable[str]`): Its vocabulary, in any order.
