@@ -30,6 +30,7 @@ from critic_gpt.diffusion.randomness import (
     uniforms,
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
+from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
 from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
 from critic_gpt.heads.numbers import not_finite
@@ -173,9 +174,10 @@ class DenoisingRun:
         Raises a `ValueError` where a prediction or a score was no number, which would pass for a token or for a safe
         one. Waits for the device.
         """
-        for broken, what in ((self.broken_logits, "logits"), (self.broken_scores, "critic scores")):
-            if bool(broken):
-                raise not_finite(what)
+        if bool(self.broken_logits):
+            raise nothing_to_draw() if self.processors or self.own_warpers else not_finite("logits")
+        if bool(self.broken_scores):
+            raise not_finite("critic scores")
 
     def predict(
         self,
@@ -242,7 +244,7 @@ class DenoisingRun:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
         likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
         draw = None if likeliest else self.uniforms(stream, step)
-        return draw, LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)])
+        return draw, CheckedProcessors([*self.own_warpers, *_warpers(self.config, temperature)])
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""
