@@ -12,6 +12,8 @@ VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(e
 
 VIZ = ["matplotlib>=3.8"]
 PEFT = ["peft>=0.21"]
+MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2"]
+MAUVE = ["mauve-text>=0.4"]
 
 
 class BuildPackage(build_py):
@@ -74,10 +76,13 @@ setup(
     extras_require={
         "viz": VIZ,
         "peft": PEFT,
+        "molecules": MOLECULES,
+        "mauve": MAUVE,
         "quantisation": ["torchao>=0.18"],
         "dev": [
             *VIZ,
             *PEFT,
+            *MOLECULES,
             "hypothesis>=6.100",
             "mypy>=2.0",
             "optimum-quanto>=0.2.7",

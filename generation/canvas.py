@@ -14,6 +14,7 @@ from transformers.utils import logging
 from critic_gpt.diffusion.corruption import padding_attention_mask, suppress_tokens
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
 from critic_gpt.diffusion.selection import select_worst, settle, unmasking_order
+from critic_gpt.generation.answers import scores_of
 
 
 logger = logging.get_logger(__name__)
@@ -197,9 +198,22 @@ def predict_tokens(
     if draw is not None and warpers:
         shaped = warpers(flat_ids, shaped.reshape(-1, shape[-1])).view(shape)
     chances = probabilities if shaped is logits else shaped.softmax(dim=-1)
+    return Prediction(*drawn_tokens(probabilities, chances, draw), probabilities)
+
+
+def drawn_tokens(
+    probabilities: torch.Tensor, chances: torch.Tensor, draw: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Tokens (...) drawn by `chances` (..., V) and numbers `draw` (...), or the likeliest without these; and the part of
+    each in the `probabilities` (..., V): NaN where there was nothing to draw by.
+    """
     tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
     probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
-    return Prediction(tokens, probability, probabilities)
+    if chances is probabilities:
+        return tokens, probability
+    chance = chances.gather(-1, tokens[..., None]).squeeze(-1)
+    return tokens, torch.where(chance.isnan(), chance, probability)
 
 
 def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
@@ -309,13 +323,14 @@ def external_scores(output: Any) -> torch.Tensor:
     Scores (B, T), higher = more likely wrong, from a re-masking model whose own outputs are higher for *better*
     tokens: two classes count by `1 - softmax(logits)[..., 1]`, one logit by `1 - sigmoid(logit)`.
     """
-    logits = output if isinstance(output, torch.Tensor) else output.logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = scores_of("remasking_model", output)
+    if bool(logits.isnan().any()):
+        raise ValueError("`remasking_model` must give numbers, got NaN: correct it, or load it in another dtype.")
     if logits.dim() == 3 and logits.shape[-1] == 2:
         return 1.0 - logits.softmax(dim=-1)[..., 1]
     if logits.dim() == 3 and logits.shape[-1] != 1:
         raise ValueError(
-            f"`remasking_model` must give one logit or two classes a token, got {logits.shape[-1]}: pass a binary "
+            f"`remasking_model` must give one logit or two classes per token, got {logits.shape[-1]}: pass a binary "
             "token classifier."
         )
     return 1.0 - torch.sigmoid(logits.squeeze(-1) if logits.dim() == 3 else logits)

@@ -30,9 +30,9 @@ from transformers.generation import (
     TypicalLogitsWarper,
 )
 
-from critic_gpt.diffusion.randomness import sample_inverse_cdf
 from critic_gpt.diffusion.selection import rank
-from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.answers import CheckedProcessors
+from critic_gpt.generation.canvas import Prediction, drawn_tokens
 from critic_gpt.heads.joint import remember
 
 
@@ -84,7 +84,7 @@ def sort_processors(given: Any) -> tuple[LogitsProcessorList, LogitsProcessorLis
     Raises:
         `ValueError`: One goes by the end or the length of a text that is written from left to right.
     """
-    processors, warpers = LogitsProcessorList(), LogitsProcessorList()
+    processors, warpers = CheckedProcessors(), CheckedProcessors()
     for processor in checked_list("logits_processor", given):
         if isinstance(processor, WARPERS):
             warpers.append(processor)
@@ -177,9 +177,5 @@ def _drawn(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens (N,) by logits (N, V), and the probability of each before the warpers."""
     probabilities = logits.softmax(dim=-1)
-    if draw is None:
-        tokens = logits.argmax(dim=-1)
-    else:
-        shaped = warpers(input_ids[:, None], logits).softmax(dim=-1) if warpers else probabilities
-        tokens = sample_inverse_cdf(shaped, draw)
-    return tokens, probabilities.gather(-1, tokens[:, None]).squeeze(-1)
+    shaped = warpers(input_ids[:, None], logits).softmax(dim=-1) if warpers and draw is not None else probabilities
+    return drawn_tokens(probabilities, shaped, draw)

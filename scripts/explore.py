@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import AutoTokenizer
 
 from critic_gpt.cli.flags import explore_parser
 from critic_gpt.cli.generation_flags import import_strategies
@@ -40,6 +39,7 @@ from critic_gpt.explorer import (
 )
 from critic_gpt.explorer.terminal import TerminalSession, draw
 from critic_gpt.explorer.web import serve
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import load_model, one_line, run_as_program
 from critic_gpt.tasks import load_prepared
 
@@ -62,8 +62,8 @@ def load_explorer(model: str, data_dir: str | None = None, critic_regime: str | 
         return Explorer(loaded, tokenizer, splits, task, critic_regime, name_of(model))
     loaded = load_model("model", model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
+        tokenizer = read_tokenizer(model)
+    except ValueError as error:
         raise ValueError(
             f"`model` must have its tokenizer beside it where no data are given, got {model!r} without "
             f"({one_line(error)}): pass --data_dir."

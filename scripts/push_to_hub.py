@@ -37,13 +37,14 @@ from typing import Any
 
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 import critic_gpt
 from critic_gpt import CriticGPTConfig
 from critic_gpt.cli.flags import push_parser
 from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.explorer.space import write_space
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
 from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
 from critic_gpt.training.model_card import write_model_card
@@ -103,7 +104,7 @@ def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> N
             f"`model` must hold its tokenizer, got {str(folder)!r} without one: name it with --tokenizer (the folder "
             "of the data has it), or save it there with `tokenizer.save_pretrained`."
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder if source is None else source)
+    tokenizer = read_tokenizer(folder if source is None else source)
     if model.can_generate():
         check_fits("model", model, tokenizer, sequence_length=0)
     if source is not None:
