@@ -66,6 +66,7 @@ from critic_gpt.scripts import (
     check_at_least,
     check_fits,
     check_judged,
+    check_output_dir,
     load_model,
     progress_bar,
     run_as_program,
@@ -349,6 +350,7 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     check_arguments(args)
     settings = generation_settings(args)
     checkpoint, source = resolve_checkpoint(args.checkpoint), resolve_dataset(args.dataset)
+    check_output_dir("checkpoint", checkpoint.folder)
     split = {"val": "validation"}.get(args.split, args.split)
     accelerator = start_accelerator()
     model = load_model("checkpoint", str(checkpoint.folder), variant=checkpoint.variant).to(accelerator.device)
