@@ -6,6 +6,7 @@ is like), `critic_head.safetensors`, and what any model's folder holds but the w
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
+from critic_gpt.hub.moving import finish_moving, move_into
 
 
 logger = logging.get_logger(__name__)
@@ -31,6 +33,8 @@ CRITIC_CONFIG_NAME = "critic_config.json"
 CRITIC_HEAD_NAME = "critic_head.safetensors"
 FORMAT_VERSION = 1
 _HEAD = "critic_head."
+# Where a critic is written before it takes the place of the one before.
+_STAGING = ".writing"
 # Fields of a configuration that a critic's folder keeps for the model it names.
 _SPECIAL_IDS = (
     *("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
@@ -139,6 +143,20 @@ class CriticFolderMixin:
 
     def _save_critic(self, folder: Path, state_dict: Mapping[str, torch.Tensor] | None, kwargs: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        finish_moving(folder)
+        staging = folder / _STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            self._write_critic(staging, state_dict, kwargs)
+            base = self.__dict__["_base"]["base_model_name_or_path"]
+            if not (folder / "README.md").exists():
+                replace_file(staging / "README.md", self._card(base))
+            move_into(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _write_critic(self, folder: Path, state_dict: Mapping[str, torch.Tensor] | None, kwargs: dict) -> None:
         if has_adapters(self):
             super().save_pretrained(folder, **kwargs)  # the adapter alone, as PEFT writes it
         weights = self.state_dict() if state_dict is None else state_dict
@@ -158,8 +176,6 @@ class CriticFolderMixin:
         )
         self.config.save_pretrained(folder)
         self.generation_config.save_pretrained(folder)
-        if not (folder / "README.md").exists():
-            replace_file(folder / "README.md", self._card(base["base_model_name_or_path"]))
 
     @staticmethod
     def _card(base: str) -> str:

@@ -70,6 +70,7 @@ from critic_gpt.scripts import (
     load_model,
     progress_bar,
     run_as_program,
+    say,
     start_accelerator,
 )
 from critic_gpt.tasks.own_data import with_own_padding
@@ -318,10 +319,10 @@ def print_summary(
     positions = metadata["quality"]["positions"]
     path = folder / CALIBRATION_NAME
     done = f"Saved {path}" if kept is None else f"Kept the table in {path}, not the new one"
-    print(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    say(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
     if kept is not None:
         print(f"The one there is better: {kept}. Give --overwrite to replace it all the same.")
-    print(f"Table {key}: {measured_on(metadata)}.")
+    say(f"Table {key}: {measured_on(metadata)}.")
     print(f"Share of wrong tokens:   {rates[0]:.6f}")
     print(f"The same by the buckets: {rates[1]:.6f}")
     print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {auroc} (cross-fitted)")

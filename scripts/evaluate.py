@@ -78,6 +78,7 @@ from critic_gpt.scripts import (
     load_model,
     progress_bar,
     run_as_program,
+    say,
     start_accelerator,
 )
 from critic_gpt.tasks import load_prepared, load_puzzles
@@ -309,7 +310,7 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
         print(critic_text(metrics["calibration"]))
     if "verifier" in metrics:
         print(verifier_text(metrics["verifier"]))
-    print(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
+    say(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ from critic_gpt.cli.generation_flags import (
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
 from critic_gpt.scripts.json_lines import ResultLines, read_rows, text_of
 
 
@@ -200,7 +200,7 @@ def write_lines(
     settings = {**made_by(generate.model, args, seed, options), "critic_gpt_version": __version__}
     before = lines.write(settings, repeated, args.batch_size, results_of, unit="samples")
     there = f", {before} of them there before" if before else ""
-    print(f"{len(repeated)} results in {args.results}{there}.")
+    say(f"{len(repeated)} results in {args.results}{there}.")
 
 
 def made_by(model, args: argparse.Namespace, seed: int, options: dict[str, Any]) -> dict[str, Any]:
