@@ -203,6 +203,16 @@ def evaluate_parser() -> ActParser:
     add_strategy_flag(strategies)
     strategies.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
     strategies.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
+    strategies.add_argument("--tuned_by", metavar="FIGURE", help="figure to choose by; the first by default")
+    strategies.add_argument(
+        "--tuning_temperatures",
+        type=float,
+        nargs="*",
+        default=[1.0, 0.8, 0.6, 0.5, 0.4],
+        metavar="X",
+        help="temperatures to choose among, for every strategy; none for 1 alone",
+    )
+    more.add_argument("--mauve", metavar="MODEL", help="measure MAUVE by this model (the extra critic_gpt[mauve])")
     judge = parser.add_argument_group("a judge of text")
     judge.add_argument("--judge", help="its folder; with --train_judge where it goes")
     judge.add_argument("--train_judge", action="store_true", help="train one on the split of that name")
@@ -271,10 +281,11 @@ def push_parser() -> ActParser:
     parser.add_argument("--repo_id", required=True, help="NAME or USER/NAME; made if there is none")
     parser.add_argument("--tokenizer", help="folder or hub name of its tokenizer, to be saved beside the model first")
     parser.add_argument("--report", help="output folder of evaluate on this model, for the card")
-    parser.add_argument("--data_dir", help="prepared data that it was trained on, for the card")
+    parser.add_argument("--data_dir", help="prepared data that it was trained on, for the card (and for --space)")
     parser.add_argument("--license", help="of the model, for the card")
     parser.add_argument("--private", action="store_true", default=None, help="make the repository private if new")
     parser.add_argument("--revision", help="branch to push to, made if there is none; main by default")
+    parser.add_argument("--space", help="make this Space, too, which shows the model in the page of explore")
     more = parser.add_argument_group("the commit")
     more.add_argument("--commit_message", default="Upload model", help="its first line")
     more.add_argument("--commit_description", help="more to say of it")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers.generation import (
     GenerationConfig,
+    LogitsProcessor,
     LogitsProcessorList,
     SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
@@ -188,7 +189,8 @@ class DenoisingRun:
         temperature: float | None = None,
     ) -> Prediction:
         """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
-        draw, warpers = self._chance(stream, step, self.config.temperature if temperature is None else temperature)
+        temperature = self.temperature_at(input_ids) if temperature is None else temperature
+        draw, warpers = self._chance(stream, step, temperature)
         prediction = predict_tokens(
             input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
         )
@@ -217,7 +219,7 @@ class DenoisingRun:
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
             JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
-            *self._chance(STREAM_SAMPLE, step, self.config.temperature),
+            *self._chance(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
         )
         return self._noted(prediction)
 
@@ -226,9 +228,22 @@ class DenoisingRun:
         order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
         return settle(unmasking_order(probabilities, probability, order, self.uniforms(STREAM_REVEAL, step)))
 
-    def _chance(self, stream: int, step: int, temperature: float) -> tuple[torch.Tensor | None, LogitsProcessorList]:
+    def temperature_at(self, input_ids: torch.Tensor) -> float | torch.Tensor:
+        """How warm the tokens of a step are drawn that begins with `input_ids`: one number, or one per row (B,)."""
+        begin, end = self.config.temperature, self.config.temperature_end
+        if end is None:
+            return begin
+        editable = self.canvas.editable
+        visible = (editable & (input_ids != self.config.mask_token_id)).sum(dim=-1)
+        share = visible / editable.sum(dim=-1).clamp(min=1)
+        return begin + (end - begin) * share
+
+    def _chance(
+        self, stream: int, step: int, temperature: float | torch.Tensor
+    ) -> tuple[torch.Tensor | None, LogitsProcessorList]:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
-        draw = None if temperature == 0 else self.uniforms(stream, step)
+        likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
+        draw = None if likeliest else self.uniforms(stream, step)
         return draw, CheckedProcessors([*self.own_warpers, *_warpers(self.config, temperature)])
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
@@ -290,10 +305,23 @@ class DenoisingRun:
         return otherwise.to(present.dtype).index_copy(0, self.rows, present)
 
 
-def _warpers(config: GenerationConfig, temperature: float) -> LogitsProcessorList:
+class RowTemperature(LogitsProcessor):
+    """Divides scores (B * N, V) by the temperature (B,) of their row."""
+
+    def __init__(self, temperature: torch.Tensor):
+        self.temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        by_row = self.temperature.to(scores.dtype).repeat_interleave(len(scores) // len(self.temperature))
+        return scores / by_row[:, None]
+
+
+def _warpers(config: GenerationConfig, temperature: float | torch.Tensor) -> LogitsProcessorList:
     """What shapes the draw of a token; a temperature of 0 draws none."""
     warpers = LogitsProcessorList()
-    if temperature not in (0, 1):
+    if isinstance(temperature, torch.Tensor):
+        warpers.append(RowTemperature(temperature))
+    elif temperature not in (0, 1):
         warpers.append(TemperatureLogitsWarper(float(temperature)))
     if config.top_k is not None:
         warpers.append(TopKLogitsWarper(config.top_k))
