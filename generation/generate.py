@@ -93,6 +93,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     # Asked for by `repr` of a pipeline.
     output_modalities = ("text",)
+    # Whether `forward` takes `return_logits`, and gives what its class says.
+    forward_is_ours = False
 
     @torch.no_grad()
     def generate(

@@ -10,8 +10,8 @@ from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.diffusion.corruption import given_positions
-from critic_gpt.generation.canvas import Prediction
-from critic_gpt.generation.drawing import JointDraws, draw_jointly
+from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.generation.prediction import Prediction
 
 
 MASK, PAD, VOCAB, LENGTH = 1, 0, 8, 6
@@ -121,13 +121,13 @@ def toy(batch_size):
     # One head of width 1: the key and the query are 1, and the value is the number of the token.
     ones = torch.ones(batch_size, 1, 2, 1)
 
-    def shift(queries, memory):
-        drawn = memory.flatten()  # (B,): 0, or one more than the token
-        shifts = torch.where(drawn[:, None] > 0, relation[(drawn.long() - 1).clamp(min=0)], 0.0)
-        return shifts[:, None].expand(-1, queries.shape[2], -1)
+    def shifted(scores, found):
+        drawn = found.flatten()  # (n,): 0, or one more than the token
+        return scores + torch.where(drawn[:, None] > 0, relation[(drawn.long() - 1).clamp(min=0)], 0.0)
 
-    head = JointDraws(ones, ones, lambda tokens: (tokens + 1.0)[:, None, None], shift)
-    return Prediction(torch.zeros(batch_size, 2, dtype=torch.long), torch.zeros(batch_size, 2), probabilities), head
+    head = JointHead(ones, ones, lambda tokens: (tokens + 1.0)[..., None, None], shifted)
+    nothing = torch.zeros(batch_size, 2)
+    return Prediction(nothing.long(), nothing, probabilities.log()), head
 
 
 def joint_of(batch_size, count, draw, first=0):
@@ -136,9 +136,8 @@ def joint_of(batch_size, count, draw, first=0):
     eagerness[:, first] = 1.0
     everywhere = torch.ones(batch_size, 2, dtype=torch.bool)
     ids = torch.zeros(batch_size, 2, dtype=torch.long)
-    return draw_jointly(
-        prediction, ids, everywhere, eagerness, torch.zeros_like(eagerness), count, head, draw, LogitsProcessorList()
-    )
+    draw = Draw(draw, LogitsProcessorList())
+    return draw_jointly(prediction, ids, everywhere, eagerness, torch.zeros_like(eagerness), count, head, draw)
 
 
 @pytest.mark.parametrize("count", [1, 2])
