@@ -147,7 +147,7 @@ def given_positions(
 
 
 def suppress_tokens(logits: torch.Tensor, token_ids: list[int], in_place: bool = False) -> torch.Tensor:
-    """A copy of `logits` (..., V), or these themselves, with -inf at `token_ids`, as special tokens are never drawn."""
+    """A copy of `logits` (..., V), or these, with -inf at `token_ids`, as special tokens are never predicted."""
     if not token_ids:
         return logits
     logits = logits if in_place else logits.clone()

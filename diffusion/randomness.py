@@ -73,9 +73,9 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int | torch.Tensor, leng
         length (`int`): How many positions T.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, length)`, of several steps `(num_steps, batch_size, length)`: float32
-        numbers in the open interval (0, 1). A position's number does not change with `length`, with the batch or with
-        the device.
+        `torch.FloatTensor` of shape `(batch_size, length)`, of several steps `(num_steps, batch_size, length)`:
+        float32 numbers in the open interval (0, 1). A position's number does not change with `length`, with the batch
+        or with the device.
     """
     row = hash_integers(row_seed, stream, step)[..., None]
     position = torch.arange(length, dtype=torch.int64, device=row_seed.device)

@@ -159,7 +159,7 @@ def scheduled_reveal(
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
         editable (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Neither given nor padding.
-        eagerness (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Masks are revealed from the highest on.
+        eagerness (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The highest is revealed first.
         mask_token_id (`int`): Id of [MASK].
         target_visible (`torch.LongTensor` of shape `(batch_size,)`): Editable tokens to be visible after the step.
         remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to re-mask.
