@@ -13,6 +13,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(e
 VIZ = ["matplotlib>=3.8"]
 WEB = ["gradio>=6.0"]
 PEFT = ["peft>=0.21"]
+MAUVE = ["mauve-text>=0.4"]
 
 
 class BuildPackage(build_py):
@@ -72,6 +73,7 @@ setup(
         "viz": VIZ,
         "web": WEB,
         "peft": PEFT,
+        "mauve": MAUVE,
         "quantisation": ["torchao>=0.18"],
         "dev": [
             *VIZ,

@@ -203,6 +203,16 @@ def evaluate_parser() -> ActParser:
     add_strategy_flag(strategies)
     strategies.add_argument("--tuning_seed", type=int, default=0, help="of the samples to choose by")
     strategies.add_argument("--tuning_samples", type=int, default=250, help="how many samples to choose by")
+    strategies.add_argument("--tuned_by", metavar="FIGURE", help="figure to choose by; the first by default")
+    strategies.add_argument(
+        "--tuning_temperatures",
+        type=float,
+        nargs="*",
+        default=[1.0, 0.8, 0.6, 0.5, 0.4],
+        metavar="X",
+        help="temperatures to choose among, for every strategy; none for 1 alone",
+    )
+    more.add_argument("--mauve", metavar="MODEL", help="measure MAUVE by this model (the extra critic_gpt[mauve])")
     judge = parser.add_argument_group("a judge of text")
     judge.add_argument("--judge", help="its folder; with --train_judge where it goes")
     judge.add_argument("--train_judge", action="store_true", help="train one on the split of that name")

@@ -66,6 +66,27 @@ def gumbel_keys(scores: torch.Tensor, noise: torch.Tensor, temperature: float = 
     return scores.log() / temperature - (-noise.to(scores.dtype).log()).log()
 
 
+def unlikelihood(probability: torch.Tensor, exponent: float, visible: torch.Tensor) -> torch.Tensor:
+    """
+    Logarithms of the weights `probability ** -exponent`, the largest of each row 0: the less likely a token, the more.
+
+    One token of a row drawn by these weights, per unit of time at a rate in proportion, and drawn anew from p ** r
+    given all others, leaves the law p ** (r + exponent), where `probability` is what p gives the token given all
+    others (tests/diffusion/test_exact_chain.py).
+
+    Args:
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Of the tokens that stand there.
+        exponent (`float`): At least 0.
+        visible (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where there are tokens; -inf elsewhere.
+
+    Returns:
+        `torch.FloatTensor` of shape `(batch_size, sequence_length)`: float32 at least.
+    """
+    log_weight = settle(-exponent * probability.clamp(min=torch.finfo(probability.dtype).tiny).log())
+    log_weight = log_weight.masked_fill(~visible, float("-inf"))
+    return log_weight - log_weight.amax(dim=-1, keepdim=True).clamp(min=0.0)
+
+
 def settle(scores: torch.Tensor) -> torch.Tensor:
     """
     Scores rounded to about six digits, so that no rounding error decides between positions of which the model says

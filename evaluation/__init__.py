@@ -4,6 +4,9 @@
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
 from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, GRIDS, SHOOT_OUT, competitors, select_strategies
 from critic_gpt.evaluation.data_sources import load_split, resolve_dataset
+from critic_gpt.evaluation.divergence import HeldOutDivergence
+from critic_gpt.evaluation.held_out_figures import HeldOutFigures
+from critic_gpt.evaluation.mauve import Mauve
 from critic_gpt.evaluation.metrics import (
     auroc,
     binned_errors,
@@ -39,6 +42,8 @@ from critic_gpt.evaluation.verifier import verify
 __all__ = [
     "FINAL_STEP",
     "GRIDS",
+    "HeldOutDivergence",
+    "HeldOutFigures",
     "SHOOT_OUT",
     "DEFAULT_COMPETITORS",
     "competitors",
@@ -46,6 +51,7 @@ __all__ = [
     "ExpectedErrors",
     "JudgedFillings",
     "JudgedTrajectories",
+    "Mauve",
     "SpecialTokens",
     "TextFigures",
     "TextJudge",

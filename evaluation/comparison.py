@@ -24,11 +24,14 @@ class Tuning(NamedTuple):
         seed (`int`): Of the samples it is chosen by: none of those that are reported.
         num_samples (`int`): How many of them, from the first canvas on, at most one of each.
         score (callable): From the judge's figures to what is to be large.
+        temperatures (`Sequence[float]`, *optional*): Tried for every strategy alike: with its first settings, then its
+            other settings at the best of them, then with the best settings once more.
     """
 
     seed: int
     num_samples: int
     score: Callable[[Mapping[str, float]], Any]
+    temperatures: Sequence[float] = ()
 
 
 def steps_within(model, budget: int, arguments: Arguments) -> int | None:
@@ -39,6 +42,12 @@ def steps_within(model, budget: int, arguments: Arguments) -> int | None:
     config = model.resolve_generation_config(**arguments)
     verdicts = config.num_candidates if config.num_candidates > 1 else 0
     return STRATEGIES[config.remasking].steps_within(budget - verdicts, config)
+
+
+def own_temperature(model, arguments: Arguments) -> float:
+    """The temperature at which a strategy draws where nobody says one, the model's configuration least of all."""
+    config = model.resolve_generation_config(**arguments)
+    return STRATEGIES[config.remasking].default_of(config, "temperature")
 
 
 @contextlib.contextmanager
@@ -59,7 +68,7 @@ class Competition:
 
     Args:
         model, tokenizer: What generates.
-        judge (callable): From texts, in the order of the canvases, to figures by name.
+        judge (callable): From [`Samples`], in the order of the canvases, to figures by name.
         canvases (`torch.LongTensor` of shape `(num_samples, sequence_length)`): What is filled.
         batch_size (`int`): Sequences at a time, over all processes.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes.
@@ -89,23 +98,35 @@ class Competition:
 
     def choose(self, budget: int, candidates: Sequence[Arguments], tuning: Tuning) -> tuple[Arguments | None, dict]:
         """The best of some settings by samples of a seed of their own; and what became of each."""
-        tried, count = [], min(tuning.num_samples, len(self.canvases))
-        for arguments in candidates:
+        tried: list[tuple[Arguments, int, dict[str, float]]] = []
+        count = min(tuning.num_samples, len(self.canvases))
+
+        def attempt(arguments: Arguments) -> None:
             num_steps = steps_within(self.model, budget, arguments)
-            if num_steps is None:
-                continue
-            samples = self.sample(budget, arguments, num_steps, tuning.seed, count)
-            tried.append((arguments, num_steps, self.judge(samples.texts)))
+            if num_steps is not None and all(arguments != one for one, _, _ in tried):
+                samples = self.sample(budget, arguments, num_steps, tuning.seed, count)
+                tried.append((arguments, num_steps, self.judge(samples)))
+
+        def best(otherwise: Arguments) -> Arguments:
+            # The first of equals, so that defaults, which stand first, need a reason to go.
+            return max(tried, key=lambda one: tuning.score(one[2]))[0] if tried else otherwise
+
+        def at_all_temperatures(arguments: Arguments) -> None:
+            for temperature in tuning.temperatures:
+                attempt({**arguments, "temperature": temperature})
+
+        attempt(candidates[0])
+        at_all_temperatures(candidates[0])
+        warmth = {"temperature": best(candidates[0])["temperature"]} if tuning.temperatures else {}
+        for arguments in candidates[1:]:
+            attempt({**arguments, **warmth})
+        at_all_temperatures(best(candidates[0]))
         record = {
             "seed": tuning.seed,
             "num_samples": count,
             "tried": [{"arguments": dict(a), "num_steps": steps, "figures": f} for a, steps, f in tried],
         }
-        if not tried:
-            return None, record
-        # The first of equals, so that defaults, which stand first, need a reason to go.
-        best, _, _ = max(tried, key=lambda one: tuning.score(one[2]))
-        return best, record
+        return (best(candidates[0]), record) if tried else (None, record)
 
     def cell(self, budget: int, arguments: Arguments, seeds: Sequence[int]) -> dict[str, Any] | None:
         """One strategy at one budget: see [`compare_strategies`]."""
@@ -116,7 +137,7 @@ class Competition:
         for seed in seeds:
             runs.append(self.sample(budget, arguments, num_steps, seed))
         seconds = (time.perf_counter() - begin) / len(seeds)
-        judged = [self.judge(samples.texts) for samples in runs]
+        judged = [self.judge(samples) for samples in runs]
         return {
             "num_steps": num_steps,
             "forward_passes": max(samples.forward_passes for samples in runs),
@@ -153,10 +174,12 @@ def compare_strategies(
 
     Args:
         model, tokenizer: What generates.
-        task: With `judge(texts) -> dict`, and `sequence_length` where no canvases are given.
+        task: With `judge(texts) -> dict`, or `judge_samples(samples) -> dict` which is asked instead, and
+            `sequence_length` where no canvases are given.
         budgets (`list[int]`): Forward passes of the trunk per sequence, at least 1.
-        strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they say otherwise. With
-            `tuning` also `{name: [arguments, arguments, ...]}`, of which the best at each budget competes.
+        strategies (`dict`, *optional*): `{name: arguments of generate}`; temperature 1 unless they, or the strategy's
+            defaults where many answers are right, say otherwise. With `tuning` also `{name:
+            [arguments, arguments, ...]}`, of which the best at each budget competes.
         num_samples, batch_size (`int`, *optional*): How many sequences, and how many at a time, over all processes.
         seeds (`list[int]`, *optional*): For each, a set of samples.
         accelerator ([`~accelerate.Accelerator`], *optional*): Shares the work among its processes, which all get all.
@@ -179,13 +202,14 @@ def compare_strategies(
     """
     _check(budgets, strategies, seeds, tuning)
     canvases = blank_canvases(tokenizer, num_samples, task.sequence_length) if canvases is None else canvases
-    competition = Competition(model, tokenizer, task.judge, canvases, batch_size, accelerator)
+    judge = getattr(task, "judge_samples", lambda samples: task.judge(samples.texts))
+    competition = Competition(model, tokenizer, judge, canvases, batch_size, accelerator)
     table: dict[str, dict[str, dict[str, Any] | None]] = {name: {} for name in strategies}
     for name, settings in strategies.items():
         candidates = [settings] if isinstance(settings, Mapping) else settings
-        candidates = [{"temperature": 1.0, **arguments} for arguments in candidates]
+        candidates = [{"temperature": own_temperature(model, arguments), **arguments} for arguments in candidates]
         for budget in budgets:
-            several = len(candidates) > 1
+            several = tuning is not None and (len(candidates) > 1 or len(tuning.temperatures) > 0)
             chosen, record = competition.choose(budget, candidates, tuning) if several else (candidates[0], None)
             cell = None if chosen is None else competition.cell(budget, chosen, seeds)
             if cell is not None and record is not None:

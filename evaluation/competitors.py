@@ -1,7 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Who competes in a comparison of ways of generating, and with which settings: arguments of `generate` by name.
 
-All draw tokens at temperature 1. Where each method comes from stands with its class (`generation/strategies`).
+All draw tokens at temperature 1 unless a strategy's own default is another one. Where each method comes from stands
+with its class (`generation/strategies`).
 """
 
 import itertools
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from critic_gpt.diffusion.names import SCHEDULES
+from critic_gpt.generation.declarations import ANSWERS
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -17,7 +19,7 @@ Arguments = Mapping[str, Any]
 # Ours, which pictures show in front.
 OURS = "critic"
 # What is ours, which tables print in bold.
-OWN = (OURS, "backtrack")
+OWN = (OURS, "critic_many", "backtrack")
 # What is compared by default: the order of unmasking alone, and the critic on top of it.
 DEFAULT_COMPETITORS: dict[str, Arguments] = {
     "random": {"unmasking": "random", "remasking": "none"},
@@ -39,6 +41,7 @@ SHOOT_OUT: dict[str, Arguments] = {
     "remdm_loop": {"remasking": "remdm_loop"},
     "p2": {"remasking": "p2"},
     "multinomial": {"remasking": "multinomial"},
+    "accept_reject": {"remasking": "accept_reject"},
     "proseco": {"remasking": "proseco"},
     "token_critic": {"remasking": "token_critic"},
     "critic_full": {"remasking": "critic_full"},
@@ -52,6 +55,9 @@ SHOOT_OUT: dict[str, Arguments] = {
     "backtrack": {"remasking": "backtrack"},
     "critic": DEFAULT_COMPETITORS["critic"],
 }
+
+# Ours with the defaults of either family, whatever the model was trained for; compared where named, not by "all".
+FAMILIES: dict[str, Arguments] = {f"{OURS}_{answers}": {"remasking": OURS, "answers": answers} for answers in ANSWERS}
 
 # What tables for people call them.
 TITLES: dict[str, str] = {
@@ -68,6 +74,7 @@ TITLES: dict[str, str] = {
     "remdm_loop": "ReMDM loop",
     "p2": "P2",
     "multinomial": "redraw all (SUNDAE)",
+    "accept_reject": "accept or reject",
     "proseco": "ProSeCo",
     "token_critic": "Token-Critic",
     "critic_full": "critic, two passes a step",
@@ -79,13 +86,15 @@ TITLES: dict[str, str] = {
     "critic_random": "critic, random order",
     "backtrack": "critic, backtracking",
     "critic": "critic",
+    "critic_one": "critic, defaults for one answer",
+    "critic_many": "critic, defaults for many answers",
 }
 
 
 def _grid(name: str, **choices: Sequence[Any]) -> list[Arguments]:
     """All combinations of some settings of a competitor, its defaults first."""
     return [
-        {**SHOOT_OUT[name], **dict(zip(choices, values, strict=True))}
+        {**{**SHOOT_OUT, **FAMILIES}[name], **dict(zip(choices, values, strict=True))}
         for values in itertools.product(*choices.values())
     ]
 
@@ -110,6 +119,7 @@ GRIDS: dict[str, list[Arguments]] = {
         for one in _grid("remdm_loop", remdm_eta=_RATES)
     ],
     "p2": _grid("p2", schedule=SCHEDULES, randomness_strength=(0.0, 0.2, 0.5)),
+    "accept_reject": _grid("accept_reject", schedule=("root", 0.8, "linear")),
     "proseco": _grid(
         "proseco",
         corrector_interval=(4, 1, 2, 8),
@@ -127,7 +137,21 @@ GRIDS: dict[str, list[Arguments]] = {
     "critic_independent": _grid("critic_independent", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "backtrack": _grid("backtrack", confidence_threshold=(0.97, 0.9, 0.95, 0.99)),
     "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
+    "critic_one": _grid("critic_one", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
+    "critic_many": _grid("critic_many", remask_per_step=(2, 1, 3), remask_by=("likelihood", "error")),
 }
+
+
+def grid_of(model, name: str) -> Sequence[Arguments]:
+    """What a competitor may choose from; ours as many answers as are right for the model."""
+    if name == OURS and model.resolve_generation_config(remasking=OURS).answers == "many":
+        return [{key: value for key, value in one.items() if key != "answers"} for one in GRIDS["critic_many"]]
+    return GRIDS.get(name, [named()[name]])
+
+
+def named() -> dict[str, Arguments]:
+    """All that can be named: `competitors()`, and ours with the defaults of either family."""
+    return {**competitors(), **FAMILIES}
 
 
 def competitors() -> dict[str, Arguments]:
@@ -163,7 +187,7 @@ def select_strategies(
 
     Args:
         model ([`CriticGPTForMaskedLM`]): What generates; some strategies need a trained critic.
-        names (`list[str]`, *optional*): Of `competitors()`; `["all"]` for all of them, by default those of
+        names (`list[str]`, *optional*): Of `named()`; `["all"]` for all of `competitors()`, by default those of
             `DEFAULT_COMPETITORS`.
         tune (`bool`, *optional*, defaults to `False`): Gives every strategy its settings in `GRIDS` to choose from.
 
@@ -174,8 +198,8 @@ def select_strategies(
         `ValueError`: A name that nobody has, or a strategy that the model cannot follow.
     """
     every = names is None or list(names) == ["all"]
-    known = competitors()
-    chosen = (DEFAULT_COMPETITORS if names is None else known) if every else names
+    known = named()
+    chosen = (DEFAULT_COMPETITORS if names is None else competitors()) if every else names
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise ValueError(
@@ -189,4 +213,4 @@ def select_strategies(
             f"`strategies` must be ones that the model can follow, got {name!r}, where {reason}: drop it."
         )
     strategies = {name: known[name] for name in chosen if name not in reasons}
-    return {name: GRIDS.get(name, one) if tune else one for name, one in strategies.items()}, reasons
+    return {name: grid_of(model, name) if tune else one for name, one in strategies.items()}, reasons

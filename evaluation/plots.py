@@ -184,6 +184,7 @@ def plot_quality_by_forward_passes(
     title: str,
     emphasised: str | None = None,
     reference: tuple[str, float] | None = None,
+    better: str = "higher",
 ) -> Path:
     """Quality against the number of forward passes, one line per strategy: the comparison at equal cost.
 
@@ -198,6 +199,8 @@ def plot_quality_by_forward_passes(
         title (`str`): the headline.
         emphasised (`str`, *optional*): the strategy whose line is thicker and in front, if it is there.
         reference (`tuple[str, float]`, *optional*): name and height of a level to compare with, a dashed line.
+        better (`str`, *optional*, defaults to `"higher"`): what is better, said beside the axis where it is something
+            else.
 
     Returns:
         `Path`: where the picture is.
@@ -230,7 +233,7 @@ def plot_quality_by_forward_passes(
     if min(heights) >= 0 and max(heights) <= 1:
         # Shares start at zero, or differences look larger than they are.
         axes.set_ylim(0, 1.02 if max(heights) > 0.5 else None)
-    axes.set(xlabel="forward passes", ylabel=ylabel)
+    axes.set(xlabel="forward passes", ylabel=ylabel if better == "higher" else f"{ylabel}\n({better} is better)")
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold", pad=10)
     _tidy(axes)
     _label_ends(figure, axes, ends)

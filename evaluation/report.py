@@ -37,7 +37,12 @@ def table_of_figure(table: Table, figure: str) -> dict[str, list[str]]:
     return rows
 
 
-def comparison_text(table: Table, figures: Mapping[str, str], real: Mapping[str, float] | None = None) -> str:
+def comparison_text(
+    table: Table,
+    figures: Mapping[str, str],
+    real: Mapping[str, float] | None = None,
+    better: Mapping[str, str] | None = None,
+) -> str:
     """
     One table for each figure.
 
@@ -45,14 +50,15 @@ def comparison_text(table: Table, figures: Mapping[str, str], real: Mapping[str,
         table (`dict`): From `compare_strategies`.
         figures (`dict`): Figures by name, in words; the first one with the share of distinct samples.
         real (`dict`, *optional*): The same figures of real samples, for a last row.
+        better (`dict`, *optional*): What is better of some figures: `"lower"` or `"nearer to real"`; else higher.
     """
     lines, budgets = [], budgets_of(table)
     distinct = [cell["figures"].get("distinct_rate") for row in table.values() for cell in row.values() if cell]
     for number, (figure, words) in enumerate(figures.items()):
         rows = table_of_figure(table, figure)
-        note = ""
+        note = f"; {better[figure]} is better" if better and better.get(figure, "higher") != "higher" else ""
         if number == 0 and distinct and distinct[0] is not None:
-            note = " (share of distinct samples in brackets)"
+            note += " (share of distinct samples in brackets)"
             for name, row in table.items():
                 cells = [row.get(str(budget)) for budget in budgets]
                 shares = ["" if c is None else f" ({c['figures']['distinct_rate']['mean']:.0%})" for c in cells]

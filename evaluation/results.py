@@ -24,6 +24,8 @@ from critic_gpt.hub.documents import read_json
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
 # In what the settings of two parts of one comparison may differ.
 MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged")
+# What says how settings were chosen, `None` in a part where none were.
+OF_TUNING = ("tuning_seed", "tuning_temperatures", "tuned_by")
 CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")
 MARKER = re.compile(r"(<!-- results: *(?P<what>[^>]*?) *-->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL)
 VERIFIER = "verifier"
@@ -60,13 +62,15 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `ValueError`: Settings that differ in anything else, two seeds of tuning, or a cell that two of them hold.
     """
     merged = {name: value for part in reversed(parts) for name, value in part.items()}
-    seeds = [part["settings"].get("tuning_seed") for part in parts]
-    mine = {**parts[0]["settings"], "tuning_seed": next((seed for seed in seeds if seed is not None), None)}
+    mine = dict(parts[0]["settings"])
+    for name in OF_TUNING:
+        given = [part["settings"].get(name) for part in parts]
+        mine[name] = next((value for value in given if value is not None), None)
     rows: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name, value in part["settings"].items():
             # Some may have their defaults, but those that are tuned are tuned alike.
-            untuned = name == "tuning_seed" and value is None
+            untuned = name in OF_TUNING and value is None
             if name not in MAY_DIFFER and not untuned and value != mine.get(name):
                 raise ValueError(
                     f"`report` must be of one comparison, got {name}={mine.get(name)!r} and "
@@ -149,7 +153,7 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     if figure in record.get("real_text", {}):
         real = format_value(figure, {"mean": record["real_text"][figure], "spread": None})
         lines.append(("real text", [real] * len(budgets_of(table)), False))
-    return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record, strategies)}\n\n"
+    return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record, strategies, figure)}\n\n"
 
 
 def _markdown(corner: str, heads: Sequence[Any], rows: Sequence[tuple[str, Sequence[str], bool]]) -> str:
@@ -185,7 +189,7 @@ def _verifier_table(verifier: Mapping[str, Mapping[str, Any]]) -> str:
     return _markdown("forward passes", list(verifier), rows)
 
 
-def _caption(record: Mapping[str, Any], strategies: Sequence[str]) -> str:
+def _caption(record: Mapping[str, Any], strategies: Sequence[str], figure: str = "") -> str:
     settings = record["settings"]
     seeds = settings["seeds"]
     named = f"{', '.join(map(str, seeds[:-1]))} and {seeds[-1]}" if len(seeds) > 1 else str(seeds[0])
@@ -197,5 +201,7 @@ def _caption(record: Mapping[str, Any], strategies: Sequence[str]) -> str:
         chosen = f" Settings chosen at each budget on the seed {settings['tuning_seed']}{whose}."
     dtype = settings.get("dtype", "float32")
     precision = "" if dtype == "float32" else f" in {dtype}"
+    way = settings.get("better", {}).get(figure, "higher")
+    direction = "" if way == "higher" else f" {way[0].upper()}{way[1:]} is better."
     parameters = f"{settings['num_parameters']:,} parameters{precision}"
-    return f"{settings['num_samples']:,} samples {several}; {parameters}.{chosen}"
+    return f"{settings['num_samples']:,} samples {several}; {parameters}.{direction}{chosen}"

@@ -48,12 +48,14 @@ class Samples(NamedTuple):
         forward_passes (`int`): Passes of the trunk that the sequence took which took most.
         mean_forward_passes (`float`): The same over all sequences: fewer where some stop early.
         measured (`list`, *optional*): What `measure` said of each, in the order of the canvases.
+        rows (`list[list[int]]`): Their token ids, without padding and EOS.
     """
 
     texts: list[str]
     forward_passes: int
     mean_forward_passes: float
     measured: list | None = None
+    rows: list[list[int]] | None = None
 
 
 class FilledBatch(NamedTuple):
@@ -137,13 +139,14 @@ def sample_texts(
     generate_kwargs = {"return_error_probabilities": False, **generate_kwargs}
     for rows, output, counter in fill_batches(model, canvases, batch_size, seed, accelerator, **generate_kwargs):
         # A generated EOS is no part of a text, nor is what was cut after it, which is padding.
-        decoded = (tokenizer.decode([i for i in ids if i not in padding]) for ids in output.sequences.tolist())
-        found += zip(rows, decoded, [None] * len(rows) if measure is None else measure(output), strict=True)
+        kept = [[i for i in ids if i not in padding] for ids in output.sequences.tolist()]
+        decoded = map(tokenizer.decode, kept)
+        found += zip(rows, decoded, kept, [None] * len(rows) if measure is None else measure(output), strict=True)
         # Several candidates of a sequence may share a pass, and each counts.
         most = max(most, counter.passes, -(-counter.row_passes // len(rows)))
         total += counter.row_passes
     parts = gather_object([(found, most, total)])
-    _, texts, measured = zip(
+    _, texts, kept, measured = zip(
         *sorted((one for part, _, _ in parts for one in part), key=lambda one: one[0]), strict=True
     )
     return Samples(
@@ -151,4 +154,5 @@ def sample_texts(
         max(most for _, most, _ in parts),
         sum(total for _, _, total in parts) / len(canvases),
         None if measure is None else list(measured),
+        list(kept),
     )

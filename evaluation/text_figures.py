@@ -25,6 +25,7 @@ class TextFigures:
     def __init__(self, task: TextTask, real_texts: Sequence[str], judge: TextJudge | None = None):
         self.task, self.text_judge = task, judge
         self.figures = {**task.figures, "entropy_deviation": "unigram entropy against real text"}
+        self.better = {**task.better, "entropy_deviation": "nearer to real", "bits_per_character": "nearer to real"}
         if judge is not None:
             self.figures["bits_per_character"] = "bits a character of a judge that was trained on other text"
         self.real_entropy = task.judge(real_texts)["unigram_entropy_bits"]

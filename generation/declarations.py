@@ -19,6 +19,7 @@ from critic_gpt.generation.values import (
     number,
     one_of,
     switch,
+    truth,
     whole,
 )
 
@@ -39,6 +40,8 @@ _of_strategies = functools.partial(Setting, of_strategies=True)
 
 
 _ANOTHER_ORDER = "for another order of unmasking"
+# How many answers are right: chooses among families of defaults (`Strategy.takes` and `Strategy.takes_for_many`).
+ANSWERS = ("one", "many")
 _DECLARED = (
     Setting(
         "max_new_tokens",
@@ -61,6 +64,16 @@ _DECLARED = (
         'Number of denoising steps; each is one forward pass of the trunk, two under `"critic_full"` and '
         '`"token_critic"` (the last needs no second). `polish_steps` and the corrections of `"proseco"` come on top.',
         default=64,
+    ),
+    Setting(
+        "answers",
+        one_of(ANSWERS),
+        "how many answers are right, which chooses the defaults of the other settings",
+        'What the defaults of the other settings are for: `"one"`, where one answer is right, as in Sudoku: the worst '
+        'tokens are re-masked, which seeks the likeliest answer; or `"many"`, where many are right, as in text: '
+        "chance decides by weights, which keeps variety. Training writes it for the task "
+        "(docs/WHICH_SETTINGS.md). What is set beside it counts.",
+        default="one",
     ),
     _of_strategies(
         "unmasking",
@@ -146,12 +159,42 @@ _DECLARED = (
     ),
     _of_strategies(
         "remask_by",
-        one_of(("alternative", "error")),
-        "rank tokens by P(wrong), or by how likely another one is right instead",
+        one_of(("alternative", "error", "likelihood")),
+        "rank tokens by P(wrong), by how likely another one is right instead, or by how unlikely they are",
         'What the critic\'s strategy ranks tokens by: `"error"`, P(wrong); or `"alternative"`, the odds '
         "`P q / (1 - P)` that the language model's best other token is right rather than the present one: P is "
         "P(wrong), q the other one's probability given that the present one is wrong. Where nothing better is known, "
-        "an uncertain token stays.",
+        'an uncertain token stays. Or `"likelihood"`: the weight `c ** -remask_exponent`, where c is the language '
+        "model's probability of the token that stands there, in the same pass; no critic takes part in that.",
+    ),
+    _of_strategies(
+        "remask_exponent",
+        number("[0, inf)"),
+        "exponent g of remask_by=likelihood: weight c ** -g",
+        'g of the weight `c ** -g`: with `remask_selection="gumbel"` and tokens drawn at the temperature 1 / r the '
+        "law p ** (r + g) is kept where c is the probability of each token given all others; 0 lets chance alone "
+        "choose.",
+        harmless=1.0,
+        condition=Condition(
+            "remask_by",
+            lambda value: value == "likelihood",
+            "where tokens are not ranked by the language model's probability",
+            'set `remask_by="likelihood"`',
+        ),
+    ),
+    _of_strategies(
+        "remasked_first",
+        truth(),
+        "reveal what was re-masked first in the next step",
+        "Whether the next step reveals the tokens that were re-masked before all other masks, so that each is drawn "
+        "anew in the light of what it was judged by; the others by `unmasking`.",
+        harmless=False,
+        condition=Condition(
+            "unmasking",
+            lambda value: value not in ADAPTIVE_UNMASKING,
+            "beside an `unmasking` that itself decides which tokens a step reveals",
+            "choose another order of unmasking",
+        ),
     ),
     _of_strategies(
         "remask_floor",
@@ -285,6 +328,20 @@ _DECLARED = (
         "temperature of the draw; 0 takes the likeliest token",
         "Divides the logits; 0 takes the likeliest token.",
         default=1.0,
+    ),
+    Setting(
+        "temperature_end",
+        number("(0, inf)"),
+        "temperature once all is visible: from `temperature` to it in proportion to the visible share",
+        "Of what may change the share that is visible, s, moves the temperature of a step linearly: "
+        "`(1 - s) * temperature + s * temperature_end`.",
+        default_words="`temperature`",
+        clash=Clash(
+            "temperature",
+            lambda mine, other: other == 0,
+            "`temperature_end` must be left out at `temperature={other}`, which takes the likeliest token throughout, "
+            "got {mine}: raise the temperature, or leave it out.",
+        ),
     ),
     Setting("top_k", whole(1), "draw among so many likeliest tokens only"),
     Setting("top_p", number("(0, 1]"), "draw among the likeliest tokens of this total probability"),

@@ -12,11 +12,13 @@ the whole canvas are made in every pass. Joint draws show warpers the rows that 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers.generation import (
     EpsilonLogitsWarper,
     EtaLogitsWarper,
     InfNanRemoveLogitsProcessor,
     LogitNormalization,
+    LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
     NoBadWordsLogitsProcessor,
@@ -100,3 +102,32 @@ def sort_processors(given: Any) -> tuple[LogitsProcessorList, LogitsProcessorLis
             )
         processors.append(processor)
     return processors, warpers
+
+
+class PlacedTemperature(LogitsProcessor):
+    """
+    Divides scores (n, V) by a temperature of each.
+
+    Args:
+        temperature (`torch.FloatTensor` of shape `(n,)`): Above 0.
+    """
+
+    def __init__(self, temperature: torch.Tensor):
+        self.temperature = temperature
+
+    @classmethod
+    def of_rows(cls, temperature: torch.Tensor, length: int) -> "PlacedTemperature":
+        """That of all positions (B * T) of rows that have one temperature each (B,)."""
+        return cls(temperature.repeat_interleave(length))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores / self.temperature.to(scores.dtype)[:, None]
+
+
+def warpers_at(warpers: LogitsProcessorList | None, places: torch.Tensor | slice) -> LogitsProcessorList | None:
+    """The warpers of all positions (B * T) for those at places (n,)."""
+    if not warpers or not any(isinstance(one, PlacedTemperature) for one in warpers):
+        return warpers
+    return LogitsProcessorList(
+        PlacedTemperature(one.temperature[places]) if isinstance(one, PlacedTemperature) else one for one in warpers
+    )

@@ -17,6 +17,7 @@ import torch
 from transformers.generation import LogitsProcessorList
 
 from critic_gpt.diffusion.selection import rank
+from critic_gpt.generation.drawing import warpers_at
 from critic_gpt.generation.prediction import Prediction, at_least_float32, drawn_from, slabs
 
 
@@ -85,11 +86,10 @@ def draw_jointly(
     chance = chance.scatter(1, turn, torch.where(memory.active, probability, chance.gather(1, turn)))
     left = masked.scatter(1, turn, False).flatten().nonzero().squeeze(-1)
     if len(left):
-        others, others_chance = rows.drawn(left, memory.read(memory.seen_by_all(head), tokens).flatten(0, 1)[left])
-        drawn, chance = (
-            drawn.flatten().index_copy(0, left, others),
-            chance.flatten().index_copy(0, left, others_chance),
-        )
+        found = memory.read(memory.seen_by_all(head), tokens).flatten(0, 1)[left]
+        others, others_chance = rows.drawn(left, found)
+        drawn = drawn.flatten().index_copy(0, left, others)
+        chance = chance.flatten().index_copy(0, left, others_chance)
     return prediction._replace(tokens=drawn.view_as(masked), probability=chance.view_as(masked))
 
 
@@ -175,7 +175,7 @@ class _Rows:
             if found is not None:
                 scores = self._head.shifted(at_least_float32(scores), found[part])
             uniforms = None if self._uniforms is None else self._uniforms[here]
-            token, chance, _ = drawn_from(scores, self._ids[here], uniforms, self._warpers)
+            token, chance, _ = drawn_from(scores, self._ids[here], uniforms, warpers_at(self._warpers, here))
             tokens.append(token)
             chances.append(chance)
         return (tokens[0], chances[0]) if len(tokens) == 1 else (torch.cat(tokens), torch.cat(chances))

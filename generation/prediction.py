@@ -15,6 +15,7 @@ from transformers.generation import LogitsProcessorList
 
 from critic_gpt.diffusion.corruption import suppress_tokens
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
+from critic_gpt.generation.drawing import warpers_at
 
 
 # Up to so many scores a canvas is read as a whole: to look up positions would take longer than they do.
@@ -175,7 +176,9 @@ def draw_some(
     for part in slabs(len(flat) if rows is None else len(rows), flat):
         here = part if at is None else at[part]
         beside = [None if one is None else one.flatten()[here] for one in (input_ids, draw, exclude)]
-        some = drawn_from(flat[part if rows is None else rows[part]], *beside[:2], warpers, beside[2])
+        some = drawn_from(
+            flat[part if rows is None else rows[part]], *beside[:2], warpers_at(warpers, here), beside[2]
+        )
         drawn.append(some[:2])
     tokens, probability = (spread(torch.cat(column), at, input_ids) for column in zip(*drawn, strict=True))
     return Prediction(tokens, probability, scores, places)

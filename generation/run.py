@@ -32,7 +32,7 @@ from critic_gpt.diffusion.randomness import (
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.chance import Chance
-from critic_gpt.generation.drawing import sort_processors
+from critic_gpt.generation.drawing import PlacedTemperature, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
 from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, scores_of, undrawn
 from critic_gpt.heads.numbers import not_finite
@@ -241,7 +241,7 @@ class DenoisingRun:
         scores = self._scores(input_ids, logits, places)
         if draws is False:
             return undrawn(input_ids, scores, places, at_once=not some)
-        draw = self._draw(stream, step, self.config.temperature if temperature is None else temperature)
+        draw = self._draw(stream, step, self.temperature_at(input_ids) if temperature is None else temperature)
         if not some:
             return self._noted(draw_tokens(input_ids, scores, *draw, exclude))
         only = draws if isinstance(draws, torch.Tensor) and places is not None else None
@@ -282,7 +282,7 @@ class DenoisingRun:
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
             JointHead(*self.joint_states, self.model.joint_values, self.joint_shifted),
-            self._draw(STREAM_SAMPLE, step, self.config.temperature),
+            self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
         )
         return self._noted(prediction)
 
@@ -305,10 +305,34 @@ class DenoisingRun:
         noise = self.uniforms(STREAM_REVEAL, step) if order == "random" else probability
         return settle(unmasking_order(None, probability, order, noise))
 
-    def _draw(self, stream: int, step: int, temperature: float) -> Draw:
+    def temperature_at(self, input_ids: torch.Tensor) -> float | torch.Tensor:
+        """How warm the tokens of a step are drawn that begins with `input_ids`: one number, or one per row (B,)."""
+        begin, end = self.config.temperature, self.config.temperature_end
+        if end is None:
+            return begin
+        editable = self.canvas.editable
+        visible = (editable & (input_ids != self.config.mask_token_id)).sum(dim=-1)
+        share = visible / editable.sum(dim=-1).clamp(min=1)
+        return begin + (end - begin) * share
+
+    def _draw(self, stream: int, step: int, temperature: float | torch.Tensor) -> Draw:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
-        draw = None if temperature == 0 else self.uniforms(stream, step)
-        return Draw(draw, LogitsProcessorList([*self.own_warpers, *_warpers(self.config, temperature)]))
+        likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
+        draw = None if likeliest else self.uniforms(stream, step)
+        return Draw(draw, LogitsProcessorList([*self.own_warpers, *self._warpers(temperature)]))
+
+    def _warpers(self, temperature: float | torch.Tensor) -> LogitsProcessorList:
+        """What shapes the draw of a token; a temperature of 0 draws none."""
+        warpers, config = LogitsProcessorList(), self.config
+        if isinstance(temperature, torch.Tensor):
+            warpers.append(PlacedTemperature.of_rows(temperature, self.canvas.input_ids.shape[1]))
+        elif temperature not in (0, 1):
+            warpers.append(TemperatureLogitsWarper(float(temperature)))
+        if config.top_k is not None:
+            warpers.append(TopKLogitsWarper(config.top_k))
+        if config.top_p is not None and config.top_p < 1.0:
+            warpers.append(TopPLogitsWarper(float(config.top_p)))
+        return warpers
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""
@@ -367,15 +391,3 @@ class DenoisingRun:
         if present is None or self.rows is None:
             return present
         return otherwise.to(present.dtype).index_copy(0, self.rows, present)
-
-
-def _warpers(config: GenerationConfig, temperature: float) -> LogitsProcessorList:
-    """What shapes the draw of a token; a temperature of 0 draws none."""
-    warpers = LogitsProcessorList()
-    if temperature not in (0, 1):
-        warpers.append(TemperatureLogitsWarper(float(temperature)))
-    if config.top_k is not None:
-        warpers.append(TopKLogitsWarper(config.top_k))
-    if config.top_p is not None and config.top_p < 1.0:
-        warpers.append(TopPLogitsWarper(float(config.top_p)))
-    return warpers

@@ -145,7 +145,8 @@ def _merged(
     tokens = ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
     defaults.update({name: getattr(model.config, name, None) for name in tokens})
     for name, value in defaults.items():
-        if getattr(config, name) is None:
+        # How warm tokens are drawn depends on the strategy where many answers are right.
+        if name != "temperature" and getattr(config, name) is None:
             setattr(config, name, value)
     config.validate()
     _check_token_ids(model, config)

@@ -13,6 +13,8 @@ Measures a model: the language model bound, the critic's calibration on held-out
     python scripts/evaluate.py ... --puzzles --forward_passes 13 26 51 102 --verifier 26
     # text, judged by a model that was trained on the part of the text kept for it
     python scripts/evaluate.py ... --forward_passes 32 64 128 256 --train_judge --plot
+    # every strategy at its best by D, temperature and all; and MAUVE by any model (pip install critic_gpt[mauve])
+    python scripts/evaluate.py ... --forward_passes 16 32 --strategies all --tune --mauve gpt2-large
 
 Prints tables and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
 is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
@@ -23,10 +25,13 @@ is fixed by --seed, and no figure but `seconds` depends on the batch size or the
     calibration.calibrated, .positions, .positive_rate   table or ramp; judged tokens; the share of wrong ones
     calibration.error_probability_by_target.right, .wrong    each count, mean, p10, p90 of P(wrong)
     FIGURE.STRATEGY.BUDGET                               of samples: the figures of the task, and `seconds`; the mean
+    excess_divergence_bits                               where many answers are right: D, how far n-grams and words
+                                                         are from held-out sequences beyond as many real ones; with
+                                                         its standard error; lower is better
     comparison.STRATEGY.BUDGET                           the steps taken, the passes counted, the settings, and
         .figures.FIGURE.mean, .spread, .by_seed          standard deviation and each seed; null: no step fits
         .tuning                                          with --tune what each setting reached on the tuning seed
-    real_text.FIGURE                                     text: the same figures of held-out text
+    real_text.FIGURE                                     the same figures of held-out text
     verifier.BUDGET                                      with --verifier: see `critic_gpt.evaluation.verify`
     expected_errors                                      with --plot: wrong tokens per sequence, expected and true: of
                                                          held-out fillings, with --puzzles of answers
@@ -43,6 +48,8 @@ if __name__ == "__main__":
     answer_help("evaluate")  # before anything is imported that takes long
 
 import argparse
+import functools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +61,8 @@ from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.cli.flags import evaluate_parser
 from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
-from critic_gpt.evaluation.competitors import OURS, competitors, select_strategies
+from critic_gpt.evaluation.competitors import OURS, named, select_strategies
+from critic_gpt.evaluation.divergence import MOST_HELD_OUT
 from critic_gpt.evaluation.held_out import (
     bound_of,
     critic_figures,
@@ -62,6 +70,8 @@ from critic_gpt.evaluation.held_out import (
     errors_of_answers,
     errors_of_fillings,
 )
+from critic_gpt.evaluation.held_out_figures import HIGHER, HeldOutFigures, OwnSequences, canvases_like, score_by
+from critic_gpt.evaluation.mauve import Mauve, check_mauve
 from critic_gpt.evaluation.plots import check_picture, plot_expected_errors, plot_quality_by_forward_passes
 from critic_gpt.evaluation.report import comparison_text, critic_text, too_small_text, verifier_text
 from critic_gpt.evaluation.sampling import blank_canvases
@@ -80,7 +90,7 @@ from critic_gpt.scripts import (
     run_as_program,
     start_accelerator,
 )
-from critic_gpt.tasks import load_prepared, load_puzzles
+from critic_gpt.tasks import TASK_FILE, TextTask, load_data, load_prepared, load_puzzles
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -90,6 +100,14 @@ def check_arguments(args: argparse.Namespace) -> None:
     check_at_least(1, forward_passes=min(args.forward_passes))
     if args.verifier is not None:
         check_at_least(1, verifier=min(args.verifier))
+    if any(not (0.0 <= temperature < math.inf) for temperature in args.tuning_temperatures):
+        raise ValueError(
+            f"`tuning_temperatures` must be at least 0 and finite, got {args.tuning_temperatures}: 1 is plain."
+        )
+    if args.tuned_by is not None and not args.tune:
+        raise ValueError(f"`tuned_by` needs `tune`, got {args.tuned_by!r} without: give --tune, or leave it out.")
+    if args.mauve is not None:
+        check_mauve()
     args.split = {"val": "validation"}.get(args.split, args.split)
     args.seeds = [args.seed] if args.seeds is None else args.seeds
     if len(set(args.seeds)) < len(args.seeds):
@@ -106,7 +124,15 @@ def check_verifier(model, task) -> None:
     if not model.has_trained_critic:
         raise ValueError("`verifier` needs a trained critic, got a model without: leave it out, or train a critic.")
     if not task.exact:
-        raise ValueError("`verifier` needs sequences that are right or wrong, got text: leave it out.")
+        raise ValueError(f"`verifier` needs sequences that are right or wrong, got {task.name}: leave it out.")
+
+
+def load_subject(folder: str):
+    """Splits, tokenizer and task of prepared data, or of a folder of one's own."""
+    if (Path(folder) / TASK_FILE).is_file() or not (Path(folder) / "dataset_dict.json").is_file():
+        return load_prepared(folder)
+    dataset, tokenizer, sequence_length = load_data(folder)
+    return dataset, tokenizer, OwnSequences(sequence_length)
 
 
 def judge_held_out(
@@ -140,18 +166,29 @@ def judge_held_out(
     return metrics, judged
 
 
-def subject_of(args, task, dataset, tokenizer, accelerator: Accelerator):
+def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerator):
     """What judges the samples, and the canvases (N, T) they are made from."""
     if args.puzzles:
         puzzles = load_puzzles(args.data_dir).first(args.num_samples)
         return puzzles, torch.as_tensor(puzzles.canvases(tokenizer)).long()
-    if task.compares_with_real_text:
-        rows = dataset[args.split]["input_ids"][: args.num_samples]
+    for name, given in (("judge", args.judge is not None or args.train_judge), ("mauve", args.mauve is not None)):
+        if given and task.exact:
+            raise ValueError(f"`{name}` must be for text, got data of grids, which have an exact judge: leave it out.")
+    canvases = blank_canvases(tokenizer, args.num_samples, task.sequence_length)
+    if task.exact:
+        return task, canvases
+    rows = dataset[args.split]["input_ids"][: MOST_HELD_OUT * args.num_samples]
+    words_are_cut = isinstance(task, TextTask) and task.window == "fixed"
+    if isinstance(task, OwnSequences):
+        canvases = canvases_like(rows, args.num_samples, tokenizer, backbone)
+    if isinstance(task, TextTask):
         judge = text_judge(args, dataset, tokenizer, task.sequence_length, accelerator)
-        task = TextFigures(task, [tokenizer.decode(row, skip_special_tokens=True) for row in rows], judge)
+        real = [tokenizer.decode(row, skip_special_tokens=True) for row in rows[: args.num_samples]]
+        task = TextFigures(task, real, judge)
     elif args.judge is not None or args.train_judge:
-        raise ValueError("`judge` must be for text, got data of grids, which have an exact judge: leave it out.")
-    return task, blank_canvases(tokenizer, args.num_samples, task.sequence_length)
+        raise ValueError(f"`judge` must be for prepared text, got {task.name}: leave it out.")
+    mauve = None if args.mauve is None else Mauve(args.mauve, accelerator.device)
+    return HeldOutFigures(task, rows, tokenizer, args.num_samples, words_are_cut, mauve), canvases
 
 
 def judge_folder(args: argparse.Namespace) -> Path:
@@ -197,14 +234,28 @@ def expected_error_report(model, subject, judged, tokenizer, args, accelerator: 
     return error_figures(errors)
 
 
+def score_of(subject, figure: str, figures: dict[str, float]) -> Any:
+    """How good figures are by one of them: the larger the better, whatever is better of the figure itself."""
+    if isinstance(subject, HeldOutFigures):
+        return subject.score(figures, figure)
+    return score_by(figures, figure, getattr(subject, "better", {}))
+
+
+def check_tuned_by(figure: str | None, subject) -> None:
+    """Refuses to choose settings by what is not measured."""
+    if figure is not None and figure not in subject.figures:
+        raise ValueError(
+            f"`tuned_by` must be one of {', '.join(subject.figures)}, got {figure!r}: choose one of these."
+        )
+
+
 def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator) -> tuple[dict, dict[str, str]]:
     """The table of the comparison, and why strategies that nobody named are not in it."""
     strategies, reasons = select_strategies(model, args.strategies, args.tune)
     tuning = None
     if args.tune:
-        first = next(iter(subject.figures))
-        score = subject.score if isinstance(subject, TextFigures) else (lambda figures: figures[first])
-        tuning = Tuning(args.tuning_seed, args.tuning_samples, score)
+        score = functools.partial(score_of, subject, args.tuned_by or next(iter(subject.figures)))
+        tuning = Tuning(args.tuning_seed, args.tuning_samples, score, args.tuning_temperatures)
     total = len(strategies) * len(args.forward_passes)
     with progress_bar(total, "cells", accelerator) as bar:
         table = compare_strategies(
@@ -231,7 +282,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     check_output_dir("output_dir", args.output_dir)
     if args.train_judge:
         check_output_dir("judge", judge_folder(args))
-    dataset, tokenizer, task = load_prepared(args.data_dir)
+    dataset, tokenizer, task = load_subject(args.data_dir)
+    if args.split not in dataset:
+        raise ValueError(f"`split` must be one of {', '.join(dataset)}, got {args.split!r}: choose one of these.")
     check_split(args.split, dataset[args.split])
     accelerator = start_accelerator()
     model = load_model("model", args.model, tokenizer, task.sequence_length, dtype=args.dtype)
@@ -241,7 +294,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         check_verifier(model, task)
     report_dir = Path(args.output_dir)
     check_picture(report_dir / "reliability.png")
-    subject, canvases = subject_of(args, task, dataset, tokenizer, accelerator)
+    subject, canvases = subject_of(args, task, dataset, tokenizer, model.backbone, accelerator)
+    check_tuned_by(args.tuned_by, subject)
     if accelerator.is_main_process:
         report_dir.mkdir(parents=True, exist_ok=True)
     metrics, judged = judge_held_out(model, tokenizer, dataset[args.split], args, accelerator, report_dir)
@@ -249,7 +303,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     metrics |= figures_of(table)
     metrics["seconds"] = {n: {b: c["seconds"] for b, c in row.items() if c is not None} for n, row in table.items()}
     metrics["comparison"] = table
-    if isinstance(subject, TextFigures):
+    if isinstance(subject, HeldOutFigures):
         metrics["real_text"] = subject.real
     if args.verifier is not None:
         more = {"seeds": args.seeds, "batch_size": args.batch_size, "accelerator": accelerator}
@@ -266,10 +320,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "seed": args.seed,
         "seeds": args.seeds,
         "tuning_seed": args.tuning_seed if args.tune else None,
+        "tuning_temperatures": args.tuning_temperatures if args.tune else None,
+        "tuned_by": (args.tuned_by or next(iter(subject.figures))) if args.tune else None,
+        "better": dict(getattr(subject, "better", {})),
         "forward_passes": args.forward_passes,
         "temperature": 1.0,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "strategies": {name: dict(competitors()[name]) for name in table},
+        "strategies": {name: dict(named()[name]) for name in table},
         "left_out": reasons,
         "num_parameters": model.num_parameters(),
         "fingerprint": model.fingerprint(),
@@ -283,7 +340,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
     """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
-    by_seed = figures_of(table, "by_seed")
+    by_seed, better = figures_of(table, "by_seed"), metrics["settings"]["better"]
     drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
     names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
     # An earlier report in the same folder may have others, perhaps of another model.
@@ -296,9 +353,10 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
             words,
             f"{subject.name}: {words}",
             emphasised=OURS,
+            better=better.get(figure, HIGHER),
             reference=("real text", real[figure]) if figure in real else None,
         )
-    print(comparison_text(table, subject.figures, real))
+    print(comparison_text(table, subject.figures, real, better))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")
     if (text := too_small_text(table)) is not None:

@@ -54,7 +54,7 @@ from critic_gpt.scripts.training_setup import (
     read_labels,
     warn_of_idle_cores,
 )
-from critic_gpt.tasks import load_data, stream_prepared
+from critic_gpt.tasks import answers_of, load_data, stream_prepared
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.head_collator import DataCollatorForHeads
@@ -73,6 +73,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if run.task != "language_model":
         labels = read_labels(dataset, run.task, model_arguments.num_labels, run.data_dir)
     model = build_model(model_arguments, run, tokenizer, sequence_length, labels)
+    if labels is None:
+        model.generation_config.answers = run.answers or answers_of(run.data_dir)
     trainer = build_trainer(model, run, args, dataset, tokenizer, labels)
     if trainer.is_world_process_zero():
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 from critic_gpt import CriticTrainingArguments
+from critic_gpt.generation.declarations import ANSWERS
 
 
 TASKS = ("language_model", "token_classification", "sequence_scoring")
@@ -129,6 +130,13 @@ class RunArguments:
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Begin anew where a model or checkpoints lie; the checkpoints are removed."}
     )
+    answers: str | None = field(
+        default=None,
+        metadata={
+            "help": "one or many: how many answers are right, which chooses the defaults of generation; as the task "
+            "says, many for data of your own."
+        },
+    )
     precision: str = field(default="auto", metadata={"help": "fp32, bf16, or auto: bf16 where it is faster."})
 
 
@@ -136,6 +144,11 @@ def check_flags(model_arguments: ModelArguments, run: RunArguments, args: Critic
     """Refuses flags that do not go together."""
     if run.task not in TASKS:
         raise ValueError(f"`task` must be one of {', '.join(TASKS)}, got {run.task!r}: choose one of these.")
+    if run.answers is not None and (run.answers not in ANSWERS or run.task != "language_model"):
+        raise ValueError(
+            f"`answers` must be {' or '.join(ANSWERS)}, for a language model, got {run.answers!r} with the task "
+            f"{run.task}: choose one of the two, or leave it out."
+        )
     given = {name: value for name, value in asdict(model_arguments).items() if value is not None}
     for name, tasks in FIELDS_OF.items():
         if name in given and run.task not in tasks:

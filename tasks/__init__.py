@@ -9,6 +9,7 @@ from critic_gpt.tasks.corpus import Corpus
 from critic_gpt.tasks.prepared import (
     SPLITS,
     TASK_FILE,
+    answers_of,
     check_output_dir,
     load_data,
     load_prepared,
@@ -31,6 +32,7 @@ __all__ = [
     "SudokuTask",
     "Task",
     "TextTask",
+    "answers_of",
     "build_character_tokenizer",
     "check_output_dir",
     "encode_strict",

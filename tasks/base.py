@@ -65,6 +65,8 @@ class Task(ABC):
         Flags (`type`): A dataclass. Its fields are the task's flags, each with `metadata={"help": ...}`.
         exact (`bool`): Whether a text is right or wrong; then `right(texts)` tells which, of shape `(num,)`.
         compares_with_real_text (`bool`): Whether the figures mean something only beside those of held-out text.
+        better (`dict[str, str]`): What is better of a figure, `"lower"` or `"nearer to real"`, where it is not higher.
+        answers (`str`): How many answers are right, `"one"` or `"many"`: which defaults of generation training writes.
     """
 
     name: ClassVar[str]
@@ -72,6 +74,8 @@ class Task(ABC):
     Flags: ClassVar[type]
     exact: ClassVar[bool] = False
     compares_with_real_text: ClassVar[bool] = False
+    better: ClassVar[Mapping[str, str]] = {}
+    answers: ClassVar[str] = "many"
     # The most tokens in an example.
     sequence_length: int
 

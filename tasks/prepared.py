@@ -121,6 +121,13 @@ def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedToken
     return splits, tokenizer, task.sequence_length
 
 
+def answers_of(folder: str | os.PathLike) -> str:
+    """How many answers are right, as the task of a folder of data says: `"one"` or `"many"`; many in own data."""
+    if not (Path(folder) / TASK_FILE).is_file():
+        return Task.answers
+    return type(load_task(folder)).answers
+
+
 def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool = False) -> dict[str, Any]:
     """
     Writes a prepared folder as a whole or not at all: it is built beside its place and renamed at the end.

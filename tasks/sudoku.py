@@ -68,6 +68,7 @@ class SudokuTask(SudokuGrids, Task):
     figures: ClassVar[dict[str, str]] = {"valid_rate": "share of valid grids"}
     Flags: ClassVar[type] = SudokuFlags
     exact: ClassVar[bool] = True
+    answers: ClassVar[str] = "one"
 
     # The data
 

@@ -131,6 +131,10 @@ class TextTask(Task):
     }
     Flags: ClassVar[type] = TextFlags
     compares_with_real_text: ClassVar[bool] = True
+    better: ClassVar[dict[str, str]] = {
+        "unigram_entropy_bits": "nearer to real",
+        "distinct_6gram_rate": "nearer to real",
+    }
 
     def __post_init__(self):
         if self.sequence_length < 2:

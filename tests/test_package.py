@@ -57,7 +57,7 @@ PUBLIC_NAMES = {
 
 
 # What only some scripts and the tests need.
-EXTRAS = {"matplotlib", "sklearn", "hypothesis", "pytest", "gradio", "starlette", "peft"}
+EXTRAS = {"matplotlib", "mauve", "sklearn", "hypothesis", "pytest", "gradio", "starlette", "peft"}
 
 
 @cache

@@ -34,6 +34,8 @@ class Strategy:
         family (`str`): Its kind in words, for errors.
         takes (`dict`): The settings that mean something to it, of those that some strategies have only, each with its
             default; `None` where it may stay unset.
+        takes_for_many (`dict`): Other defaults, of these and of `temperature`, where many answers are right
+            (`answers="many"`).
         settings (`tuple[Setting]`): Settings of its own, which nobody declared before.
         harmless (`dict`): Values that say of a setting without meaning what is the case anyway, where they are others
             than the declared ones.
@@ -51,6 +53,7 @@ class Strategy:
     name: ClassVar[str]
     family: ClassVar[str] = "user-defined"
     takes: ClassVar[dict[str, Any]] = {}
+    takes_for_many: ClassVar[dict[str, Any]] = {}
     settings: ClassVar[tuple[Setting, ...]] = ()
     harmless: ClassVar[dict[str, Any]] = {}
     unused_beside_threshold: ClassVar[tuple[str, ...]] = ()
@@ -112,7 +115,13 @@ class Strategy:
     def value_of(cls, config: GenerationConfig, name: str) -> Any:
         """What a setting that it takes will come down to."""
         value = getattr(config, name)
-        return cls.takes.get(name) if value is None else value
+        return cls.default_of(config, name) if value is None else value
+
+    @classmethod
+    def default_of(cls, config: GenerationConfig, name: str) -> Any:
+        """The default of a setting, as many answers as are right."""
+        family = cls.takes_for_many if config.answers == "many" else {}
+        return family.get(name, cls.takes.get(name, SETTINGS[name].default))
 
     @classmethod
     def stands_for(cls, name: str) -> Any:
@@ -198,7 +207,9 @@ class Strategy:
             if name not in cls.takes or name in unused or not cls.means_something(config, name):
                 setattr(config, name, cls.stands_for(name))
             elif getattr(config, name) is None:
-                setattr(config, name, cls.takes[name])
+                setattr(config, name, cls.default_of(config, name))
+        if config.temperature is None:
+            config.temperature = cls.default_of(config, "temperature")
 
 
 def register_strategy(strategy: type[Strategy]) -> type[Strategy]:

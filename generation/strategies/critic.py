@@ -11,8 +11,8 @@ from transformers.generation import GenerationConfig
 
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.schedules import remask_counts
-from critic_gpt.diffusion.selection import settle
-from critic_gpt.generation.prediction import Prediction
+from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
+from critic_gpt.generation.prediction import Prediction, probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
@@ -101,6 +101,8 @@ class Critic(PlainUnmasking):
         "schedule": "root",
         "remask_per_step": 0.2,
         "remask_by": "alternative",
+        "remask_exponent": 1.0,
+        "remasked_first": False,
         "remask_floor": None,
         "correction": "auto",
         "polish_steps": 0,
@@ -116,6 +118,7 @@ class Critic(PlainUnmasking):
         self.last_step = self.num_steps - 1 + config.polish_steps
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
+        self.waiting = self.nothing  # what the last step re-masked
         self.stops_early = config.stop_when_expected_errors_below is not None
         self.floor = default_floor(run.calibration) if config.remask_floor is None else config.remask_floor
 
@@ -139,7 +142,7 @@ class Critic(PlainUnmasking):
             # Where a token is redrawn it is held to be wrong, and does not come again.
             exclude=input_ids if replaces else None,
             where=masked | self._doubted(step) if self.run.reads_some(input_ids) else None,
-            draws=replaces or (not self.jointly and masked),
+            draws=replaces or not self.asks_where or (not self.jointly and masked),
         )
         return self._jointly(input_ids, prediction, masked, step)
 
@@ -149,6 +152,8 @@ class Critic(PlainUnmasking):
         replaces = self._replaces(step)
         if (step == self.last_step and not replaces) or (config.remask_by == "error" and not replaces):
             return self.nothing
+        if config.remask_by == "likelihood":  # weighed against that of all others
+            return ~self.nothing
         allowed = self._allowed(self.run.calibration.error_probability(critic_logits), step)
         if replaces and self._threshold(step) is None and config.remask_by == "alternative":
             # No other token can make it likelier to be wrong than the critic says.
@@ -189,9 +194,20 @@ class Critic(PlainUnmasking):
         prediction = self.predict(input_ids, output.logits, step)
         verdict = self.judge(input_ids, output, prediction, step)
         outcome = self.act(input_ids, prediction, verdict, step)
+        self.waiting = outcome.remasked
         if step < self.last_step and (self.stops_early or self._polishes(step)):
             return self._end_rows(input_ids, prediction, verdict, outcome, step)
         return outcome
+
+    def revealed(
+        self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        chosen, config = super().revealed(input_ids, prediction, remasked, step), self.run.config
+        if self.adaptive or not config.remasked_first:
+            return chosen
+        masked = self.masked(input_ids)
+        eagerness = self.run.eagerness(prediction, prediction.probability, step, where=masked)
+        return select_worst(self.waiting.float(), masked, chosen.sum(dim=-1), eagerness)
 
     def _replaces(self, step: int) -> bool:
         """Whether a step draws other tokens in place of wrong ones; otherwise it masks them again."""
@@ -207,7 +223,7 @@ class Critic(PlainUnmasking):
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
         allowed = self._allowed(probabilities, step)
-        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, allowed)
+        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, allowed, step)
         wanted = self._wanted(self.masked(input_ids).sum(dim=-1), step)
         if replaces and self._threshold(step) is None:
             # A token that is redrawn does not come again: that of a right one would be lost.
@@ -235,14 +251,28 @@ class Critic(PlainUnmasking):
         critic_logits: torch.Tensor,
         prediction: Prediction,
         allowed: torch.Tensor,
+        step: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
         if self.run.config.remask_by == "error":
             return probabilities, settle(critic_logits)
+        if self.run.config.remask_by == "likelihood":
+            return self._unlikelihood(input_ids, prediction, step)
         alternative = prediction.read(share_of_likeliest_other, input_ids, where=allowed)
         # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
         log_odds = settle(better_alternative(self.run.calibration.error_log_odds(critic_logits), alternative))
         return log_odds.sigmoid(), log_odds
+
+    def _unlikelihood(
+        self, input_ids: torch.Tensor, prediction: Prediction, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weights c ** -g of the visible tokens, c being what the language model gives them; and what orders."""
+        likelihood = prediction.read(probability_of, input_ids)
+        if self._replaces(step):  # by the odds of any other token
+            return 1.0 - likelihood, settle(-likelihood)
+        config = self.run.config
+        log_weight = unlikelihood(likelihood, config.remask_exponent, input_ids != config.mask_token_id)
+        return log_weight.exp(), log_weight
 
     def _room(self, step: int) -> torch.Tensor:
         """How many tokens (B,) a step may leave masked."""
@@ -280,6 +310,6 @@ class Prism(Critic):
     al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025): [`Critic`] without what is ours.
     """
 
-    name, draws_jointly, asks_where = "prism", False, True
+    name, draws_jointly, asks_where, takes_for_many = "prism", False, True, {}
     takes: ClassVar = {**PlainUnmasking.takes, "unmasking": "random", "remask_per_step": 4}
-    harmless: ClassVar = {"correction": "remask", "remask_by": "error"}
+    harmless: ClassVar = {"correction": "remask", "remask_by": "error", "remasked_first": False}

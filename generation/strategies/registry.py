@@ -7,6 +7,7 @@ model's folder holds the files that such lines name.
 """
 
 from critic_gpt.generation.declarations import STRATEGIES
+from critic_gpt.generation.strategies.accept_reject import AcceptReject
 from critic_gpt.generation.strategies.backtracking import Backtrack
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.critic import Critic

@@ -76,7 +76,9 @@ class PlainUnmasking(Strategy):
     def predict(self, input_ids: torch.Tensor, logits: torch.Tensor | None, step: int) -> Prediction:
         """Draws a token for every mask at least."""
         masked = self.masked(input_ids)
-        prediction = self.run.predict(input_ids, logits, step, where=masked, draws=not self.jointly)
+        # What is drawn here at the masks is drawn again; a subclass may look at the others.
+        draws = not (self.jointly and self.asks_where)
+        prediction = self.run.predict(input_ids, logits, step, where=masked, draws=draws)
         return self._jointly(input_ids, prediction, masked, step)
 
     def _jointly(self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, step: int) -> Prediction:

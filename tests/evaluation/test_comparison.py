@@ -17,6 +17,7 @@ from critic_gpt.evaluation import (
     select_strategies,
 )
 from critic_gpt.evaluation.comparison import over_seeds
+from critic_gpt.evaluation.competitors import named
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -199,7 +200,7 @@ def test_defaults_stand_first_among_the_settings_to_choose_from(tiny_model):
     model = tiny_model(add_joint_head=True)
     for name, settings in GRIDS.items():
         resolved = [model.resolve_generation_config(**arguments).to_dict() for arguments in settings]
-        assert resolved[0] == model.resolve_generation_config(**SHOOT_OUT[name]).to_dict(), name
+        assert resolved[0] == model.resolve_generation_config(**named()[name]).to_dict(), name
         assert all(one not in resolved[:number] for number, one in enumerate(resolved)), name
 
 

@@ -27,7 +27,7 @@ def test_the_fields_are_frozen():
         *("corrector_interval", "corrector_steps", "corrector_temperature"),
         *("temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
         *("return_dict_in_generate", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
-        "suppressed_token_ids",
+        *("suppressed_token_ids", "answers", "remask_exponent", "remasked_first", "temperature_end"),
     }
 
 
@@ -47,10 +47,10 @@ def test_every_default_is_a_value_of_its_setting_and_stands_in_the_docstring():
         for default in defaults:
             setting.check(default)
         assert f"\n        {name} ({setting.values.types}, *optional*" in CriticGPTGenerationConfig.__doc__
-        # A condition or clash ties two settings of strategies to each other.
+        # A condition or clash ties two settings of strategies to each other, or two that all strategies know.
         ties = [setting.condition and setting.condition.setting, setting.clash and setting.clash.other]
         others = {other for other in ties if other is not None}
-        assert not others or {name, *others} <= set(strategy_settings())
+        assert len({one in strategy_settings() for one in (name, *others)}) == 1
     assert 'defaults to 0.9, 0.97 under `"backtrack"`' in CriticGPTGenerationConfig.__doc__
     assert max(map(len, CriticGPTGenerationConfig.__doc__.splitlines())) <= 119
 
@@ -71,7 +71,9 @@ RULES = {
     "one of worst, gumbel": [("remask_selection", "best")],
     "one of prefix, random": [("seed_placement", "suffix")],
     "one of auto, remask, replace": [("correction", "erase")],
-    "one of alternative, error": [("remask_by", "score")],
+    "one of alternative, error, likelihood": [("remask_by", "score")],
+    "true or false": [("remasked_first", "no"), ("remasked_first", 1)],
+    "one of one, many": [("answers", "two"), ("answers", 1)],
     f"one of {', '.join(UNMASKING)}": [("unmasking", "best")],
     "linear, quadratic, root, cosine, a number above 0, a list of ratios or a function": [("schedule", "steep")],
     "in [0, 1]": [
@@ -84,11 +86,12 @@ RULES = {
     "in [0, 1)": [("remask_floor", 1.0)],
     "in (0, 1)": [("loop_start", 0.0), ("loop_visible", 1)],
     "above 0 and finite": [
+        *(("temperature_end", value) for value in (0, -0.5, math.inf, math.nan, True, "0.5")),
         *(("selection_temperature", value) for value in (0, math.inf, True)),
         ("stop_when_expected_errors_below", 0),
     ],
     "at least 0 and finite": [
-        *(("temperature", value) for value in (-1.0, math.inf)),
+        *((name, value) for name in ("temperature", "remask_exponent") for value in (-1.0, math.inf)),
         *(("entropy_bound", -0.1), ("corrector_temperature", -1)),
     ],
     "a whole number of at least 0": [("polish_steps", -1)],
@@ -110,6 +113,7 @@ WRONG = [
         {"remask_selection": "gumbel", "randomness_strength": 0.1},
         '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance',
     ),
+    ({"temperature": 0, "temperature_end": 0.3}, "`temperature_end` must be left out at `temperature=0`, which takes"),
     ({"loop_start": 0.7, "loop_end": 0.3}, "`loop_start` must lie below `loop_end`, got 0.7 and 0.3: "),
     ({"remask_slection": "worst"}, "`remask_slection` is not an argument of generation, got 'worst': did you mean "),
 ]

@@ -169,6 +169,8 @@ VALUES = {
     "token_draws": "joint",
     "remask_per_step": 3,
     "remask_by": "alternative",
+    "remask_exponent": 0.5,
+    "remasked_first": True,
     "remask_floor": 0.1,
     "error_threshold": 0.5,
     "start_ratio": 0.9,
@@ -194,11 +196,12 @@ BESIDE = {
     "entropy_bound": {"unmasking": "entropy_bound"},
     "confidence_threshold": {"unmasking": "confidence_threshold"},
     "polish_threshold": {"polish_steps": 2},
+    "remask_exponent": {"remask_by": "likelihood"},
 }
 
 
 # Values that a strategy takes where it refuses those that others take.
-OWN_VALUES = {("backtrack", "unmasking"): "entropy_bound"}
+OWN_VALUES = {("backtrack", "unmasking"): "entropy_bound", ("accept_reject", "remask_by"): "likelihood"}
 
 
 @every_strategy
