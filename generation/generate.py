@@ -255,7 +255,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
         """The same with the critic's P(wrong), in one pass."""
-        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True)
+        fields = {"return_logits": False} if self.forward_is_ours else {}
+        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True, **fields)
         run.note_scores(output.critic_logits, result.attention_mask)
         run.check_numbers()
         return result._replace(error_probabilities=run.calibration.error_probability(output.critic_logits))

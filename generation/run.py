@@ -4,6 +4,7 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -40,6 +41,8 @@ from critic_gpt.heads.numbers import not_finite
 
 # Where no token has been drawn; no probability is negative.
 NOT_DRAWN = -1.0
+# Of which every token is prepared for joint draws before the first one.
+_SMALL_VOCABULARY = 1024
 # In which order the adaptive ways of unmasking lift masks.
 _ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confidence"}
 
@@ -160,6 +163,15 @@ class DenoisingRun:
         self.canvas = Canvas(*(part[going] for part in self.canvas))
 
     @cached_property
+    def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What a joint head keeps of tokens: of a small vocabulary looked up, since all are drawn again and again."""
+        size = Backbone.of(self.model.config).vocab_size
+        if size > _SMALL_VOCABULARY:
+            return self.model.joint_values
+        table = self.model.joint_values(torch.arange(size, device=self.canvas.input_ids.device))
+        return lambda tokens: table[tokens]
+
+    @cached_property
     def joint_shifted(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """How what a joint head reads shifts scores."""
         return self.model.joint_reading()
@@ -173,7 +185,10 @@ class DenoisingRun:
         [`DenoisingRun.predict`]: the output then has none.
         """
         self.forward_passes += 1
-        self.row_passes[slice(None) if self.rows is None else self.rows] += 1
+        if self.rows is None:
+            self.row_passes += 1
+        else:
+            self.row_passes[self.rows] += 1
         fields = {"attention_mask": self.canvas.attention_mask}
         if self.model.forward_is_ours:
             # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
@@ -195,6 +210,8 @@ class DenoisingRun:
 
     def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Keeps in mind whether any score (B, T) of a real token is no number."""
+        if _surely_numbers(critic_logits):
+            return
         self.broken_scores = self.broken_scores | (~critic_logits.isfinite() & attention_mask.bool()).any()
 
     def check_numbers(self) -> None:
@@ -263,9 +280,10 @@ class DenoisingRun:
     def _noted(self, prediction: Prediction) -> Prediction:
         """Keeps what is asked for later of a prediction, which it gives back."""
         # Of broken logits all probabilities are NaN.
-        self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
-        if self.broken_logits.device.type == "cpu":
-            self.check_numbers()  # at once where nothing has to be waited for
+        if not _surely_numbers(prediction.probability):
+            self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
+            if self.broken_logits.device.type == "cpu":
+                self.check_numbers()  # at once where nothing has to be waited for
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
@@ -281,7 +299,7 @@ class DenoisingRun:
             self.eagerness(prediction, None, step, where=masked),
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
-            JointHead(*self.joint_states, self.model.joint_values, self.joint_shifted),
+            JointHead(*self.joint_states, self.joint_values, self.joint_shifted),
             self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
         )
         return self._noted(prediction)
@@ -391,3 +409,8 @@ class DenoisingRun:
         if present is None or self.rows is None:
             return present
         return otherwise.to(present.dtype).index_copy(0, self.rows, present)
+
+
+def _surely_numbers(values: torch.Tensor) -> bool:
+    """Whether all are finite, as far as one look says that: a sum of numbers is one. Never waits for a device."""
+    return values.device.type == "cpu" and math.isfinite(values.sum())

@@ -18,9 +18,9 @@ critic), `generate` and `generate_critic` (by forward pass; without and with re-
     python scripts/benchmark.py --sampling --repeats 20 --device cuda --dtype bfloat16 --output runs/sampling-gpu.json
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 
---sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes, with
-the peak of memory, tokens and floating-point operations a second (and those of a large product of matrices, for the
-share of it); --draw writes the table of such a record into a page.
+--sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
+with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
+compare with); --draw writes the table of such a record into a page.
 """
 
 from critic_gpt.cli.command import answer_help

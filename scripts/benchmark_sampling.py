@@ -2,8 +2,8 @@
 """
 What sampling costs beyond the bare passes it is made of: the part of scripts/benchmark.py behind `--sampling`.
 
-In each row of the table `floor` is as many bare passes of trunk and LM head over the same shapes; what stands beside it
-is divided by it, both measured one after the other in the same turn of the same process.
+In each row of the table `floor` is as many bare passes of trunk and LM head over the same shapes; what stands beside
+it is divided by it, both measured one after the other in the same turn of the same process.
 """
 
 import json
