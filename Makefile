@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test conformance common-tests real-models quality results clean
+.PHONY: demo test conformance common-tests real-models browser quality results clean
 
 # The package itself is installed in editable mode, so that the scripts find it.
 $(STAMP): setup.py pyproject.toml constraints.txt
@@ -61,9 +61,16 @@ conformance: common-tests
 real-models: $(STAMP)
 	$(BIN)/python tests/real_models/real_models.py
 
+# The page is tested in Chromium, of the system's packages. Where it cannot be installed, these tests are skipped.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { command -v apt-get >/dev/null && [ $$(id -u) = 0 ] && \
+		{ apt-get install -y -qq --no-install-recommends chromium || { apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium; }; } >/dev/null 2>&1; } || \
+		echo "No Chromium, and no way to install one here: the tests in a browser are skipped."
+
 # Files are shared out among two processes; within a file tests keep their order. Where the real models cannot be
 # fetched, the tests on them are skipped with that reason.
-test: quality common-tests
+test: quality common-tests browser
 	-$(BIN)/python tests/real_models/real_models.py
 	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

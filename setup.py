@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(encoding="utf-8")).group(1)
 
 VIZ = ["matplotlib>=3.8"]
-WEB = ["gradio>=6.0"]
 PEFT = ["peft>=0.21"]
+MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2"]
 MAUVE = ["mauve-text>=0.4"]
 
 
@@ -53,7 +53,11 @@ setup(
         "critic_gpt.training",
         "critic_gpt.training.modifiers",
     ],
-    package_data={"critic_gpt": ["py.typed"], "critic_gpt.scripts": ["configs/*.yaml"]},
+    package_data={
+        "critic_gpt": ["py.typed"],
+        "critic_gpt.explorer": ["assets/*"],
+        "critic_gpt.scripts": ["configs/*.yaml"],
+    },
     entry_points={"console_scripts": ["critic-gpt = critic_gpt.cli.command:main"]},
     install_requires=[
         "torch>=2.9",
@@ -71,18 +75,19 @@ setup(
     ],
     extras_require={
         "viz": VIZ,
-        "web": WEB,
         "peft": PEFT,
+        "molecules": MOLECULES,
         "mauve": MAUVE,
         "quantisation": ["torchao>=0.18"],
         "dev": [
             *VIZ,
-            *WEB,
             *PEFT,
+            *MOLECULES,
             "hypothesis>=6.100",
             "mypy>=2.0",
             "optimum-quanto>=0.2.7",
             "parameterized>=0.9",
+            "playwright>=1.50",
             "pytest>=8.0",
             "pytest-xdist>=3.6",
             "ruff>=0.12",

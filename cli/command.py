@@ -4,6 +4,7 @@
 import difflib
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,8 +41,17 @@ def wants_help(words: Sequence[str]) -> bool:
     return any(word in HELP for word in words[: words.index("--") if "--" in words else len(words)])
 
 
+def wait_asleep() -> None:
+    """
+    Threads that wait for others sleep: by default they spin, and beside other work on the same cores a step then takes
+    ten times as long. Heard by OpenMP when torch is imported; a policy of the user's own stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 def answer_help(name: str) -> None:
     """For the head of a script that is run as a program: prints the short help and ends, if it was asked for."""
+    wait_asleep()
     if wants_help(sys.argv[1:]):
         print(ACTS[name].short_help())
         sys.exit()
@@ -73,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if wants_help(rest):
         print(act.short_help())
         return
+    wait_asleep()
     try:
         program = importlib.import_module(f"critic_gpt.scripts.{act.script}")
         scripts = importlib.import_module("critic_gpt.scripts")

@@ -5,9 +5,8 @@ import os
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
-from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt.backbones.description import DESCRIPTION
@@ -15,9 +14,9 @@ from critic_gpt.critic_model.any_masked_lm import attach_critic, critic_class
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import check_base, check_widths, read_critic_config, write_into_config
 from critic_gpt.hub.folder import location_of
+from critic_gpt.hub.looking import look_at_folder
+from critic_gpt.hub.vocabulary import tokenizer_beside
 
-
-logger = logging.get_logger(__name__)
 
 # What only an Auto class or a pipeline passes on.
 _PASSED_BY = ("config", "adapter_kwargs", "_from_auto", "_from_pipeline", "code_revision", "subfolder")
@@ -68,6 +67,7 @@ class AutoModelForMaskedLMWithCritic:
             `ValueError`: It has no critic, or names a model whose weights are others by now.
         """
         path, location = os.fspath(pretrained_model_name_or_path), location_of(kwargs)
+        look_at_folder(path, **location)
         content = read_critic_config(path, **location)
         if content is not None:
             return _load_critic_folder(path, content, base_model, location, kwargs)
@@ -79,7 +79,7 @@ class AutoModelForMaskedLMWithCritic:
         if _is_adapter(path, location):  # of CriticGPT, which its weights lead to
             return AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
         config = kwargs.get("config") or AutoConfig.from_pretrained(path, **_for_config(kwargs, location))
-        if getattr(config, DESCRIPTION, None) is None:
+        if getattr(config, DESCRIPTION, None) is None or hasattr(_stock_class(config), "critic_scores"):
             model = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
             if not hasattr(model, "critic_scores"):
                 raise ValueError(
@@ -90,7 +90,7 @@ class AutoModelForMaskedLMWithCritic:
         stock = _stock_class(config)
         kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
         model = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
-        model.__dict__["_critic_tokenizer"] = _tokenizer_of(path, location)
+        model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **location)
         return model
 
 
@@ -148,7 +148,7 @@ def _load_critic_folder(
     attach_critic(model, CriticConfig.from_dict(content["critic"]))
     check_base(model, content, name)
     model.load_critic_head(path, **location)
-    model.remember_base(_tokenizer_of(path, location), content.get("fingerprints"))
+    model.remember_base(tokenizer_beside(path, **location), content.get("fingerprints"))
     model.adjust_generation_fn(None, False, None, path, **location)
     if _adapter_config(path, location):
         model.load_adapter(path)
@@ -157,15 +157,6 @@ def _load_critic_folder(
     else:
         model.load_calibration(path, **location)
     return model.eval()
-
-
-def _tokenizer_of(path: str, location: dict[str, Any]) -> Any:
-    """The tokenizer beside a critic, so that it can be saved again; `None` where there is none."""
-    try:
-        return AutoTokenizer.from_pretrained(path, **location)
-    except (OSError, ValueError, KeyError):
-        logger.info(f"No tokenizer in {path}: saved again, the critic has none beside it either.")
-        return None
 
 
 __all__ = ["AutoModelForMaskedLMWithCritic"]

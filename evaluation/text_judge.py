@@ -21,6 +21,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
+from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.tasks import encode_strict
 
 
@@ -107,11 +108,12 @@ class TextJudge:
             `ValueError`: No such folder, or no judge in it.
         """
         try:
+            look_at_folder(folder)
             kind = AutoConfig.from_pretrained(folder).model_type
             if kind == "gpt2":
                 return cls(GPT2LMHeadModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
             reason = f"a model of type {kind!r}"
-        except OSError as error:
+        except (OSError, ValueError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
         raise ValueError(
             f"`judge` must be the folder of a judge, got {Path(folder).name!r} ({reason}): train one by --train_judge."

@@ -1,12 +1,12 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """A look at a model: samples, masks, the critic's verdict, denoising by hand. Views are data; the fronts draw them.
 
-The fronts stand in modules of their own, `critic_gpt.explorer.terminal` and `critic_gpt.explorer.web`, since the page
-needs a package that not everybody has.
+The fronts stand in modules of their own, `critic_gpt.explorer.terminal` and `critic_gpt.explorer.web`.
 """
 
 from critic_gpt.explorer.denoising import (
     DenoisingState,
+    edit,
     fill,
     remask,
     reveal_truth,
@@ -52,6 +52,7 @@ __all__ = [
     "corrupted_view",
     "critic_view",
     "denoising_view",
+    "edit",
     "fill",
     "generation_view",
     "remask",

@@ -193,7 +193,7 @@ def remask(
     positions: Iterable[int] = (),
 ) -> DenoisingState:
     """
-    Masks tokens again and goes on to the next step; no forward pass.
+    Re-masks tokens and goes on to the next step; no forward pass.
 
     Args:
         explorer ([`Explorer`]): What is explored.
@@ -293,6 +293,47 @@ def reveal_truth(explorer: Explorer, state: DenoisingState, positions: Iterable[
     chosen = _chosen(state, positions, known, "known")[0].tolist()
     pairs = zip(chosen, state.truth, state.input_ids, strict=True)
     return _after(state, "truth", torch.tensor([[true if take else now for take, true, now in pairs]]))
+
+
+def edit(
+    explorer: Explorer,
+    state: DenoisingState,
+    positions: Iterable[int],
+    token_id: int | None = None,
+    protect: bool | None = None,
+) -> DenoisingState:
+    """
+    Writes on the canvas by hand, at any position; no forward pass, the same step.
+
+    Args:
+        explorer ([`Explorer`]): What is explored.
+        state ([`DenoisingState`]): The state.
+        positions (iterable of `int`): Where.
+        token_id (`int`, *optional*): The token to put there. [MASK] makes a hole, which the model may fill.
+        protect (`bool`, *optional*): Whether what stands there is given and stays, which a [MASK] cannot be.
+
+    Returns:
+        [`DenoisingState`].
+
+    Raises:
+        `ValueError`: A position that there is not, a token without a meaning, or a protected [MASK].
+    """
+    positions, mask_id = set(positions), explorer.model.config.mask_token_id
+    length, known = len(state.input_ids), len(explorer.tokenizer)
+    outside = [position for position in positions if not 0 <= position < length]
+    if outside:
+        raise ValueError(f"`positions` must be in [0, {length}), got {outside[0]}: choose others.")
+    unfit = explorer.model.config.pad_token_id, *(id for id in explorer.tokenizer.all_special_ids if id != mask_id)
+    if token_id is not None and (not 0 <= token_id < known or token_id in unfit):
+        raise ValueError(f"`token_id` must be a token of a text or [MASK], got {token_id}: choose another.")
+    ids = [token_id if token_id is not None and i in positions else now for i, now in enumerate(state.input_ids)]
+    if protect and any(ids[position] == mask_id for position in positions):
+        raise ValueError("`protect` must be for tokens that are visible, got a [MASK]: set it first.")
+    editable = [
+        token == mask_id or (not protect if protect is not None and i in positions else before)
+        for i, (token, before) in enumerate(zip(ids, state.editable, strict=True))
+    ]
+    return _after(replace(state, editable=tuple(editable)), "edit", torch.tensor([ids]))
 
 
 def _chosen(state: DenoisingState, positions: Iterable[int], allowed: list[bool], what: str) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.explorer.views import TokenView, check_threshold, positions_of, token_views
+from critic_gpt.explorer.views import TokenView, another_right, check_threshold, positions_of, token_views
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -17,7 +17,7 @@ class DenoisingView:
     """
     What a [`DenoisingState`] looks like. `num_masked` masks are left; `expected_wrong` is the sum of P(wrong) over
     the scored tokens that may change; `true_wrong` counts visible ones that differ from the truth; `judged` is what
-    the task says of a text without masks.
+    the task says of a text without masks, `another_right` as in [`CriticView`].
     """
 
     tokens: tuple[TokenView, ...]
@@ -30,6 +30,7 @@ class DenoisingView:
     threshold: float
     expected_wrong: float | None
     true_wrong: int | None
+    another_right: bool
     judged: dict[str, float | int] | None
 
 
@@ -62,6 +63,7 @@ class GenerationView:
     threshold: float
     expected_wrong: float | None
     true_wrong: int | None
+    another_right: bool
     judged: dict[str, float | int] | None
     forward_passes: int
     scoring_passes: int
@@ -104,6 +106,7 @@ def denoising_view(explorer: Explorer, state: DenoisingState, threshold: float =
         threshold=threshold,
         expected_wrong=None if state.error_probabilities is None else _expected(tokens),
         true_wrong=None if state.truth is None else sum(bool(token.wrong) for token in tokens),
+        another_right=another_right(explorer, tokens),
         judged=None if num_masked else explorer.judged(text),
     )
 
@@ -165,6 +168,7 @@ def generation_view(explorer: Explorer, state: DenoisingState, threshold: float 
         threshold=threshold,
         expected_wrong=None if judged is None else _expected(tokens),
         true_wrong=None if state.truth is None else sum(bool(token.wrong) for token in tokens),
+        another_right=another_right(explorer, [token for token in tokens if token.position in real]),
         judged=explorer.judged(text),
         forward_passes=int(output.row_passes[0]),
         scoring_passes=output.scoring_passes,

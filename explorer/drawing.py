@@ -62,30 +62,39 @@ def lines_of(tokens: tuple[TokenView, ...], row_width: int | None) -> list[list[
     return lines if lines[-1] else lines[:-1]
 
 
-def mark_of(token: TokenView) -> str:
+def mark_of(token: TokenView, another_right: bool = False) -> str:
     """
     One letter for what is remarkable where there is no colour: `+` wrong and flagged, `x` wrong and not flagged,
-    `!` right and flagged, or flagged without a truth, `~` re-masked, else a space.
+    `!` right and flagged, or flagged without a truth, `~` re-masked, else a space. Where `another_right`, nothing is
+    wrong.
     """
     if token.remasked:
         return "~"
-    if token.wrong:
+    if token.wrong and not another_right:
         return "+" if token.flagged else "x"
     return "!" if token.flagged else " "
 
 
-def named(tokens: tuple[TokenView, ...]) -> list[str]:
-    """The remarkable tokens one by one, those likeliest wrong first: place, token, truth, P(wrong), verdict."""
-    found = [token for token in tokens if not token.masked and (token.wrong or token.flagged or token.remasked)]
+def named(tokens: tuple[TokenView, ...], another_right: bool = False) -> list[str]:
+    """
+    The remarkable tokens one by one, those likeliest wrong first: place, token, truth, P(wrong), verdict. Where
+    `another_right`, what differs from the truth is no error, and only what is flagged is remarkable.
+    """
+    found = [
+        token
+        for token in tokens
+        if not token.masked and ((token.wrong and not another_right) or token.flagged or token.remasked)
+    ]
     found.sort(key=lambda token: -(1.0 if token.error_probability is None else token.error_probability))
     lines = []
     for token in found[:MOST_NAMED]:
         parts = [f"{token.position}: {sign_of(token)!r}"]
         if token.wrong:
-            parts.append(f"truth {visible(token.truth)!r}")
+            parts.append(f"{'example' if another_right else 'truth'} {visible(token.truth)!r}")
         if token.error_probability is not None:
             parts.append(f"P(wrong) {token.error_probability:.1%}")
-        parts += [part for part in (token.outcome, "masked again" if token.remasked else None) if part]
+        outcome = None if another_right else token.outcome
+        parts += [part for part in (outcome, "re-masked" if token.remasked else None) if part]
         lines.append(", ".join(parts))
     return lines + ([f"and {len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else [])
 
@@ -103,6 +112,15 @@ def _verdict(judged: dict | None) -> list[str]:
     several = ("duplicates", "num_samples", "distinct_rate")
     shown = {name: value for name, value in (judged or {}).items() if name not in several}
     return ["task: " + ", ".join(f"{name} {value:.3g}" for name, value in shown.items())] if shown else []
+
+
+def _another(view: CriticView | DenoisingView | GenerationView) -> list[str]:
+    """That what differs from the example is right, too."""
+    if not view.another_right:
+        return []
+    differ = sum(bool(token.wrong) for token in view.tokens)
+    kind = "grid" if view.row_width else "text"
+    return [f"another valid {kind}: {differ} tokens differ from the example, none is wrong"]
 
 
 def _stand_in(calibrated: bool) -> list[str]:
@@ -133,6 +151,11 @@ def _(view: CorruptedView) -> list[str]:
 def _(view: CriticView) -> list[str]:
     counts = ", ".join(f"{name.upper()} {number}" for name, number in view.counts.items())
     lines = headings.dispatch(CorruptedView)(view)
+    if view.another_right:
+        flagged = view.counts["tp"] + view.counts["fp"]
+        judged = f"{view.num_filled} filled, {view.num_judged} judged, {flagged} flagged at threshold"
+        errors = f"wrong tokens: {view.expected_wrong:.2f} expected"
+        return [*lines, f"{judged} {view.threshold:g}", *_another(view), errors, *_stand_in(view.calibrated)]
     lines.append(f"{view.num_filled} filled, {view.num_judged} judged at threshold {view.threshold:g}: {counts}")
     for name, spread in view.scores.items():
         numbers = ", ".join(f"{key} {_percent(spread[key])}" for key in ("mean", "p10", "p50", "p90"))
@@ -155,7 +178,8 @@ def _(view: TextView) -> list[str]:
 def _errors(view: DenoisingView | GenerationView) -> str:
     """Expected and true number of wrong tokens, as far as they are known."""
     parts = [f"{view.expected_wrong:.2f} expected"] if view.expected_wrong is not None else []
-    parts += [f"{view.true_wrong} differ from the truth"] if view.true_wrong is not None else []
+    if view.true_wrong is not None and not view.another_right:
+        parts.append(f"{view.true_wrong} differ from the truth")
     return f"; wrong tokens: {', '.join(parts)}" if parts else ""
 
 
@@ -164,6 +188,7 @@ def _(view: DenoisingView) -> list[str]:
     passes = f"{view.forward_passes} forward passes"
     return [
         f"step {view.step}, {view.action}: {view.num_masked} masks left, {passes}{_errors(view)}",
+        *_another(view),
         *_verdict(view.judged),
     ]
 
@@ -173,7 +198,7 @@ def _(view: StepView) -> list[str]:
     replaced = f"{view.num_replaced} replaced, " if view.num_replaced else ""
     return [
         f"step {view.step}: {view.num_masked_before} masks went in, {view.num_filled} filled, {replaced}"
-        f"{view.num_remasked} masked again"
+        f"{view.num_remasked} re-masked"
     ]
 
 
@@ -181,4 +206,4 @@ def _(view: StepView) -> list[str]:
 def _(view: GenerationView) -> list[str]:
     cost = f"{view.forward_passes} forward passes and {view.scoring_passes} to judge"
     line = f"{view.strategy}, seed {view.seed}: {len(view.steps)} steps, {cost}{_errors(view)}"
-    return [line, *_verdict(view.judged)]
+    return [line, *_another(view), *_verdict(view.judged)]

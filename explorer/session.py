@@ -31,6 +31,7 @@ class Explorer:
         task ([`Task`], *optional*): Judges finished texts, and says how they are laid out.
         critic_regime (`str`, *optional*): How many masks are filled for the critic, `"full"`, `"partial"` or
             `"mixed"`; by default as the model was trained.
+        name (`str`, *optional*): What the model is called.
 
     Raises:
         `ValueError`: A tokenizer of another model, or an unknown regime.
@@ -41,6 +42,7 @@ class Explorer:
     splits: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
     task: Any = None
     critic_regime: str | None = None
+    name: str | None = None
 
     def __post_init__(self):
         check_tokenizer(self.model, self.tokenizer)
@@ -135,3 +137,7 @@ class Explorer:
     def judged(self, text: str) -> dict[str, float | int] | None:
         """What the task says of a finished text; `None` without a task."""
         return None if self.task is None else self.task.judge([text])
+
+    def right(self, text: str) -> bool:
+        """Whether the task says that a finished text is right; `False` without a task that can tell."""
+        return self.task is not None and self.task.exact and bool(self.task.right([text])[0])

@@ -56,7 +56,7 @@ def draw(view: Any, console: Console) -> None:
         for step in view.steps:
             _draw_text(step, console)
     _draw_text(view, console)
-    for line in named(view.tokens):
+    for line in named(view.tokens, getattr(view, "another_right", False)):
         _say(f"    {line}", console)
 
 
@@ -67,7 +67,7 @@ def _draw_text(view: Any, console: Console) -> None:
         text, marks = Text("  "), "  "
         for token in line:
             text.append(sign_of(token), style=style_of(token))
-            marks += mark_of(token) * max(1, cell_len(sign_of(token)))
+            marks += mark_of(token, getattr(view, "another_right", False)) * max(1, cell_len(sign_of(token)))
         console.print(text, soft_wrap=True, highlight=False)
         if console.color_system is None and marks.strip():
             _say(marks.rstrip(), console)

@@ -97,6 +97,8 @@ class CriticView(CorruptedView):
             `None` where there are none.
         auroc (`float`, *optional*): Of the raw logits; `None` where all judged tokens are right or all are wrong.
         expected_wrong (`float`), true_wrong (`int`): Sum of P(wrong) over the judged tokens, and the wrong ones.
+        another_right (`bool`): Whether the tokens differ from the example and the task says that they are right, too,
+            as another valid grid: then `wrong` and the counts tell only where the two differ.
         forward_passes (`int`): What the view cost.
     """
 
@@ -109,6 +111,7 @@ class CriticView(CorruptedView):
     auroc: float | None
     expected_wrong: float
     true_wrong: int
+    another_right: bool
     forward_passes: int
 
 
@@ -199,6 +202,13 @@ def token_views(
 def positions_of(mask: torch.Tensor) -> set[int]:
     """Where a mask of shape `(1, sequence_length)` is true."""
     return set(mask[0].nonzero().flatten().tolist())
+
+
+def another_right(explorer: Explorer, tokens: Sequence[TokenView]) -> bool:
+    """Whether finished tokens differ from the truth and the task says that they are right nevertheless."""
+    if any(token.masked for token in tokens) or not any(token.wrong for token in tokens):
+        return False
+    return explorer.right(explorer.tokenizer.decode([token.id for token in tokens]))
 
 
 def _known_truth(explorer: Explorer, ids: list[int]) -> list[int | None]:
@@ -328,6 +338,7 @@ def critic_view(
         auroc=auroc(logits[valid], target) if len(target) else None,
         expected_wrong=float(probabilities[valid].double().sum()),
         true_wrong=int(target.sum()),
+        another_right=another_right(explorer, tokens),
         forward_passes=2,
         **_place(explorer, index, split),
     )

@@ -1,269 +1,181 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""The explorer as a page on this machine, drawn by gradio: nothing is shared, counted or fetched from elsewhere."""
+"""The explorer as a page: one HTML file, one style sheet, one script, and a small server of the standard library.
 
-import os
-from collections.abc import Callable
+Nothing is counted, shared or fetched from elsewhere. `explorer/assets` holds what the browser gets.
+"""
+
+import ipaddress
+import json
+import sys
+import threading
+import traceback
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from typing import Any
 
-
-# Read when gradio is imported.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-
-try:
-    import gradio as gr
-    from starlette.middleware import Middleware
-except ImportError as error:
-    raise ImportError("`gradio` must be installed for the page, got none: pip install critic_gpt[web].") from error
-
-from critic_gpt.evaluation.competitors import left_out
-from critic_gpt.explorer import denoising, denoising_views, views
-from critic_gpt.explorer.denoising import DenoisingState
-from critic_gpt.explorer.guard import (
-    AT_A_TIME,
-    MAX_STATES,
-    MAX_STEPS,
-    BusyError,
-    Guard,
-    Turns,
-    check_length,
-    whole_number,
-)
-from critic_gpt.explorer.markup import error_html, view_html
+from critic_gpt.explorer.guard import ABOUT, ASKED, MAX_CONNECTIONS, SHOWN, SILENCE, BusyError, Turns, refusal
+from critic_gpt.explorer.page import Page
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.generation.declarations import remasking_names
 
 
-# Requests that may wait; visitors and seconds that are remembered.
-MAX_WAITING, SESSIONS, FORGOTTEN = 64, 256, 3600
-ACTS = ("fill", "score", "mask worst again", "mask above threshold", "mask random", "unmask", "put truth", "back")
-LEGEND = (
-    "Colour: P(wrong), green to red; blue: new from the model. Underlined: differs from the truth. Framed: flagged. "
-    "Struck out: masked again. Hover over a token for its numbers."
+KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+# Own scripts and styles only, and no script ever from data: the browser itself refuses it.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; require-trusted-types-for 'script'; frame-ancestors "
 )
-# Families that are on every machine: a font of the web would be a call to it.
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
 
-def page_strategies(model: Any) -> list[str]:
-    """The strategies that the page offers: those that the model can follow, without an outside model to name."""
-    offered = [name for name in remasking_names() if name not in ("auto", "external")]
-    return ["auto", *(name for name in offered if left_out(model, {"remasking": name}) is None)]
-
-
-def _guarded(draw: Callable[[], Any]) -> Any:
-    """What `draw` gives, or the sentence of its error as HTML."""
-    try:
-        return draw()
-    except (ValueError, OSError) as error:
-        return error_html(error)
-
-
-def _in_turn(turns: Turns, answer: Callable) -> Callable:
-    """A callback of the model's, of which each visitor gets a share at a time."""
-
-    def answered(request: gr.Request, *fields):
-        try:
-            with turns.turn(request.client.host, request.session_hash or ""):
-                return answer(*fields)
-        except BusyError as error:
-            raise gr.Error(str(error)) from None
-
-    return answered
-
-
-class Page:
+class PageServer(ThreadingHTTPServer):
     """
-    The callbacks of the page: plain functions of what stands in its fields, giving HTML. What a visitor has done so
-    far travels with the visitor, so that two of them do not meet.
+    Answers one page.
 
     Args:
-        explorer ([`Explorer`]): What is explored.
+        page ([`Page`]): What it answers.
+        host (`str`): Address to listen at.
+        port (`int`): 0 takes any that is free.
+        public_name (`str`, *optional*): The name under which a proxy serves it to everybody.
     """
 
-    def __init__(self, explorer: Explorer):
-        self.explorer = explorer
+    daemon_threads = True
+    request_queue_size = 64
 
-    def sample(self, split: str, index: float, rate: float | None, seed: float) -> str:
-        """The clean example above the corrupted one."""
+    def __init__(self, page: Page, host: str, port: int, public_name: str | None = None):
+        self.address_family = 10 if ":" in host else 2  # AF_INET6, AF_INET
+        self.page, self.served_at, self.proxied = page, public_name or host, public_name is not None
+        self.turns, self.about = Turns(), json.dumps(page.about()).encode()
+        self._lock, self._connected = threading.Lock(), Counter()
+        files = resources.files("critic_gpt.explorer") / "assets"
+        self.files = {path: (files / name).read_bytes() for path, name in SHOWN.items()}
+        super().__init__((host, port), _Handler)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self.server_address[1]}/"
 
-        def draw() -> str:
-            place = (whole_number("index", index), split)
-            clean = views.sample_view(self.explorer, *place)
-            masked = views.corrupted_view(self.explorer, *place, rate, whole_number("seed", seed))
-            return view_html(clean) + view_html(masked)
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """One address may not take all connections, unless it is the proxy, which brings everybody."""
+        with self._lock:
+            if not self.proxied and self._connected[client_address[0]] >= MAX_CONNECTIONS:
+                return False
+            self._connected[client_address[0]] += 1
+        return True
 
-        return _guarded(draw)
-
-    def critic(self, split: str, index: float, rate: float | None, seed: float, threshold: float) -> str:
-        """The critic view."""
-
-        def draw() -> str:
-            place = (whole_number("index", index), split, rate, whole_number("seed", seed))
-            return view_html(views.critic_view(self.explorer, *place, threshold))
-
-        return _guarded(draw)
-
-    def text(self, text: str, threshold: float) -> str:
-        """A text under the critic's eyes."""
-        return _guarded(lambda: view_html(views.text_view(self.explorer, check_length("text", text), threshold)))
-
-    def _start(self, split: str, index: float, rate: float | None, seed: float, text: str) -> DenoisingState:
-        seed = whole_number("seed", seed)
-        if check_length("text", text):
-            return denoising.start_from_text(self.explorer, text, seed)
-        return denoising.start_from_sample(self.explorer, whole_number("index", index), split, rate, seed)
-
-    def begin(self, split: str, index: float, rate: float | None, seed: float, text: str) -> tuple[tuple, str]:
-        """Begins by hand, with the text if there is one, else with the sample; the acts so far, and HTML."""
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            states = (self._start(split, index, rate, seed, text),)
-        except ValueError as error:
-            return (), error_html(error)
-        return states, view_html(denoising_views.denoising_view(self.explorer, states[0]))
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._connected[client_address[0]] -= 1
+                self._connected = +self._connected
 
-    def act(self, act: str, states: tuple, count: float, positions: str, threshold: float) -> tuple[tuple, str]:
-        """One act by hand; at the positions, if there are any, else as many as counted."""
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A visitor who goes away is no error."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+    def close(self) -> None:
+        """Ends it."""
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    timeout = SILENCE
+    server_version, sys_version = "critic_gpt", ""
+
+    def log_message(self, *_) -> None:
+        """Nobody is counted."""
+
+    def do_GET(self) -> None:
+        path = self._path()
+        if self._refused(path):
+            return
+        if path == ABOUT:
+            self._send(200, self.server.about, "application/json")
+        else:
+            self._send(200, self.server.files[path], KINDS[SHOWN[path].rpartition(".")[2]])
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        path = self._path()
+        if self._refused(path):
+            return
         try:
-            acted = self._acted(act, states, whole_number("how many", count), _positions(positions), threshold)
-            states = acted[-MAX_STATES:]
-            return states, view_html(denoising_views.denoising_view(self.explorer, states[-1], threshold))
-        except ValueError as error:
-            return states, error_html(error)
+            given = json.loads(self.rfile.read(int(self.headers["content-length"])), parse_constant=_no_number)
+            with self.server.turns.turn(self._visitor(), self.headers.get("x-page", "")[:64]):
+                status, answer = 200, self.server.page.answer(ASKED[path], given)
+        except BusyError as error:
+            status, answer = 429, {"error": str(error)}
+        except (ValueError, OSError, RecursionError) as error:  # the last: lists within lists within lists
+            status, answer = 400, {"error": " ".join(str(error).split())}
+        except Exception:
+            traceback.print_exc()
+            status, answer = 500, {"error": "The server has failed, and has written down why."}
+        self._send(status, json.dumps(answer, allow_nan=False).encode(), "application/json")
 
-    def _acted(self, act: str, states: tuple, count: int, positions: list[int], threshold: float) -> tuple:
-        if not states:
-            raise ValueError("`begin` must come before an act, got no tokens yet: press it.")
-        explorer, state = self.explorer, states[-1]
-        if act == "back":
-            return states[:-1] if len(states) > 1 else states
-        if act == "fill":
-            return (*states, denoising.fill(explorer, state))
-        if act == "score":
-            return (*states, denoising.score(explorer, state))
-        if act == "unmask":
-            chosen = {"positions": positions} if positions else {"count": count}
-            return (*states, denoising.unmask(explorer, state, **chosen))
-        if act == "put truth":
-            return (*states, denoising.reveal_truth(explorer, state, positions))
-        if act == "mask above threshold":
-            return (*states, denoising.remask(explorer, state, "threshold", threshold=threshold))
-        by = "positions" if positions else {"mask worst again": "critic", "mask random": "random"}[act]
-        return (*states, denoising.remask(explorer, state, by, count, positions=positions))
+    def do_PUT(self) -> None:
+        self._refused(self._path())
 
-    def generate(
-        self, split: str, index: float, rate: float | None, seed: float, text: str, threshold: float, how: str, steps
-    ) -> tuple[Any, str, str]:
-        """Generates; the view, the HTML of the end, and that of the first step."""
-        try:
-            state = self._start(split, index, rate, seed, text)
-            options = {"remasking": how, "num_steps": whole_number("num_steps", steps, MAX_STEPS)}
-            view = denoising_views.generation_view(self.explorer, state, threshold, **options)
-        except ValueError as error:
-            return None, error_html(error), ""
-        return view, view_html(view), self.step(view, 0)
+    do_DELETE = do_PATCH = do_OPTIONS = do_PUT
 
-    def step(self, view: Any, number: float) -> str:
-        """One step of a generation."""
-        if view is None or not view.steps:
-            return ""
-        return view_html(view.steps[min(max(0, whole_number("step", number)), len(view.steps) - 1)])
+    def _path(self) -> str:
+        return self.path.partition("?")[0]
 
+    def _refused(self, path: str) -> bool:
+        """Answers what is not to be answered."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        refused = refusal(self.command, path, headers, self.server.served_at)
+        if refused is not None:
+            self._send(refused[0], refused[1].encode("utf-8", "replace"), "text/plain")
+        return refused is not None
 
-def _positions(text: str) -> list[int]:
-    """Whole numbers between blanks or commas."""
-    try:
-        return [int(word) for word in check_length("positions", text).replace(",", " ").split()]
-    except ValueError:
-        raise ValueError(f"`positions` must be whole numbers, got {text!r:.40}: write 3 5 8.") from None
+    def _visitor(self) -> str:
+        """Where a request comes from: before a proxy the last address that is not of its own house."""
+        if self.server.proxied:
+            for named in reversed(self.headers.get("x-forwarded-for", "").split(",")):
+                try:
+                    if ipaddress.ip_address(named.strip()).is_global:
+                        return named.strip()
+                except ValueError:
+                    break
+        return self.client_address[0]
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
+        framed_by = "https://huggingface.co" if self.server.proxied else "'none'"
+        self.send_response(status)
+        headers = {
+            "Content-Type": f"{kind}; charset=utf-8",
+            "Content-Length": str(len(content)),
+            "Content-Security-Policy": POLICY + framed_by,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
 
-def build_page(
+def _no_number(name: str) -> float:
+    raise ValueError(f"`request` must be strict JSON, got {name}: send a number.")
+
+
+def serve(
     explorer: Explorer,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    wait: bool = True,
+    public_name: str | None = None,
     split: str = "validation",
     index: int = 0,
     mask_rate: float | None = None,
     seed: int = 1,
     threshold: float = 0.5,
-) -> gr.Blocks:
-    """
-    The page.
-
-    Args:
-        explorer ([`Explorer`]): What is explored.
-        split, index, mask_rate, seed, threshold: What stands in the fields at first.
-
-    Returns:
-        `gradio.Blocks`: Not served yet.
-    """
-    page, names, turns = Page(explorer), explorer.split_names(), Turns()
-    with gr.Blocks(title="critic_gpt explorer", analytics_enabled=False) as blocks:
-        with gr.Row():
-            first = split if split in names else next(iter(names), None)
-            place = [
-                gr.Dropdown(names, value=first, label="split"),
-                gr.Number(index, precision=0, minimum=0, label="index"),
-                gr.Number(mask_rate, minimum=0, maximum=1, label="mask rate (empty: drawn as in evaluation)"),
-                gr.Number(seed, precision=0, label="seed"),
-            ]
-            level = gr.Slider(0, 1, threshold, step=0.01, label="threshold of P(wrong)")
-        gr.Markdown(LEGEND)
-        with gr.Tab("Sample"):
-            shown = gr.HTML()
-            gr.Button("show").click(page.sample, place, shown, api_name="sample")
-        with gr.Tab("Critic"):
-            judged = gr.HTML()
-            gr.Button("fill and judge").click(_in_turn(turns, page.critic), [*place, level], judged, api_name="critic")
-        with gr.Tab("Denoise by hand"):
-            _denoising_tab(page, turns, place, level)
-        with gr.Tab("Generate"):
-            _generation_tab(page, turns, place, level)
-        with gr.Tab("Score a text"):
-            written, verdict = gr.Textbox(label="text; [MASK] is a hole", lines=3), gr.HTML()
-            gr.Button("score").click(_in_turn(turns, page.text), [written, level], verdict, api_name="text")
-    return blocks
-
-
-def _denoising_tab(page: Page, turns: Turns, place: list, level) -> None:
-    states = gr.State((), time_to_live=FORGOTTEN)
-    text = gr.Textbox(label="begin with this text with [MASK] (empty: with the sample)")
-    begin = gr.Button("begin")
-    with gr.Row():
-        count = gr.Number(1, precision=0, minimum=0, label="how many")
-        positions = gr.Textbox(label="or at these positions")
-    drawn = gr.HTML()
-    begin.click(page.begin, [*place, text], [states, drawn], api_name="begin")
-    with gr.Row():
-        for act in ACTS:
-            name = act.replace(" ", "_")
-            inputs, outputs = [states, count, positions, level], [states, drawn]
-            gr.Button(act).click(_in_turn(turns, _act(page, act)), inputs, outputs, api_name=name)
-
-
-def _act(page: Page, act: str) -> Callable:
-    """The callback of one button."""
-    return lambda states, count, positions, threshold: page.act(act, states, count, positions, threshold)
-
-
-def _generation_tab(page: Page, turns: Turns, place: list, level) -> None:
-    view = gr.State(None, time_to_live=FORGOTTEN)
-    text = gr.Textbox(label="a text with [MASK] (empty: the sample)")
-    with gr.Row():
-        how = gr.Dropdown(page_strategies(page.explorer.model), value="auto", label="strategy")
-        steps = gr.Number(8, precision=0, minimum=1, maximum=MAX_STEPS, label="steps")
-    button, end = gr.Button("generate"), gr.HTML()
-    slider, step = gr.Slider(0, 1, 0, step=1, label="step"), gr.HTML()
-
-    def generate(*fields):
-        made, finished, first = page.generate(*fields)
-        last = 1 if made is None else max(1, len(made.steps) - 1)
-        return made, finished, first, gr.Slider(0, last, 0, step=1, label="step")
-
-    inputs = [*place, text, level, how, steps]
-    button.click(_in_turn(turns, generate), inputs, [view, end, step, slider], api_name="generate")
-    slider.change(page.step, [view, slider], step, api_name="step")
-
-
-def serve(explorer: Explorer, host: str = "127.0.0.1", port: int = 7860, wait: bool = True, **begin) -> gr.Blocks:
+) -> PageServer:
     """
     Serves the page until interrupted.
 
@@ -272,30 +184,26 @@ def serve(explorer: Explorer, host: str = "127.0.0.1", port: int = 7860, wait: b
         host (`str`, *optional*, defaults to `"127.0.0.1"`): Address; anything but this machine opens it to others.
         port (`int`, *optional*, defaults to 7860): 0 takes any that is free.
         wait (`bool`, *optional*, defaults to `True`): `False` returns at once; `close()` what it returns.
-        begin: As for [`build_page`].
+        public_name (`str`, *optional*): The name under which a proxy serves it to everybody, as that of a Space.
+        split, index, mask_rate, seed, threshold: What stands in the fields at first.
 
     Returns:
-        `gradio.Blocks`.
+        [`PageServer`]: With its address as `url`.
     """
     if not 0 <= port < 2**16:
         raise ValueError(f"`port` must be in [0, 65536), got {port}: 0 takes any that is free.")
-    blocks = build_page(explorer, **begin)
-    # Several at a time of each button, so that nobody waits for one visitor's generation; not more than are answered.
-    blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=AT_A_TIME, api_open=True)
-    blocks.launch(
-        server_name=host,
-        server_port=port or None,
-        share=False,
-        quiet=True,
-        ssr_mode=False,
-        theme=gr.themes.Base(**FONTS),
-        prevent_thread_lock=True,
-        max_file_size=0,
-        state_session_capacity=SESSIONS,
-        enable_monitoring=False,
-        app_kwargs={"middleware": [Middleware(Guard, served_at=host)]},
-    )
-    if wait:
-        print(f"The explorer is at {blocks.local_url} (Ctrl-C ends it).", flush=True)
-        blocks.block_thread()
-    return blocks
+    begin = {"split": split, "index": index, "mask_rate": mask_rate, "seed": seed, "threshold": threshold}
+    try:
+        server = PageServer(Page(explorer, **begin), host, port, public_name)
+    except OSError as error:
+        raise ValueError(
+            f"`port` must be free at an address of this machine, got {host} and {port} ({error.strerror}): choose "
+            "another, 0 takes any that is free."
+        ) from error
+    if not wait:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+    print(f"The explorer is at {server.url} (Ctrl-C ends it).", flush=True)
+    with server:
+        server.serve_forever()
+    return server

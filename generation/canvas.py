@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from critic_gpt.diffusion.corruption import padding_attention_mask
 from critic_gpt.diffusion.selection import select_worst, settle
+from critic_gpt.generation.answers import scores_of
 
 
 logger = logging.get_logger(__name__)
@@ -231,13 +232,14 @@ def external_scores(output: Any) -> torch.Tensor:
     Scores (B, T), higher = more likely wrong, from a re-masking model whose own outputs are higher for *better*
     tokens: two classes count by `1 - softmax(logits)[..., 1]`, one logit by `1 - sigmoid(logit)`.
     """
-    logits = output if isinstance(output, torch.Tensor) else output.logits
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = scores_of("remasking_model", output)
+    if bool(logits.isnan().any()):
+        raise ValueError("`remasking_model` must give numbers, got NaN: correct it, or load it in another dtype.")
     if logits.dim() == 3 and logits.shape[-1] == 2:
         return 1.0 - logits.softmax(dim=-1)[..., 1]
     if logits.dim() == 3 and logits.shape[-1] != 1:
         raise ValueError(
-            f"`remasking_model` must give one logit or two classes a token, got {logits.shape[-1]}: pass a binary "
+            f"`remasking_model` must give one logit or two classes per token, got {logits.shape[-1]}: pass a binary "
             "token classifier."
         )
     return 1.0 - torch.sigmoid(logits.squeeze(-1) if logits.dim() == 3 else logits)

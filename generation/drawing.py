@@ -32,6 +32,8 @@ from transformers.generation import (
     TypicalLogitsWarper,
 )
 
+from critic_gpt.generation.answers import CheckedProcessors
+
 
 # What shapes the draw of a token and says nothing of how likely the model holds it, as `temperature` and `top_k`.
 WARPERS = (
@@ -81,7 +83,7 @@ def sort_processors(given: Any) -> tuple[LogitsProcessorList, LogitsProcessorLis
     Raises:
         `ValueError`: One goes by the end or the length of a text that is written from left to right.
     """
-    processors, warpers = LogitsProcessorList(), LogitsProcessorList()
+    processors, warpers = CheckedProcessors(), CheckedProcessors()
     for processor in checked_list("logits_processor", given):
         if isinstance(processor, WARPERS):
             warpers.append(processor)

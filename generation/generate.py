@@ -19,6 +19,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.randomness import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
+from critic_gpt.generation.answers import check_callers
 from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
@@ -162,6 +163,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             self, generation_config, kwargs, remasking_model, input_ids, protected_mask
         )
         criteria = check_criteria(stopping_criteria, config)
+        check_callers(streamer, {"remasking_model": remasking_model, "judge_model": judge_model})
         if judge_model is not None and not config.return_dict_in_generate:
             raise ValueError(
                 "`judge_model` needs `return_dict_in_generate=True` for its verdict, got False: drop one of the two."

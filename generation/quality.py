@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from critic_gpt.generation.answers import scores_of
+
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -63,13 +65,13 @@ def judge_wrongness(judge_model: Callable, sequences: torch.Tensor, attention_ma
         `torch.FloatTensor` of shape `(batch_size,)`: wrongness in [0, 1].
     """
     output: Any = judge_model(input_ids=sequences, attention_mask=attention_mask)
-    scores = output if isinstance(output, torch.Tensor) else output.logits
+    scores = scores_of("judge_model", output)
     if scores.shape not in ((len(sequences),), (len(sequences), 1)):
         raise ValueError(
             f"`judge_model` must give one number for each of {len(sequences)} rows, got the shape "
             f"{tuple(scores.shape)}: pass a scorer (`num_labels=1`)."
         )
-    scores = scores.reshape(-1).to(torch.promote_types(scores.dtype, torch.float32))
+    scores = scores.reshape(-1)
     if not bool(((scores >= 0) & (scores <= 1)).all()):
         raise ValueError(
             f"`judge_model` must give a wrongness in [0, 1], got numbers from {scores.min():.4g} to "

@@ -31,11 +31,17 @@ from critic_gpt.diffusion.randomness import (
     STREAM_SELECT,
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
+<<<<<<< HEAD
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.drawing import PlacedTemperature, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
 from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, scores_of, undrawn
+=======
+from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
+from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
+from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
+>>>>>>> VARIETY
 from critic_gpt.heads.numbers import not_finite
 
 
@@ -219,9 +225,10 @@ class DenoisingRun:
         Raises a `ValueError` where a prediction or a score was no number, which would pass for a token or for a safe
         one. Waits for the device.
         """
-        for broken, what in ((self.broken_logits, "logits"), (self.broken_scores, "critic scores")):
-            if bool(broken):
-                raise not_finite(what)
+        if bool(self.broken_logits):
+            raise nothing_to_draw() if self.processors or self.own_warpers else not_finite("logits")
+        if bool(self.broken_scores):
+            raise not_finite("critic scores")
 
     def predict(
         self,
@@ -337,6 +344,7 @@ class DenoisingRun:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
         likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
         draw = None if likeliest else self.uniforms(stream, step)
+<<<<<<< HEAD
         return Draw(draw, LogitsProcessorList([*self.own_warpers, *self._warpers(temperature)]))
 
     def _warpers(self, temperature: float | torch.Tensor) -> LogitsProcessorList:
@@ -351,6 +359,9 @@ class DenoisingRun:
         if config.top_p is not None and config.top_p < 1.0:
             warpers.append(TopPLogitsWarper(float(config.top_p)))
         return warpers
+=======
+        return draw, CheckedProcessors([*self.own_warpers, *_warpers(self.config, temperature)])
+>>>>>>> VARIETY
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""

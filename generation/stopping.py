@@ -16,6 +16,7 @@ from transformers.generation import (
     StopStringCriteria,
 )
 
+from critic_gpt.generation.answers import truth_values
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.drawing import checked_list, is_stock
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
@@ -84,13 +85,7 @@ class Stopping:
         """The rows (A,) that some criterion ends; `sequences` (A, T), `scores` (A, T, V)."""
         done = self.ends(sequences).any(dim=-1)
         for criterion in self.others:
-            said = torch.as_tensor(criterion(sequences, (scores,)), device=done.device)
-            if said.shape not in ((), done.shape):
-                raise ValueError(
-                    f"`stopping_criteria` must give one truth value a row, {tuple(done.shape)}, got "
-                    f"{tuple(said.shape)}: reduce over the positions."
-                )
-            done = done | said.bool()
+            done = done | truth_values("stopping_criteria", criterion(sequences, (scores,)), done)
         return done
 
     def applied(self, run: DenoisingRun, outcome: StepOutcome) -> StepOutcome:

@@ -85,13 +85,25 @@ class Stream:
             return self
         given = ~self.canvas.editable.any(dim=0)
         self.num_given = int(given.long().cumprod(dim=0).sum())
-        self.streamer.put(self.canvas.input_ids[:, : self.num_given].cpu())
-        self._tell(self.canvas.input_ids, self.canvas.input_ids, torch.zeros_like(self.canvas.editable))
+        try:
+            self.streamer.put(self.canvas.input_ids[:, : self.num_given].cpu())
+            self._tell(self.canvas.input_ids, self.canvas.input_ids, torch.zeros_like(self.canvas.editable))
+        except BaseException as error:  # `__exit__` is for what has been entered
+            self._abort(error)
+            raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        if kind is not None and hasattr(self.streamer, "abort"):
+        if error is not None:
+            self._abort(error)
+
+    def _abort(self, error: BaseException) -> None:
+        if not hasattr(self.streamer, "abort"):
+            return
+        try:
             self.streamer.abort()
+        except Exception as another:  # the first one says what happened
+            error.add_note(f"`abort` of the streamer failed too: {another!r}")
 
     def step(self, outcome: StepOutcome) -> None:
         """Tells of a step that the run has recorded."""

@@ -4,16 +4,12 @@
 import torch
 
 
-_LOADED = "load it in another dtype, such as float32,"
-_WAYS_OUT = {
-    "logits": f"{_LOADED} check its weights, and leave a token possible where you give `logits_processor`",
-    "critic scores": f"{_LOADED} and check its weights",
-}
-
-
 def not_finite(what: str) -> ValueError:
     """The error about `"logits"` or `"critic scores"` that are NaN or infinite."""
-    return ValueError(f"`model` must give finite {what}, got NaN or infinity: {_WAYS_OUT[what]}.")
+    return ValueError(
+        f"`model` must give finite {what}, got NaN or infinity: load it in another dtype, such as float32, and check "
+        "its weights."
+    )
 
 
 def check_finite(what: str, values: torch.Tensor) -> None:

@@ -47,7 +47,7 @@ def parse_json(data: str | bytes, constants: bool = True) -> Any:
     collects = gc.isenabled()
     gc.disable()  # it would look through all values again and again while they are made
     try:
-        value = json.loads(data, parse_constant=None if constants else _refuse)
+        value = json.loads(data, parse_constant=None if constants else _refuse, object_pairs_hook=_object)
         _check_depth(value)
         return value
     except RecursionError as error:
@@ -127,6 +127,14 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(_too_deep())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it must name every key once, and has {next(k for k in keys if keys.count(k) > 1)!r} twice")
+    return made
 
 
 def _too_deep() -> str:

@@ -110,10 +110,11 @@ def locked(path: str | os.PathLike, timeout: float = LOCK_SECONDS) -> Iterator[N
     lock = path.with_name(f"_{path.name}.lock")
     deadline = time.monotonic() + timeout
     while (descriptor := _acquired(lock)) is None:
-        if time.monotonic() > deadline:
+        if time.monotonic() >= deadline:
+            waited = f" for more than {timeout:g} seconds" if timeout else ""
             raise TimeoutError(
-                f"`{path}` must be free to be written, got a lock held for more than {timeout:g} seconds by "
-                f"{_holder(lock)}: wait for that process or end it, then try again."
+                f"`{path}` must be free to be written, got a lock held{waited} by {_holder(lock)}: wait for that "
+                "process or end it, then try again."
             )
         time.sleep(0.01)
     try:

@@ -9,15 +9,17 @@ from transformers.utils import cached_file
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.hub.documents import cause_of
+from critic_gpt.hub.folder import location_of
+from critic_gpt.hub.looking import look_at_folder
 
 
-def tokenizer_beside(path: str | os.PathLike, revision: str | None = None) -> PreTrainedTokenizerBase | None:
+def tokenizer_beside(path: str | os.PathLike, **location: Any) -> PreTrainedTokenizerBase | None:
     """
     The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
 
     Args:
         path (`str` or `os.PathLike`): The folder, or a hub name.
-        revision (`str`, *optional*): Of the repository.
+        location: What says where files come from, as in `from_pretrained`.
 
     Raises:
         `ValueError`: If its files do not load.
@@ -25,16 +27,34 @@ def tokenizer_beside(path: str | os.PathLike, revision: str | None = None) -> Pr
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     names = ("tokenizer.json", "tokenizer_config.json")
     try:
-        if not any(cached_file(path, name, revision=revision, **quiet) for name in names):
+        if not any(cached_file(os.fspath(path), name, **location, **quiet) for name in names):
             return None
-    except OSError:  # neither a folder nor a name: a model that was loaded from where nothing is any more
+    except (
+        OSError,
+        ValueError,
+    ):  # neither a folder nor a name: nothing is there any more
         return None
+    return read_tokenizer(path, **location)
+
+
+def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase:
+    """
+    The tokenizer in a folder or a repository of the hub.
+
+    Args:
+        path (`str` or `os.PathLike`): The folder, or a hub name.
+        given: As for `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        `ValueError`: There is none, or its files do not load.
+    """
     try:
-        return AutoTokenizer.from_pretrained(path, revision=revision or "main")
+        look_at_folder(path, **location_of(given))
+        return AutoTokenizer.from_pretrained(path, **given)
     except Exception as error:  # readers of tokenizer files each have their own errors
         raise ValueError(
-            f"the folder of a model or of data must hold an intact tokenizer or none, got {str(path)!r}, whose files "
-            f"did not load ({cause_of(error)}); save the tokenizer there anew."
+            f"the folder of a model or of data must hold an intact tokenizer or none, got {os.fspath(path)!r}, whose "
+            f"files did not load ({cause_of(error)}); save the tokenizer there anew."
         ) from error
 
 
@@ -97,12 +117,18 @@ def other_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> str | None:
     path = model.name_or_path
     own = None
     if path and getattr(tokenizer, "name_or_path", path) != path:
-        own = tokenizer_beside(path, getattr(model.config, "_commit_hash", None))
+        own = tokenizer_beside(path, **_revision(model))
     different = [] if own is None else [one for one in _differences(own, tokenizer) if one[1] is not None]
     if not different:
         return None
     index, there, token = different[0]
     return f"one whose token {index} is {token!r} where that of {os.fspath(path)!r} is {there!r}"
+
+
+def _revision(model: Any) -> dict[str, str]:
+    """Where in its repository a model was loaded from."""
+    commit = getattr(model.config, "_commit_hash", None)
+    return {} if commit is None else {"revision": commit}
 
 
 def _differences(own: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> list[tuple[int, str | None, str]]:

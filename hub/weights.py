@@ -4,8 +4,14 @@
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from torch import nn
+from transformers import PreTrainedConfig
+
+from critic_gpt.hub.folder import location_of
+from critic_gpt.hub.looking import check_weights, look_at_folder
 
 
 SHOWN = 3
@@ -52,6 +58,26 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def _look(cls: Any, path: str | os.PathLike | None, kwargs: dict[str, Any]) -> None:
+    """Refuses a folder whose documents are damaged, or describe what its weights cannot be, before either is made."""
+    if path is None:
+        return
+    location, config = location_of(kwargs), kwargs.get("config")
+    try:
+        look_at_folder(path, **location)
+        if isinstance(config, PreTrainedConfig) and not kwargs.get("ignore_mismatched_sizes"):
+            content = {**vars(config), "model_type": config.model_type}
+            check_weights(content, path, lambda: _count(cls, config), **location)
+    except ValueError as error:
+        raise UnfitWeightsError(str(error)) from error
+
+
+def _count(cls: Any, config: Any) -> int:
+    """How many weights a model of a configuration has; none is made."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in cls(config).parameters())
+
+
 class WholeWeightsMixin:
     """Remembers whether `from_pretrained` found all weights. Stands before the class whose method it extends."""
 
@@ -61,6 +87,7 @@ class WholeWeightsMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, output_loading_info: bool = False, **kwargs):
         """As the parent's; what it did not find is remembered, for [`check_whole`]."""
+        _look(cls, pretrained_model_name_or_path, kwargs)
         try:
             model, info = super().from_pretrained(  # type: ignore[misc]
                 pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs

@@ -17,14 +17,14 @@ from accelerate import Accelerator
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassError
 from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import Pipeline, PreTrainedTokenizerBase, pipeline
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
-from critic_gpt.hub.vocabulary import check_same_vocabulary
+from critic_gpt.hub.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.scripts.any_model import is_other_model, load_other_model
 
 
@@ -171,13 +171,35 @@ def load_model(
             model = CriticGPTForMaskedLM.from_pretrained(path, variant=variant, dtype=dtype or "auto")
     except (OSError, SafetensorError) as error:  # missing, or damaged
         raise ValueError(
-            f"`{field}` must be the folder of a model, got {path!r}, which did not load "
+            f"`{field}` must be the folder or hub name of a model, got {path!r}, which did not load "
             f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
         ) from error
     model.check_whole(field, path)
     if tokenizer is not None:
         check_fits(field, model, tokenizer, sequence_length)
     return model
+
+
+def load_pipeline(task: str, path: str) -> Pipeline:
+    """
+    The pipeline of a task for `--model`.
+
+    Args:
+        task (`str`): Its name.
+        path (`str`): Folder or hub name.
+
+    Raises:
+        `ValueError`: No model there, or a damaged one.
+    """
+    model = load_model("model", path)  # by our own classes, of whose refusals `pipeline` would show the traceback
+    places = dict.fromkeys([path, _below_adapter(path), model.name_or_path])
+    tokenizer = next((found for place in places if (found := tokenizer_beside(place)) is not None), None)
+    if tokenizer is None:
+        raise ValueError(
+            f"`model` must have its tokenizer beside it, got {path!r} without one: save it there with "
+            "`tokenizer.save_pretrained`."
+        )
+    return pipeline(task, model=model, tokenizer=tokenizer)
 
 
 def _below_adapter(path: str) -> str:

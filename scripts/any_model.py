@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 from critic_gpt import AutoModelForMaskedLMWithCritic, CriticConfig, CriticGPTConfig, get_critic_model
 from critic_gpt.backbones.description import DESCRIPTION
 from critic_gpt.critic_model.folder import read_critic_config
+from critic_gpt.hub.looking import look_at_folder
 
 
 def is_other_model(path: str) -> bool:
@@ -19,7 +20,7 @@ def is_other_model(path: str) -> bool:
     Raises:
         `OSError`: There is no configuration.
     """
-    # Read by our own class, which bounds size and depth.
+    look_at_folder(path)
     kind = CriticGPTConfig.get_config_dict(path)[0].get("model_type", CriticGPTConfig.model_type)
     return kind != CriticGPTConfig.model_type
 

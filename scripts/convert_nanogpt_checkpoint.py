@@ -38,13 +38,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTConfig
 from critic_gpt.cli.flags import convert_parser
 from critic_gpt.configuration_critic_gpt import LEGACY_MODES, legacy_mode
 from critic_gpt.explorer.drawing import visible_text
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_output_dir, run_as_program
 from critic_gpt.scripts.nanogpt_layout import (
     DECIDED_HERE,
@@ -82,8 +82,8 @@ def load_tokenizer(args: argparse.Namespace):
     if args.tokenizer is None:
         return None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    except (OSError, ValueError) as error:
+        tokenizer = read_tokenizer(args.tokenizer)
+    except ValueError as error:
         raise ValueError(
             f"`tokenizer` must be the folder or hub name of a tokenizer, got {args.tokenizer!r}, which did not load "
             f"({first_words(error)}): check the path."

@@ -19,10 +19,10 @@ if __name__ == "__main__":
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import AutoTokenizer
 
 from critic_gpt.cli.flags import explore_parser
 from critic_gpt.cli.generation_flags import import_strategies
@@ -38,6 +38,8 @@ from critic_gpt.explorer import (
     view_data,
 )
 from critic_gpt.explorer.terminal import TerminalSession, draw
+from critic_gpt.explorer.web import serve
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import load_model, one_line, run_as_program
 from critic_gpt.tasks import load_prepared
 
@@ -57,16 +59,22 @@ def load_explorer(model: str, data_dir: str | None = None, critic_regime: str | 
     if data_dir is not None:
         splits, tokenizer, task = load_prepared(data_dir)
         loaded = load_model("model", model, tokenizer, task.sequence_length)
-        return Explorer(loaded, tokenizer, splits, task, critic_regime)
+        return Explorer(loaded, tokenizer, splits, task, critic_regime, name_of(model))
     loaded = load_model("model", model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
+        tokenizer = read_tokenizer(model)
+    except ValueError as error:
         raise ValueError(
             f"`model` must have its tokenizer beside it where no data are given, got {model!r} without "
             f"({one_line(error)}): pass --data_dir."
         ) from error
-    return Explorer(loaded, tokenizer, critic_regime=critic_regime)
+    return Explorer(loaded, tokenizer, critic_regime=critic_regime, name=name_of(model))
+
+
+def name_of(model: str) -> str:
+    """What a model is called: its name on the hub, or its folder with the one around it, which often tells more."""
+    path = Path(model)
+    return "/".join(path.resolve().parts[-2:]) if path.exists() else model
 
 
 def one_view(explorer: Explorer, args: argparse.Namespace) -> Any:
@@ -109,9 +117,6 @@ def main(argv: list[str] | None = None) -> Any:
     import_strategies(argv)
     args = explore_parser().parse_args(argv)
     check(args)
-    if args.web:
-        # Here, since the page needs a package that the rest does without; said before the model loads.
-        from critic_gpt.explorer.web import serve
     explorer = load_explorer(args.model, args.data_dir, args.critic_regime)
     begin = {name: getattr(args, name) for name in ("split", "index", "mask_rate", "seed", "threshold")}
     if args.web:

@@ -64,8 +64,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
-from transformers import pipeline
 
 from critic_gpt import __version__
 from critic_gpt.cli.flags import JUDGES, generate_parser
@@ -76,7 +74,7 @@ from critic_gpt.cli.generation_flags import (
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
 from critic_gpt.scripts.json_lines import ResultLines, read_rows, text_of
 
 
@@ -139,13 +137,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.save:
         check_output_file("save", args.save)
         os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
-    try:
-        generate = pipeline("critic-diffusion", model=args.model)
-    except (OSError, SafetensorError) as error:  # missing, or damaged
-        raise ValueError(
-            f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
-            f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
-        ) from error
+    generate = load_pipeline("critic-diffusion", args.model)
     if args.prompts is None:
         prompts = [written_out(prompt, generate.tokenizer.mask_token) for prompt in prompts]
     if lines is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from critic_gpt.hub.documents import parse_json, read_object
-from critic_gpt.hub.files import write_json
+from critic_gpt.hub.files import locked, write_json
 from critic_gpt.scripts import check_output_file
 
 
@@ -73,14 +73,22 @@ class ResultLines:
     def __init__(self, field: str, path: str):
         check_output_file(field, path)
         self.field, self.path, self.settings_path = field, Path(path), Path(f"{path}.settings.json")
-        self.earlier: dict[str, Any] = {}
-        if self.path.exists() and self.path.stat().st_size:
-            if not self.settings_path.is_file():
-                raise ValueError(
-                    f"`{field}` must be a new file or one of this command, got {path!r} without "
-                    f"{self.settings_path.name} beside it: name another file."
-                )
-            self.earlier = read_object(self.settings_path)
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(
+                f"`{field}` must be a regular file, which a run that goes on can read, got {path!r}: name a file."
+            )
+        self.earlier = self._read_settings()
+
+    def _read_settings(self) -> dict[str, Any]:
+        """What results that are there were made by."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return {}
+        if not self.settings_path.is_file():
+            raise ValueError(
+                f"`{self.field}` must be a new file or one of this command, got {str(self.path)!r} without "
+                f"{self.settings_path.name} beside it: name another file."
+            )
+        return read_object(self.settings_path)
 
     def write(
         self,
@@ -103,7 +111,16 @@ class ResultLines:
 
         Returns:
             `int`: How many results were there before.
+
+        Raises:
+            `TimeoutError`: Another process is writing the file.
         """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.path, timeout=0):
+            return self._write(settings, inputs, batch_size, results_of, unit)
+
+    def _write(self, settings, inputs, batch_size, results_of, unit) -> int:
+        self.earlier = self._read_settings()  # which another process may have written since
         digest = hashlib.sha256(json.dumps(list(inputs)).encode()).hexdigest()
         settings = parse_json(json.dumps({**settings, "inputs": digest}))
         for name in settings.keys() | self.earlier.keys() if self.earlier else ():
@@ -113,7 +130,6 @@ class ResultLines:
                     f"`{self.field}` must be a new file or one of the same run, got {str(self.path)!r}, of which "
                     f"`{name}` is {before!r:.40} and not {now!r:.40}: name another file, or remove it."
                 )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.settings_path, settings)
         ends = list(self._ends())[: len(inputs)]
         done = len(ends) if len(ends) == len(inputs) else len(ends) - len(ends) % batch_size

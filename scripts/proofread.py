@@ -46,14 +46,12 @@ import torch
 import transformers
 from rich.console import Console
 from rich.text import Text
-from safetensors import SafetensorError
-from transformers import pipeline
 
 from critic_gpt import __version__
 from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
-from critic_gpt.scripts import check_at_least, check_output_file, one_line, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
 from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
 
 
@@ -192,13 +190,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         if path:
             check_output_file(name, path)
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    try:
-        proofread = pipeline("critic-proofread", model=args.model)
-    except (OSError, SafetensorError) as error:  # missing, or damaged
-        raise ValueError(
-            f"`model` must be the folder or hub name of a model, got {args.model!r}, which did not load "
-            f"({one_line(error).rstrip('.')}): train one with scripts/train.py."
-        ) from error
+    proofread = load_pipeline("critic-proofread", args.model)
     if lines is not None:
         write_lines(lines, proofread, args, rows, options)
         return []

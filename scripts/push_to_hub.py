@@ -6,6 +6,7 @@ Pushes a model's folder to the Hugging Face Hub, complete: weights, configuratio
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --private --revision trial
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --tokenizer runs/data
     python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --report runs/report --license apache-2.0
+    python scripts/push_to_hub.py --model runs/model --repo_id me/sudoku --data_dir runs/data --space me/show
 
 What is missing in the folder is written there first: the code that the model needs where this package is not
 installed, the classes and pipelines in config.json, and generation_config.json. Code of an earlier version that
@@ -17,6 +18,9 @@ logs) and pickles are not pushed. The address is printed.
 The card, README.md, is written anew from what was measured on these weights; --report adds the figures and pictures of
 scripts/evaluate.py. What somebody wrote around our text stays.
 
+--space makes a Space as well that shows the model in the explorer's page: app.py, requirements.txt, a Dockerfile, a
+card, this package as it is here and, with --data_dir, the first samples of the data. Its address is printed, too.
+
 The token is that of `hf auth login` or of the variable HF_TOKEN where --token does not give one.
 """
 
@@ -26,18 +30,21 @@ from critic_gpt.cli.command import answer_help
 if __name__ == "__main__":
     answer_help("push")  # before anything is imported that takes long
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 import critic_gpt
 from critic_gpt import CriticGPTConfig
 from critic_gpt.cli.flags import push_parser
 from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
+from critic_gpt.explorer.space import write_space
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
 from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
 from critic_gpt.training.model_card import write_model_card
@@ -97,7 +104,7 @@ def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> N
             f"`model` must hold its tokenizer, got {str(folder)!r} without one: name it with --tokenizer (the folder "
             "of the data has it), or save it there with `tokenizer.save_pretrained`."
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder if source is None else source)
+    tokenizer = read_tokenizer(folder if source is None else source)
     if model.can_generate():
         check_fits("model", model, tokenizer, sequence_length=0)
     if source is not None:
@@ -132,6 +139,22 @@ def _weights_gone(folder: Path) -> list[str]:
     return [INDEX, SHARDS, *alone] if (folder / SINGLE).exists() else [SINGLE, SHARDS, *alone]
 
 
+def push_space(api: HfApi, name: str, model: str, data_dir: str | None, private: bool | None) -> str:
+    """Makes or renews the Space that shows a model; returns its address."""
+    address = reached(api.create_repo, name, repo_type="space", space_sdk="docker", private=private, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        write_space(Path(folder), model, data_dir)
+        reached(
+            api.upload_folder,
+            repo_id=address.repo_id,
+            repo_type="space",
+            folder_path=folder,
+            commit_message=f"Show {model}",
+            delete_patterns=["critic_gpt/*", "samples/*"],
+        )
+    return str(address)
+
+
 def main(argv: list[str] | None = None) -> str:
     """Pushes; returns the address of the repository."""
     args = push_parser().parse_args(argv)
@@ -140,6 +163,11 @@ def main(argv: list[str] | None = None) -> str:
     add_tokenizer(folder, model, args.tokenizer)
     complete(folder, model)
     api = HfApi(token=args.token)
+    if args.space is not None and (args.revision is not None or args.create_pr):
+        raise ValueError(
+            f"`space` must be for a model on the main branch, got {args.space!r} beside `revision` or `create_pr`: "
+            "push the model first, then call again without them."
+        )
     address = reached(api.create_repo, args.repo_id, private=args.private, exist_ok=True)
     if not is_critic_folder(folder):  # which has a card of its own kind
         write_model_card(
@@ -159,6 +187,8 @@ def main(argv: list[str] | None = None) -> str:
         delete_patterns=_weights_gone(folder),
     )
     print(commit.pr_url or (address if args.revision is None else f"{address}/tree/{args.revision}"))
+    if args.space is not None:
+        print(push_space(api, args.space, address.repo_id, args.data_dir, args.private))
     return str(address)
 
 

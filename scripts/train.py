@@ -43,7 +43,7 @@ from critic_gpt.cli.dataclass_parser import DataclassActParser
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import run_as_program
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
-from critic_gpt.scripts.training_output import check_output, checkpoint_to_resume, how_to_go_on
+from critic_gpt.scripts.training_output import alone_in, check_output, checkpoint_to_resume, how_to_go_on
 from critic_gpt.scripts.training_setup import (
     Labels,
     StopWhereDiverged,
@@ -81,21 +81,22 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         print(f"{model.num_parameters():,} parameters, {len(dataset['train']):,} training sequences, {precision}")
         warn_of_idle_cores(args)
 
-    checkpoint = checkpoint_to_resume(trainer, run)
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-        check_weights(trainer)
-        trainer.save_model()
-        trainer.save_state()
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(how_to_go_on(trainer, argv)) from None
-    metrics = trainer.evaluate() if trainer.eval_dataset is not None else {}
-    check_bound(metrics, args.output_dir)
-    if trainer.is_world_process_zero():
-        metrics["num_parameters"] = model.num_parameters()
-        write_json(Path(args.output_dir, "training_metrics.json"), metrics)
-        trainer.create_model_card(data_dir=run.data_dir)
-        print(f"Saved to {args.output_dir}{summary(metrics)}.")
+    with alone_in(args.output_dir, trainer.is_world_process_zero()):
+        checkpoint = checkpoint_to_resume(trainer, run)
+        try:
+            trainer.train(resume_from_checkpoint=checkpoint)
+            check_weights(trainer)
+            trainer.save_model()
+            trainer.save_state()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(how_to_go_on(trainer, argv)) from None
+        metrics = trainer.evaluate() if trainer.eval_dataset is not None else {}
+        check_bound(metrics, args.output_dir)
+        if trainer.is_world_process_zero():
+            metrics["num_parameters"] = model.num_parameters()
+            write_json(Path(args.output_dir, "training_metrics.json"), metrics)
+            trainer.create_model_card(data_dir=run.data_dir)
+            print(f"Saved to {args.output_dir}{summary(metrics)}.")
     return metrics
 
 
@@ -164,7 +165,7 @@ def build_trainer(
 def summary(metrics: dict[str, float]) -> str:
     """The number that says most about the result, as the end of a sentence."""
     if "eval_lm_loss" in metrics:
-        return f"; language model bound {metrics['eval_lm_loss']:.4f} nats a token on validation data"
+        return f"; language model bound {metrics['eval_lm_loss']:.4f} nats per token on validation data"
     for name in ("balanced_accuracy", "mae"):
         if f"eval_{name}" in metrics:
             return f"; {name.replace('_', ' ')} {metrics[f'eval_{name}']:.4f} on validation data"

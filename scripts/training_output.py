@@ -5,11 +5,14 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from critic_gpt import CriticTrainingArguments
+from critic_gpt.hub.files import locked
 from critic_gpt.hub.moving import SAVED, WEIGHTS
 from critic_gpt.scripts import check_output_dir
 from critic_gpt.scripts.training_flags import RunArguments
@@ -60,6 +63,30 @@ def check_output(run: RunArguments, args: CriticTrainingArguments) -> None:
         if Path(checkpoint).resolve().parent == Path(args.output_dir).resolve():
             return
     _check_free(run, args)
+
+
+@contextmanager
+def alone_in(folder: str, writer: bool) -> Iterator[None]:
+    """
+    Keeps other trainings out of an output folder. Where the file system knows no locks, nobody is kept out.
+
+    Args:
+        folder (`str`): The folder.
+        writer (`bool`): Whether this process is the one of its training that writes.
+
+    Raises:
+        `TimeoutError`: Another training writes there.
+    """
+    with ExitStack() as stack:
+        if writer:
+            os.makedirs(folder, exist_ok=True)
+            try:
+                stack.enter_context(locked(Path(folder, "training"), timeout=0))
+            except TimeoutError:
+                raise
+            except OSError:
+                pass
+        yield
 
 
 def checkpoint_to_resume(trainer: ExactTrainer, run: RunArguments) -> str | None:

@@ -19,6 +19,7 @@ from critic_gpt import (
     CriticGPTForTokenClassification,
     CriticTrainingArguments,
 )
+from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.scripts import check_class, check_fits, check_type, one_line
 from critic_gpt.scripts.any_model import with_critic
 from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelArguments, RunArguments
@@ -45,6 +46,7 @@ def bf16_is_fast(hidden_size: int) -> bool:
 
 def base_config(path: str) -> PreTrainedConfig:
     """The configuration of the model to begin with, whoever made it."""
+    look_at_folder(path)
     try:
         entries = CriticGPTConfig.get_config_dict(path)[0]
     except OSError as error:

@@ -24,7 +24,21 @@ logger = logging.get_logger(__name__)
 EMBEDDED_TITLE = "pydoc_data.topics"
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 # A name with one of these is a file that is missing, not a dataset of the hub.
-FILE_SUFFIXES = {".txt", ".md", ".rst", ".text", ".py", ".tex", ".html", ".gz", ".bz2", ".xz", *ROW_SUFFIXES}
+FILE_SUFFIXES = {
+    ".txt",
+    ".md",
+    ".rst",
+    ".text",
+    ".py",
+    ".tex",
+    ".html",
+    ".smi",
+    ".smiles",
+    ".gz",
+    ".bz2",
+    ".xz",
+    *ROW_SUFFIXES,
+}
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),

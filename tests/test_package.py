@@ -57,7 +57,7 @@ PUBLIC_NAMES = {
 
 
 # What only some scripts and the tests need.
-EXTRAS = {"matplotlib", "mauve", "sklearn", "hypothesis", "pytest", "gradio", "starlette", "peft"}
+EXTRAS = {"matplotlib", "mauve", "rdkit", "fcd", "sklearn", "hypothesis", "pytest", "playwright", "peft"}
 
 
 @cache
@@ -357,7 +357,7 @@ def test_everything_imported_is_declared():
     declared = {re.match(r"[\w-]+", text).group() for text in ast.literal_eval(arguments["install_requires"])}
     through_transformers = {"tokenizers", "huggingface_hub", "safetensors"}
     through_datasets = {"pyarrow"}
-    optional = {"matplotlib", "gradio", "starlette"}
+    optional = {"matplotlib", "mauve", "rdkit", "fcd"}
     other_names = {"yaml"} if "pyyaml" in declared else set()
     known = declared | through_transformers | through_datasets | optional | other_names | {"critic_gpt"}
     for path in MODULES.values():
@@ -378,6 +378,7 @@ def test_a_wheel_holds_the_packages_and_nothing_else(tmp_path):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {f"critic_gpt/{path.relative_to(ROOT)}" for path in MODULES.values()}
     expected |= {f"critic_gpt/{path.relative_to(ROOT)}" for path in (ROOT / "scripts/configs").glob("*.yaml")}
+    expected |= {f"critic_gpt/explorer/assets/{path.name}" for path in (ROOT / "explorer/assets").iterdir()}
     assert names == expected | {"critic_gpt/py.typed"}
 
 

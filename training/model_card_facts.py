@@ -274,14 +274,14 @@ class CardFacts:
         found = []
         validated = self.training.get("metrics", {}).get("eval_lm_loss")
         if validated is not None:
-            found.append(result("validation", "nats_per_token", validated, "diffusion bound, nats a token"))
+            found.append(result("validation", "nats_per_token", validated, "diffusion bound, nats per token"))
         for one in self.calibrations():
             for kind in ("ece", "brier", "auroc"):
                 if one["after"].get(kind) is not None:
                     found.append(result(one["split"], kind, one["after"][kind], f"critic {kind}, {one['where']}"))
         if "language_model" in self.evaluation:
             split, bound = self.evaluation["settings"]["split"], self.evaluation["language_model"]
-            found.append(result(split, "nats_per_token", bound["nats_per_token"], "diffusion bound, nats a token"))
+            found.append(result(split, "nats_per_token", bound["nats_per_token"], "diffusion bound, nats per token"))
         for strategy, row in self.evaluation.get("comparison", {}).items():
             for budget, cell in row.items():
                 for figure, value in (cell or {"figures": {}})["figures"].items():

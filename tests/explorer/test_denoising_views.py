@@ -77,7 +77,7 @@ def test_what_is_drawn_in_place_of_another_token_is_new_and_counted_apart(explor
     for step in view.steps:
         new = [token for token in step.tokens if token.filled]
         assert len(new) == step.num_filled + step.num_replaced and all(t.error_probability is None for t in new)
-        words = f"{step.num_filled} filled, {step.num_replaced} replaced, 0 masked again"
+        words = f"{step.num_filled} filled, {step.num_replaced} replaced, 0 re-masked"
         assert step.num_replaced == 0 or headings(step)[0].endswith(words)
 
 
@@ -114,7 +114,10 @@ def test_views_of_denoising_are_strict_json(explorer):
 def test_what_follows_a_generated_end_is_neither_text_nor_wrong_nor_judged(explorer):
     judged = []
     explorer = Explorer(
-        explorer.model, explorer.tokenizer, explorer.splits, task=SimpleNamespace(judge=judged.extend, row_width=None)
+        explorer.model,
+        explorer.tokenizer,
+        explorer.splits,
+        task=SimpleNamespace(judge=judged.extend, row_width=None, exact=False),
     )
     state = start_from_sample(explorer, 0, mask_rate=1.0)
     whole = [token.id for token in generation_view(explorer, state, remasking="none", num_steps=4).tokens]

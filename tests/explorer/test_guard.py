@@ -2,25 +2,34 @@
 """Claims about who may ask the page what: its own address, its own buttons, in bounded sizes."""
 
 import json
+import re
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from page_requests import asked
 
+from critic_gpt.explorer import views
 from critic_gpt.explorer.guard import (
     MAX_BODY,
     MAX_CHARACTERS,
     MAX_OF_A_PAGE,
     MAX_STEPS,
     BusyError,
+    Fields,
     Turns,
     is_own_address,
     refusal,
 )
+from critic_gpt.explorer.page import Page
+from critic_gpt.explorer.web import serve
 
 
-PLACE = ("validation", 1, 0.8, 4)
+PLACE = {"split": "validation", "index": 1, "mask_rate": 0.8, "seed": 4}
 OWN = {"host": "127.0.0.1:7860"}
 LENGTH = {"content-length": "10"}
 
@@ -36,22 +45,27 @@ def test_only_numbers_and_names_of_this_machine_are_its_address():
     ("method", "path", "headers", "status"),
     [
         ("GET", "/", OWN, None),
-        ("GET", "/config", OWN, None),
-        ("POST", "/gradio_api/queue/join", {**OWN, **LENGTH, "origin": "http://127.0.0.1:7860"}, None),
-        ("POST", "/gradio_api/call/critic", {**OWN, **LENGTH}, None),
+        ("GET", "/page.js", OWN, None),
+        ("GET", "/api/about", OWN, None),
+        ("POST", "/api/act", {**OWN, **LENGTH, "origin": "http://127.0.0.1:7860"}, None),
+        ("POST", "/api/critic", {**OWN, **LENGTH}, None),
         ("GET", "/", {"host": "evil.example"}, 421),
         ("GET", "/", {}, 421),
-        ("POST", "/gradio_api/queue/join", {**OWN, **LENGTH, "origin": "http://evil.example"}, 403),
-        ("POST", "/gradio_api/queue/join", {**OWN, **LENGTH, "origin": "null"}, 403),
-        ("POST", "/gradio_api/queue/join", {**OWN, **LENGTH, "origin": "http://127.0.0.1:8000"}, 403),
-        ("POST", "/gradio_api/upload", {**OWN, **LENGTH}, 404),
-        ("POST", "/upload", {**OWN, **LENGTH}, 404),
-        ("POST", "/gradio_api/component_server", {**OWN, **LENGTH}, 404),
-        ("GET", "/gradio_api/file=/etc/passwd", OWN, 404),
-        ("GET", "/gradio_api/proxy=http://evil.example", OWN, 404),
+        ("POST", "/api/act", {**OWN, **LENGTH, "origin": "http://evil.example"}, 403),
+        ("POST", "/api/act", {**OWN, **LENGTH, "origin": "null"}, 403),
+        ("POST", "/api/act", {**OWN, **LENGTH, "origin": "http://[evil"}, 403),
+        ("POST", "/api/act", {**OWN, **LENGTH, "origin": "http://127.0.0.1:8000"}, 403),
+        ("POST", "/api/upload", {**OWN, **LENGTH}, 404),
+        ("POST", "/", {**OWN, **LENGTH}, 404),
+        ("GET", "/api/act", OWN, 404),
+        ("GET", "/../web.py", OWN, 404),
+        ("GET", "/page.js/", OWN, 404),
+        ("GET", "//etc/passwd", OWN, 404),
         ("PUT", "/", OWN, 405),
-        ("POST", "/gradio_api/queue/join", OWN, 411),
-        ("POST", "/gradio_api/queue/join", {**OWN, "content-length": str(MAX_BODY + 1)}, 413),
+        ("POST", "/api/act", OWN, 411),
+        ("POST", "/api/act", {**OWN, "content-length": "-1"}, 411),
+        ("POST", "/api/act", {**OWN, "content-length": str(MAX_BODY + 1)}, 413),
+        ("POST", "/api/act", {**OWN, "content-length": "9" * 5000}, 413),
     ],
 )
 def test_what_is_refused(method, path, headers, status):
@@ -59,49 +73,88 @@ def test_what_is_refused(method, path, headers, status):
     assert (refused and refused[0]) == status
 
 
-web = pytest.importorskip("critic_gpt.explorer.web", reason="the page needs gradio: pip install critic_gpt[web]")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
 
 
-@pytest.mark.parametrize("steps", [MAX_STEPS + 1, 1e9, float("inf"), float("nan")])
+@given(JSON)
+def test_whatever_is_sent_is_read_as_what_it_should_be_or_refused_in_a_sentence(sent):
+    fields = Fields({"field": sent})
+    for read, kind in ((fields.whole, int), (fields.number, (int, float)), (fields.text, str)):
+        try:
+            value = read("field")
+        except ValueError as error:
+            assert str(error).startswith("`field` must be ")
+        else:
+            assert value is None or (isinstance(value, kind) and value == sent) or (sent is None and value == 0)
+    for length in (None, 2):
+        try:
+            values = fields.listed("field", (int,), length)
+        except ValueError as error:
+            assert str(error).startswith("`field` must be ")
+        else:
+            assert all(type(value) is int for value in values) and len(values) == (length or len(values))
+
+
+@pytest.mark.parametrize("steps", [MAX_STEPS + 1, 1e9, float("inf"), float("nan"), "8", True, 2.5])
 def test_steps_and_lengths_are_bounded(explorer, steps):
-    page = web.Page(explorer)
-    assert "`num_steps` must be a whole number of at most" in page.generate(*PLACE, "", 0.5, "auto", steps)[1]
+    page = Page(explorer)
+    state = page.answer("begin", PLACE)["state"]
+    with pytest.raises(ValueError, match="`num_steps` must be a"):
+        page.answer("generate", {"state": state, "num_steps": steps})
     long = "a" * (MAX_CHARACTERS + 1)
-    said = (page.text(long, 0.5), page.begin(*PLACE, long)[1], page.generate(*PLACE, long, 0.5, "auto", 2)[1])
-    assert all("must have at most 20,000 characters" in html for html in said)
-    assert "must be a whole number" in page.sample("validation", steps if steps > 1e12 else 1e300, None, 1)
+    for name in ("text", "begin"):
+        with pytest.raises(ValueError, match="must have at most 20,000 characters"):
+            page.answer(name, {"text": long})
 
 
 @pytest.fixture
 def served(explorer):
-    blocks = web.serve(explorer, port=0, wait=False)
-    yield blocks
-    blocks.close(verbose=False)
+    server = serve(explorer, port=0, wait=False)
+    yield server
+    server.close()
 
 
-def status_of(url, data=None, **headers):
-    request = urllib.request.Request(url, data, {name.replace("_", "-"): value for name, value in headers.items()})
+def status_of(url, data=None, method=None, **headers):
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        return urllib.request.urlopen(request, timeout=20).status
+        return urllib.request.urlopen(urllib.request.Request(url, data, names, method=method), timeout=20).status
     except urllib.error.HTTPError as error:
         return error.code
 
 
 def test_the_page_as_served_refuses_other_names_pages_and_files(served):
-    url = served.local_url
-    assert status_of(url) == 200
-    assert status_of(url, Host="evil.example") == 421
-    assert status_of(url + "gradio_api/upload", b"files", content_type="multipart/form-data; boundary=x") == 404
-    call = json.dumps({"data": ["ab", 0.5]}).encode()
-    sent = {"content_type": "application/json"}
-    assert status_of(url + "gradio_api/call/text", call, **sent) == 200
-    assert status_of(url + "gradio_api/call/text", call, Origin="http://evil.example", **sent) == 403
+    url = served.url
+    assert status_of(url) == 200 and status_of(url, Host="evil.example") == 421
+    assert status_of(url + "upload", b"files", content_type="multipart/form-data; boundary=x") == 404
+    assert status_of(url, method="DELETE") == 405 and status_of(url, method="BREW") == 501
+    call = json.dumps({"text": "ab"}).encode()
+    assert status_of(url + "api/text", call) == 200
+    assert status_of(url + "api/text", call, Origin="http://evil.example") == 403
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"{", b"[1]", b"\xff", b'{"threshold": NaN}', b"[" * 100_000, b'"' + b"a" * 9999]
+)
+def test_what_is_no_request_is_refused_in_a_sentence(served, sent):
+    request = urllib.request.Request(served.url + "api/text", sent)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=20)
+    assert refused.value.code == 400 and len(json.load(refused.value)["error"]) < 300
+
+
+def test_a_browser_is_told_to_run_nothing_else_and_to_show_the_page_in_no_frame(served):
+    headers = urllib.request.urlopen(served.url, timeout=20).headers
+    policy = headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff" and "Access-Control-Allow-Origin" not in headers
 
 
 def test_one_visitor_does_not_block_another(served, monkeypatch):
-    from gradio_client import Client
-
-    inner, free, begun = web.views.text_view, threading.Event(), threading.Semaphore(0)
+    inner, free, begun = views.text_view, threading.Event(), threading.Semaphore(0)
 
     def slow(explorer, text, threshold):
         if text == "slow":
@@ -109,17 +162,32 @@ def test_one_visitor_does_not_block_another(served, monkeypatch):
             free.wait(30)
         return inner(explorer, text, threshold)
 
-    monkeypatch.setattr(web.views, "text_view", slow)
-    busy, other = (Client(served.local_url, verbose=False) for _ in range(2))
-    asked = [busy.submit("slow", 0.5, api_name="/text") for _ in range(8)]  # more than are answered at a time
-    assert all(begun.acquire(timeout=30) for _ in range(MAX_OF_A_PAGE))
-    assert "2 tokens" in other.predict("ab", 0.5, api_name="/text")
-    assert not free.is_set()
-    free.set()
-    said = [job.exception(timeout=30) or job.result() for job in asked]
-    answered = [html for html in said if "4 tokens" in str(html)]
-    assert len(answered) == MAX_OF_A_PAGE
-    assert all("must be at most 2 at a time" in str(refused) for refused in said if refused not in answered)
+    monkeypatch.setattr(views, "text_view", slow)
+    with ThreadPoolExecutor(8) as pool:
+        busy = [pool.submit(asked, served, "text", text="slow") for _ in range(8)]  # more than are answered at a time
+        assert all(begun.acquire(timeout=30) for _ in range(MAX_OF_A_PAGE))
+        status, answer = asked(served, "text", page="2", text="ab")
+        assert status == 200 and len(answer["views"][0]["tokens"]) == 2 and not free.is_set()
+        done = as_completed(busy, timeout=30)
+        refused = [next(done).result() for _ in range(8 - MAX_OF_A_PAGE)]
+        free.set()
+        answered = [future.result() for future in done]
+    assert all(status == 429 and re.search("at most [23] at a time", answer["error"]) for status, answer in refused)
+    assert [status for status, _ in answered] == [200] * MAX_OF_A_PAGE
+
+
+def test_a_proxy_brings_many_visitors_under_the_public_name(explorer):
+    server = serve(explorer, port=0, wait=False, public_name="me-sudoku.hf.space")
+    try:
+        assert status_of(server.url, Host="me-sudoku.hf.space") == 200 and status_of(server.url, Host="evil") == 421
+        policy = urllib.request.urlopen(server.url, timeout=20).headers["Content-Security-Policy"]
+        assert "frame-ancestors https://huggingface.co" in policy
+        with server.turns.turn("8.8.4.4", "1"), server.turns.turn("8.8.4.4", "2"), server.turns.turn("8.8.4.4", "3"):
+            call = json.dumps({"text": "ab"}).encode()
+            assert status_of(server.url + "api/text", call, X_Forwarded_For="8.8.8.8, 8.8.4.4, 10.0.0.1") == 429
+            assert status_of(server.url + "api/text", call, X_Forwarded_For="8.8.4.4, 8.8.8.8") == 200
+    finally:
+        server.close()
 
 
 def test_an_address_has_a_share_whatever_pages_it_names():

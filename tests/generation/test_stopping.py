@@ -192,7 +192,7 @@ def test_tokens_per_forward_are_those_generated_over_the_passes_of_all_candidate
         ([stock.MaxLengthCriteria(5)], "must not go by the length of a text, .* MaxLengthCriteria: "),
         ([stock.ConfidenceCriteria(0.5)], "must not go by .* or by a single score, got a ConfidenceCriteria: "),
         (always, "must be a list of callables, got <function always"),
-        ([lambda ids, scores: ids == MASK], r"must give one truth value a row, \(3,\), got \(3, 12\): reduce"),
+        ([lambda ids, scores: ids == MASK], r"must give one truth value per row, \(3,\), got \(3, 12\): reduce"),
     ],
     ids=["length", "confidence", "no list", "shape"],
 )

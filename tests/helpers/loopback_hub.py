@@ -5,8 +5,8 @@
         environment = {**os.environ, **hub.environment(folder), "HF_TOKEN": "writer"}   # for a subprocess
 
 The client reads its address (HF_ENDPOINT) when it is imported, so whoever talks to this hub is a process of its own.
-Repositories are models, in memory; a commit is a mapping from paths to bytes. Standard library only. Status codes and
-headers are those that the client tells errors apart by.
+Repositories are models, or Spaces by the name `spaces/USER/NAME`, in memory; a commit is a mapping from paths to
+bytes. Standard library only. Status codes and headers are those that the client tells errors apart by.
 """
 
 import base64
@@ -118,7 +118,7 @@ class LoopbackHub:
         """The repository, if this token may know that it exists."""
         user, _ = self.user(token)
         repository = self.repositories.get(name)
-        if repository is None or (repository.private and user != name.split("/")[0]):
+        if repository is None or (repository.private and user != name.split("/")[-2]):
             # Whoever has shown no token is told to; nobody learns whether a private repository exists.
             raise Refusal(401 if user is None else 404, "RepoNotFound", "Repository not found")
         return repository
@@ -134,7 +134,7 @@ class LoopbackHub:
         user, role = self.user(token)
         if user is None:
             raise Refusal(401, None, "Invalid username or password.")
-        if role != "write" or user != name.split("/")[0]:
+        if role != "write" or user != name.split("/")[-2]:
             raise Refusal(403, None, f"You don't have the rights to write to {name} with this token")
 
 
@@ -208,7 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self) -> None:
         wanted = json.loads(self.body)
         user, _ = self.hub.user(self.token)
-        name = f"{wanted.get('organization') or user}/{wanted['name']}"
+        place = "spaces/" if wanted.get("type") == "space" else ""
+        name = f"{place}{wanted.get('organization') or user}/{wanted['name']}"
         self.hub.check_writer(name, self.token)
         url = f"{self.hub.url}/{name}"
         if name in self.hub.repositories:
@@ -314,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(content, 200, {"X-Repo-Commit": sha, "ETag": f'"{blob_id(content)}"', "Accept-Ranges": "none"})
 
 
-_MODEL = r"/api/models/([^/]+/[^/]+)"
+_MODEL = r"/api/(?:models/)?((?:spaces/)?[^/]+/[^/]+)"
 _ROUTES = [
     ("POST", "/api/repos/create", _Handler.create),
     ("GET", "/api/whoami-v2", _Handler.who),

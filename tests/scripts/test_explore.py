@@ -79,19 +79,11 @@ def test_flags_that_make_no_sense_are_refused(model_dir, data_dir, flags, messag
 
 
 def test_web_serves_the_page_at_host_and_port(model_dir, data_dir, monkeypatch):
-    web = pytest.importorskip("critic_gpt.explorer.web", reason="the page needs gradio", exc_type=ImportError)
     served = {}
-    monkeypatch.setattr(web, "serve", lambda explorer, **settings: served.update(settings))
+    monkeypatch.setattr(explore, "serve", lambda explorer, **settings: served.update(settings, name=explorer.name))
     run(model_dir, data_dir, "--web", "--port", 8000, "--index", 2)
     begin = {"split": "validation", "index": 2, "mask_rate": None, "seed": 1, "threshold": 0.5}
-    assert served == {"host": "127.0.0.1", "port": 8000, **begin}
-
-
-def test_without_gradio_one_sentence_says_what_to_install(model_dir, data_dir, monkeypatch):
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "critic_gpt.explorer.web", raising=False)
-    with pytest.raises(ImportError, match=r"pip install critic_gpt\[web\]"):
-        run(model_dir, data_dir, "--web")
+    assert served == {"host": "127.0.0.1", "port": 8000, **begin, "name": f"{model_dir.parent.name}/model"}
 
 
 @pytest.mark.slow

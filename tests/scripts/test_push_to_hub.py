@@ -2,16 +2,22 @@
 """Claims about `scripts/push_to_hub.py`: what it completes, what it refuses, and what then lies on the hub."""
 
 import json
+import os
+import subprocess
+import sys
+import urllib.request
 
 import clean_process
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from loopback_hub import LoopbackHub
+from prepared_folders import prepare_sudoku
 
 from critic_gpt import CriticCalibration, CriticGPTForSequenceClassification
 from critic_gpt.hub.folder import AUTO_MAP, PIPELINES, source_files
 from critic_gpt.scripts import push_to_hub
+from critic_gpt.tasks import SudokuTask
 
 
 CODE = set(source_files())
@@ -120,6 +126,42 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         # Broken off once; the client repeats the commit.
         assert said["broken"] == f"{hub.url}/me/broken" and hub.faults == {"me/broken": []}
         assert set(hub.repositories["me/broken"].files()) == MODEL | TOKENIZER
+
+
+@pytest.mark.slow
+def test_a_space_shows_the_model_with_samples_and_runs_by_itself(tmp_path, tiny_model):
+    data = prepare_sudoku(tmp_path / "data", splits=(80, 70, 4), seed=0)
+    tiny_model(vocab_size=6).save_pretrained(tmp_path / "model")
+    SudokuTask(size=4).tokenizer().save_pretrained(tmp_path / "model")
+    model = ["--model", str(tmp_path / "model"), "--repo_id", "me/sudoku"]
+    calls = [[*model, "--space", "show", "--data_dir", str(data)]]
+    with LoopbackHub() as hub:
+        environment = {**hub.environment(tmp_path / "home"), "HF_TOKEN": "writer"}
+        (said,) = clean_process.run(PUSH, json.dumps(calls), package=True, environment=environment)
+        assert said == f"{hub.url}/spaces/me/show"
+        files = hub.repositories["spaces/me/show"].files()
+        card = ModelCard(files["README.md"].decode())
+        assert card.data.sdk == "docker" and card.data.app_port == 7860 and card.data.models == ["me/sudoku"]
+        assert b"torch" in files["requirements.txt"] and b"extra ==" not in files["requirements.txt"]
+        assert "app.py" in files["Dockerfile"].decode() and "samples/task.json" in files
+        code = {name for name in files if name.startswith("critic_gpt/")}
+        assert {"critic_gpt/__init__.py", "critic_gpt/explorer/assets/page.js"} <= code
+        assert not any(part in name for name in code for part in ("/tests/", "/docs/", "/runs/", "/setup.py", "/."))
+        space = tmp_path / "space"
+        for name, content in files.items():
+            (space / name).parent.mkdir(parents=True, exist_ok=True)
+            (space / name).write_bytes(content)
+        variables = {**os.environ, **environment, "PORT": "0", "SPACE_HOST": "me-show.hf.space", "PYTHONPATH": ""}
+        app = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=variables, stdout=subprocess.PIPE, text=True)
+        try:
+            port = app.stdout.readline().partition("http://0.0.0.0:")[2].partition("/")[0]
+            url = f"http://127.0.0.1:{port}/api/about"
+            request = urllib.request.Request(url, headers={"Host": "me-show.hf.space"})
+            about = json.load(urllib.request.urlopen(request, timeout=20))
+        finally:
+            app.kill()
+            app.wait()
+    assert about["name"] == "me/sudoku" and about["splits"] == {"train": 64, "validation": 64, "test": 4}
 
 
 def refusal(folder, *more):

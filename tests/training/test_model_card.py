@@ -99,7 +99,7 @@ def test_the_metadata_validate_and_hold_every_result(folder, report):
         for kind, value in FIGURES.items():
             assert found.pop((split, f"critic {kind}, masks filled at once, {split}, {how}")) == value
     assert found == {
-        ("test", "diffusion bound, nats a token"): 0.5649,
+        ("test", "diffusion bound, nats per token"): 0.5649,
         (None, "valid_rate, random, 9 forward passes"): 0.009,
         (None, "valid_rate, random, 36 forward passes"): 0.0763,
         (None, "valid_rate, critic, 36 forward passes"): 0.9757,

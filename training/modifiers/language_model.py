@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from critic_gpt.diffusion.corruption import suppress_tokens
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
+from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.training.modifiers.base import EPSILON, LossModifier, at_least_float32, mean_over, scalar
 
 
@@ -146,6 +147,7 @@ def expected_wrongness(mask_ratio: torch.Tensor) -> torch.Tensor:
 def _load_scorer(name: str | os.PathLike) -> PreTrainedModel:
     """A scorer from a folder or the hub, refused where its head would be a fresh one."""
     try:
+        look_at_folder(name)
         scorer, report = AutoModelForSequenceClassification.from_pretrained(name, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise ValueError(

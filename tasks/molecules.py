@@ -1,0 +1,111 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""What chemists ask of generated molecules: validity, variety, novelty, and the distance to real ones.
+
+By RDKit and, for the Fréchet ChemNet distance, by the package fcd: both come with `pip install critic_gpt[molecules]`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+INSTALL = "pip install critic_gpt[molecules]"
+# Morgan fingerprints as MOSES (Polykovskiy et al., 2020) compares molecules: radius, bits.
+RADIUS, BITS = 2, 1024
+# Most molecules whose fingerprints are compared pair by pair.
+MOST_COMPARED = 5000
+
+
+def chemistry() -> Any:
+    """
+    RDKit, silent about what it does not read.
+
+    Raises:
+        `ImportError`: If it is not installed.
+    """
+    try:
+        from rdkit import Chem, RDLogger
+    except ImportError as error:
+        raise ImportError(
+            f"`rdkit` must be installed to judge molecules, got an environment without it: {INSTALL}."
+        ) from error
+    RDLogger.DisableLog("rdApp.*")
+    return Chem
+
+
+def canonical_molecules(texts: Sequence[str]) -> list[str | None]:
+    """The canonical SMILES of each text, `None` where a text is no molecule that RDKit reads and can exist."""
+    chem = chemistry()
+    found = []
+    for text in texts:
+        molecule = chem.MolFromSmiles(text.strip()) if text.strip() else None
+        found.append(None if molecule is None or not molecule.GetNumAtoms() else chem.MolToSmiles(molecule))
+    return found
+
+
+def internal_diversity(molecules: Sequence[str]) -> float:
+    """
+    One less the mean Tanimoto similarity of all pairs of molecules, each with itself included (`IntDiv1` of MOSES,
+    Polykovskiy et al., 2020), of at most the first 5,000.
+
+    Args:
+        molecules (`Sequence[str]`): SMILES that RDKit reads.
+
+    Returns:
+        `float`: From 0 to 1; 0 without any.
+    """
+    if not molecules:
+        return 0.0
+    chem = chemistry()
+    from rdkit.Chem import rdFingerprintGenerator
+
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    read = [chem.MolFromSmiles(one) for one in molecules[:MOST_COMPARED]]
+    bits = np.stack([generator.GetFingerprintAsNumPy(molecule) for molecule in read]).astype(np.float32)
+    counts, total = bits.sum(axis=1), 0.0
+    for begin in range(0, len(bits), 512):
+        common = bits[begin : begin + 512] @ bits.T
+        either = counts[begin : begin + 512, None] + counts - common
+        total += float((common / np.maximum(either, 1.0)).sum())
+    return 1.0 - total / len(bits) ** 2
+
+
+class ChemNetDistance:
+    """
+    The Fréchet ChemNet distance (Preuer et al., 2018) to fixed molecules, by the package fcd and the network it ships.
+
+    Args:
+        reference (`Sequence[str]`): SMILES of real molecules, at least two.
+    """
+
+    def __init__(self, reference: Sequence[str]):
+        self._reference, self._network, self._moments = list(reference), None, None
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether the package fcd is there."""
+        import importlib.util
+
+        return importlib.util.find_spec("fcd") is not None
+
+    def __call__(self, molecules: Sequence[str]) -> float:
+        """The distance of at least two valid SMILES, at least 0; NaN of fewer. It falls as their number grows."""
+        import fcd
+
+        if len(molecules) < 2:
+            return float("nan")
+        if self._network is None:
+            self._network = fcd.load_ref_model()
+            self._moments = self._moments_of(self._reference)
+        mean, covariance = self._moments_of(molecules)
+        distance = fcd.calculate_frechet_distance(
+            mu1=mean, sigma1=covariance, mu2=self._moments[0], sigma2=self._moments[1]
+        )
+        return max(float(distance), 0.0)
+
+    def _moments_of(self, molecules: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        import fcd
+
+        activations = fcd.get_predictions(self._network, list(molecules), device="cpu")
+        return np.mean(activations, axis=0), np.cov(activations.T)

@@ -1,0 +1,315 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""The task of molecules, written as SMILES: one a row, ended and filled up by EOS, so that lengths are learnt."""
+
+import glob
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from critic_gpt.tasks.base import Prepared, Task, register_task
+from critic_gpt.tasks.corpus import CorpusReader
+from critic_gpt.tasks.files import is_table
+from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, internal_diversity
+from critic_gpt.tasks.prepared import SPLITS
+from critic_gpt.tasks.tokenizers import MASK_TOKEN, PAD_TOKEN
+
+
+logger = logging.get_logger(__name__)
+
+EOS_TOKEN = "[EOS]"
+# Atoms in brackets, atoms of two letters and ring bonds of two digits are one token each.
+TOKEN = r"\[(?!MASK\]|PAD\]|EOS\])[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
+_TOKEN = re.compile(TOKEN)
+# Molecules of the test split that others are compared with.
+MOST_COMPARED = 10_000
+
+
+@dataclass
+class SmilesFlags:
+    """The flags of `prepare_data.py --task smiles`; see [`SmilesTask`]."""
+
+    _argument_group_name: ClassVar[str] = "with --task smiles"
+
+    source: str | None = field(
+        default=None, metadata={"help": "File, folder, pattern of files, or name of a dataset, of SMILES."}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column or key that holds the SMILES of tables; SMILES by default."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset."})
+    dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
+    sequence_length: int = field(default=64, metadata={"help": "Most tokens in a molecule, its EOS included."})
+    num_train: int | None = field(default=None, metadata={"help": "Most molecules to train on; by default all."})
+    validation_share: float = field(default=0.01, metadata={"help": "Share of the molecules, where none are given."})
+    test_share: float = field(default=0.01, metadata={"help": "Share of the molecules, where none are given."})
+
+    def __post_init__(self):
+        if self.source is None:
+            raise ValueError("`source` must name SMILES, got none; give a file of lines or a table of molecules.")
+        if self.sequence_length < 2:
+            raise ValueError(f"`sequence_length` must be at least 2, got {self.sequence_length}; 64 is usual.")
+        if self.num_train is not None and self.num_train < 1:
+            raise ValueError(f"`num_train` must be at least 1, got {self.num_train}; leave it out for all.")
+        for share in ("validation_share", "test_share"):
+            if not 0 < getattr(self, share) < 1:
+                raise ValueError(f"`{share}` must be between 0 and 1, got {getattr(self, share)}; 0.01 is usual.")
+        if self.validation_share + self.test_share >= 1:
+            total = self.validation_share + self.test_share
+            raise ValueError(f"`validation_share + test_share` must be below 1, got {total}; leave some to train on.")
+
+
+def smiles_tokens(molecule: str) -> list[str]:
+    """The tokens of a SMILES, which joined are that SMILES."""
+    return _TOKEN.findall(molecule)
+
+
+def build_smiles_tokenizer(tokens: Iterable[str], model_max_length: int) -> PreTrainedTokenizerFast:
+    """
+    A tokenizer over some tokens of SMILES, which gives every SMILES back. `[PAD]` is 0, `[MASK]` is 1, `[EOS]` is 2;
+    there is no unknown token.
+
+    Args:
+        tokens (`Iterable[str]`): Its vocabulary, in any order.
+        model_max_length (`int`): Longest sequence in tokens.
+    """
+    vocabulary = [PAD_TOKEN, MASK_TOKEN, EOS_TOKEN, *sorted(set(tokens))]
+    backend = Tokenizer(models.WordLevel({token: i for i, token in enumerate(vocabulary)}))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN), "isolated")
+    backend.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token=PAD_TOKEN,
+        mask_token=MASK_TOKEN,
+        eos_token=EOS_TOKEN,
+        model_max_length=model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@register_task
+class SmilesTask(Task):
+    """
+    Molecules as SMILES, one a row, and what chemists ask of generated ones.
+
+    A row holds a molecule's tokens, an EOS and as many more EOS as fill it: the model learns lengths like anything
+    else, and what follows the first EOS is no part of a molecule.
+
+    Args:
+        sequence_length (`int`):
+            Tokens in a row.
+        source (`str`):
+            Where the molecules come from.
+        folder (`Path`, *optional*):
+            The prepared folder, whose molecules generated ones are compared with.
+    """
+
+    name: ClassVar[str] = "smiles"
+    Flags: ClassVar[type] = SmilesFlags
+    compares_with_real_text: ClassVar[bool] = True
+    answers: ClassVar[str] = "many"
+    better: ClassVar[dict[str, str]] = {"fcd": "lower", "internal_diversity": "nearer to real"}
+
+    def __init__(self, sequence_length: int, source: str, folder: Path | None = None):
+        self.sequence_length, self.source, self.folder = sequence_length, source, folder
+        self.figures = {
+            "valid_rate": "share of valid molecules",
+            "unique_rate": "share of different molecules among valid ones",
+            "novel_rate": "share of molecules not trained on among different ones",
+            "internal_diversity": "internal diversity of valid molecules",
+            **({"fcd": "Fréchet ChemNet distance to test molecules"} if ChemNetDistance.is_installed() else {}),
+        }
+
+    # The data
+
+    @classmethod
+    def prepare(cls, flags: SmilesFlags, seed: int) -> Prepared:
+        """Reads the molecules twice: for their tokens, then row by row while they are written."""
+        molecules = _Molecules(flags, seed)
+        tokenizer = build_smiles_tokenizer(molecules.survey(), flags.sequence_length)
+        metadata = {
+            "task": cls.name,
+            "sequence_length": flags.sequence_length,
+            "seed": seed,
+            "source": molecules.reader.title,
+            "source_sha256": molecules.sha256,
+            "vocab_size": len(tokenizer),
+            "num_molecules": molecules.counts,
+            "left_out": molecules.left_out,
+        }
+        if left_out := {reason: count for reason, count in molecules.left_out.items() if count}:
+            said = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+            logger.warning(f"Left out of {molecules.reader.title}: {said}.")
+        vocabulary = tokenizer.get_vocab()
+        windows = {split: molecules.rows(split, vocabulary) for split in SPLITS}
+        return Prepared(windows, tokenizer, metadata)
+
+    @classmethod
+    def load(cls, metadata: Mapping[str, Any], folder: Path) -> "SmilesTask":
+        """The task of a prepared folder."""
+        return cls(metadata["sequence_length"], metadata["source"], folder)
+
+    # The judge
+
+    def right(self, texts: Sequence[str]) -> np.ndarray:
+        """Tells which texts are valid molecules: `(num,)` and type `bool`."""
+        return np.array([one is not None for one in canonical_molecules(texts)], dtype=bool)
+
+    def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
+        """
+        Judges generated molecules.
+
+        Args:
+            texts (`Sequence[str]`):
+                SMILES, at least one.
+
+        Returns:
+            `dict`:
+                - `valid_rate`: share of the texts that RDKit reads as a molecule.
+                - `unique_rate`: different canonical SMILES divided by valid ones; 0 without any.
+                - `novel_rate`: share of the different ones that are not among the training molecules; 0 without any.
+                - `internal_diversity`: see [`~critic_gpt.tasks.molecules.internal_diversity`].
+                - `fcd`: Fréchet ChemNet distance of the valid ones to at most 10,000 test molecules, NaN of fewer than
+                  two; only where the package fcd is installed. It falls as the number of samples grows, so compare
+                  equal numbers, and with `fcd` of real molecules.
+                - `num_samples`: all texts.
+
+        Raises:
+            `ValueError`: If `texts` is empty.
+            `ImportError`: If RDKit is not installed.
+        """
+        if len(texts) == 0:
+            raise ValueError("`texts` must hold at least one sample to judge, got none; generate some first.")
+        valid = [one for one in canonical_molecules(texts) if one is not None]
+        different = dict.fromkeys(valid)
+        figures = {
+            "valid_rate": len(valid) / len(texts),
+            "unique_rate": len(different) / max(1, len(valid)),
+            "novel_rate": len(different.keys() - self._trained_on) / max(1, len(different)),
+            "internal_diversity": internal_diversity(valid),
+            "num_samples": len(texts),
+        }
+        if "fcd" in self.figures:
+            figures["fcd"] = self._distance(valid)
+        return figures
+
+    @cached_property
+    def _trained_on(self) -> frozenset[str]:
+        # In the data's own spelling, which is RDKit's in the usual benchmarks.
+        return frozenset(self._molecules("train"))
+
+    @cached_property
+    def _distance(self) -> ChemNetDistance:
+        return ChemNetDistance(list(itertools.islice(self._molecules("test"), MOST_COMPARED)))
+
+    def _molecules(self, split: str) -> Iterator[str]:
+        """The molecules of a split of the prepared folder, as they are spelled there."""
+        import datasets
+        from transformers import AutoTokenizer
+
+        if self.folder is None:
+            raise ValueError("`folder` must be prepared molecules to compare with, got none; load it by `load_task`.")
+        tokenizer = AutoTokenizer.from_pretrained(str(self.folder))
+        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        for batch in datasets.load_from_disk(str(self.folder))[split].iter(4096):
+            for row in batch["input_ids"]:
+                yield "".join(names[token] for token in row[: row.index(tokenizer.eos_token_id)])
+
+
+class _Molecules:
+    """The molecules of a source by split: read anew for each pass."""
+
+    def __init__(self, flags: SmilesFlags, seed: int):
+        self.flags, self.seed = flags, seed
+        self.reader = _reader(flags)
+        self.counts = dict.fromkeys(SPLITS, 0)
+        self.left_out = {"too long": 0, "with tokens that are not trained on": 0}
+        self.sha256 = ""
+
+    def survey(self) -> set[str]:
+        """Counts, and gives the tokens that are trained on."""
+        digest = hashlib.sha256()
+        tokens: set[str] = set()
+        for split in SPLITS:  # training first
+            for molecule in self._of(split):
+                digest.update(molecule.encode() + b"\n")
+                found = smiles_tokens(molecule)
+                if len(found) >= self.flags.sequence_length:
+                    self.left_out["too long"] += 1
+                elif split != "train" and not tokens.issuperset(found):
+                    self.left_out["with tokens that are not trained on"] += 1
+                else:
+                    self.counts[split] += 1
+                    if split == "train":
+                        tokens.update(found)
+        self.sha256 = digest.hexdigest()
+        for split, count in self.counts.items():
+            if not count:
+                raise ValueError(
+                    f"`source` must hold molecules of at most {self.flags.sequence_length - 1} tokens for each split, "
+                    f"got {self.reader.title!r}, which leaves {split} empty; take more molecules, a longer "
+                    "`sequence_length` or larger shares."
+                )
+        return tokens
+
+    def rows(self, split: str, vocabulary: Mapping[str, int]) -> Iterator[np.ndarray]:
+        """Token ids of shape `(sequence_length,)`."""
+        length, end = self.flags.sequence_length, vocabulary[EOS_TOKEN]
+        for molecule in self._of(split):
+            ids = [vocabulary.get(token, -1) for token in smiles_tokens(molecule)]
+            if len(ids) < length and -1 not in ids:
+                yield np.array(ids + [end] * (length - len(ids)), dtype=np.int32)
+
+    def _of(self, split: str) -> Iterator[str]:
+        """Of one split, at most `num_train` to train on. A molecule that occurs twice is in one split."""
+        given = self.reader.splits
+        cuts = [
+            self.flags.validation_share * ("validation" not in given),
+            self.flags.test_share * ("test" not in given),
+        ]
+        origin = split if split in given else "train"
+        found = (
+            molecule
+            for molecule in _lines(self.reader, origin)
+            if origin == split != "train" or _place(molecule, self.seed, cuts) == split
+        )
+        return itertools.islice(found, self.flags.num_train if split == "train" else None)
+
+
+def _reader(flags: SmilesFlags) -> CorpusReader:
+    """As for text; tables have their molecules in the column SMILES unless another one is named."""
+    column = flags.text_column or ("text" if _is_plain_text(flags.source) else "SMILES")
+    return CorpusReader(flags.source, column, flags.dataset_config, flags.dataset_split)
+
+
+def _is_plain_text(source: str) -> bool:
+    path = Path(source).expanduser()
+    paths = [path] if path.is_file() else path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path)))
+    files = [one for one in paths if one.is_file()]
+    return bool(files) and not any(map(is_table, files))
+
+
+def _lines(reader: CorpusReader, split: str) -> Iterator[str]:
+    """The first word of every line: what follows in `.smi` files is a name."""
+    waiting = ""
+    for text, _ in reader.pieces(split):
+        *lines, waiting = (waiting + text).split("\n")
+        yield from (words[0] for line in lines if (words := line.split()))
+    if words := waiting.split():
+        yield words[0]
+
+
+def _place(molecule: str, seed: int, cuts: Sequence[float]) -> str:
+    """The split of a molecule, drawn by its text."""
+    digest = hashlib.blake2b(molecule.encode(), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()
+    drawn = int.from_bytes(digest, "little") / 2**64
+    return "validation" if drawn < cuts[0] else "test" if drawn < sum(cuts) else "train"

@@ -1,0 +1,119 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about molecules: their tokens, their splits, their rows, and what is said of generated ones."""
+
+import gzip
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from critic_gpt.scripts.prepare_data import main as prepare
+from critic_gpt.tasks import load_prepared
+from critic_gpt.tasks.molecules import internal_diversity
+from critic_gpt.tasks.smiles import build_smiles_tokenizer, smiles_tokens
+
+
+CHAINS = ["C" * n + end for n in range(1, 40) for end in ("", "O", "N", "Cl", "Br", "[NH3+]", "C=C", "C#N")]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("molecules")
+    (folder / "all.smi").write_text("".join(f"{one}\tname {i}\n" for i, one in enumerate(CHAINS * 2)))
+    flags = ["--source", str(folder / "all.smi"), "--sequence_length", "24", "--validation_share", "0.2"]
+    prepare(["--task", "smiles", *flags, "--test_share", "0.2", "--output_dir", str(folder / "data")])
+    return load_prepared(folder / "data")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["C", "c", "Cl", "Br", "B", "[nH]", "[C@@H]", "%12", "1", "(", ")", "=", "/"])))
+def test_atoms_in_brackets_halogens_and_two_digit_bonds_are_one_token_each(tokens):
+    molecule = "".join(tokens)
+    assert smiles_tokens(molecule) == tokens
+    tokenizer = build_smiles_tokenizer(tokens, 64)
+    ids = tokenizer(molecule).input_ids
+    assert tokenizer.convert_ids_to_tokens(ids) == tokens and tokenizer.decode(ids) == molecule
+
+
+def test_a_mask_in_a_prompt_is_the_mask():
+    tokenizer = build_smiles_tokenizer(["C", "[nH]"], 8)
+    assert tokenizer("C[MASK][nH][EOS]").input_ids == [3, 1, 4, 2]
+
+
+def test_rows_are_molecules_ended_and_filled_up_by_eos(prepared):
+    splits, tokenizer, task = prepared
+    for split in splits:
+        for row in splits[split]["input_ids"]:
+            length = row.index(tokenizer.eos_token_id)
+            assert len(row) == task.sequence_length == 24 and set(row[length:]) == {tokenizer.eos_token_id}
+            assert tokenizer.decode(row[:length]) in CHAINS
+
+
+def test_a_molecule_is_in_one_split_and_none_that_fits_is_lost(prepared):
+    splits, tokenizer, task = prepared
+    texts = {s: [tokenizer.decode(r, skip_special_tokens=True) for r in splits[s]["input_ids"]] for s in splits}
+    assert sum(map(len, texts.values())) == 2 * sum(len(smiles_tokens(one)) < task.sequence_length for one in CHAINS)
+    assert not set(texts["train"]) & set(texts["test"]) and not set(texts["validation"]) & set(texts["test"])
+
+
+def test_figures_count_molecules_by_what_they_are_not_by_how_they_are_spelled(prepared):
+    task = prepared[2]
+    # Two spellings of ethanol, benzene, an open ring, a carbon of five bonds, nothing at all.
+    found = task.judge(["OCC", "CCO", "c1ccccc1", "C1CC", "C(C)(C)(C)(C)C", ""])
+    assert found["valid_rate"] == 0.5 and found["num_samples"] == 6
+    assert found["unique_rate"] == pytest.approx(2 / 3)
+    assert task.right(["CCO", "C1CC"]).tolist() == [True, False]
+    # Of the two, benzene was not trained on.
+    assert found["novel_rate"] in (0.5, 1.0) and task.judge(["c1ccccc1"])["novel_rate"] == 1.0
+
+
+def test_internal_diversity_is_none_in_copies_and_grows_with_difference():
+    assert internal_diversity(["CCO"] * 5) == pytest.approx(0.0, abs=1e-6)
+    alike, apart = internal_diversity(["CCO", "CCCO"]), internal_diversity(["CCO", "c1ccccc1"])
+    assert 0 < alike < apart <= 0.5  # a molecule is compared with itself, too
+    assert internal_diversity([]) == 0.0
+
+
+@pytest.mark.slow
+def test_the_chemnet_distance_is_small_between_alike_and_large_between_unlike_molecules(prepared):
+    task = prepared[2]
+    test = list(
+        dict.fromkeys(prepared[1].decode(r, skip_special_tokens=True) for r in prepared[0]["test"]["input_ids"])
+    )
+    rings = [f"c1ccccc1{'C' * n}" for n in range(1, len(test))]
+    assert task.judge(test)["fcd"] < 0.01 * task.judge(rings)["fcd"]
+
+
+def test_tables_of_given_splits_keep_them_and_what_training_does_not_know_is_left_out(tmp_path, caplog):
+    for split, molecules in (("train", CHAINS[:40]), ("test", ["CCCO", "CCF", "C" * 30])):
+        with gzip.open(tmp_path / f"{split}.csv.gz", "wt") as file:
+            file.write("\n".join(["SMILES", *molecules]) + "\n")
+    flags = ["--source", str(tmp_path), "--sequence_length", "8", "--validation_share", "0.5", "--seed", "3"]
+    prepare(["--task", "smiles", *flags, "--output_dir", str(tmp_path / "data")])
+    splits, tokenizer, _ = load_prepared(tmp_path / "data")
+    assert [tokenizer.decode(row, skip_special_tokens=True) for row in splits["test"]["input_ids"]] == ["CCCO"]
+    assert len(splits["train"]) + len(splits["validation"]) == sum(len(smiles_tokens(one)) < 8 for one in CHAINS[:40])
+    assert "too long, 1 with tokens that are not trained on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "`source` must name SMILES, got none"),
+        (["--source", "x", "--sequence_length", "1"], "`sequence_length` must be at least 2, got 1"),
+        (["--source", "x", "--num_train", "0"], "`num_train` must be at least 1, got 0"),
+        (["--source", "x", "--test_share", "1"], "`test_share` must be between 0 and 1, got 1"),
+        (["--source", "x", "--test_share", "0.5", "--validation_share", "0.5"], "must be below 1, got 1.0"),
+        (["--source", "missing.smi"], "which does not exist"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_in_one_sentence(tmp_path, flags, sentence):
+    with pytest.raises((ValueError, FileNotFoundError)) as refused:
+        prepare(["--task", "smiles", *flags, "--output_dir", str(tmp_path / "data")])
+    assert sentence in str(refused.value) and not (tmp_path / "data").exists()
+
+
+def test_a_split_without_molecules_is_refused(tmp_path):
+    (tmp_path / "few.smi").write_text("CCO\n")
+    with pytest.raises(ValueError, match=r"which leaves .* empty"):
+        prepare(["--task", "smiles", "--source", str(tmp_path / "few.smi"), "--output_dir", str(tmp_path / "data")])
