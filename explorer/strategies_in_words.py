@@ -20,6 +20,7 @@ IN_WORDS = {
     "backtrack": "Reveals what is sure; where the critic rejects the whole, goes back to the weakest guess.",
     "prism": "Reveals masks in random order and re-masks the tokens that the critic scores worst (PRISM).",
     "token_critic": "Fills every mask; the critic's best tokens stay, fewer are re-masked each step (Token-Critic).",
+    "accept_reject": "Takes back a drawn token as far as the next pass finds it less likely than the draw did.",
     "remdm_cap": "Re-masks each visible token by chance, at a capped rate (ReMDM cap).",
     "remdm_rescale": "Re-masks each visible token by chance, at a rescaled rate (ReMDM rescale).",
     "remdm_conf": "Re-masks visible tokens by chance, the unsure ones rather (ReMDM conf).",
