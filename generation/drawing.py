@@ -16,6 +16,7 @@ import torch
 from transformers.generation import (
     EpsilonLogitsWarper,
     EtaLogitsWarper,
+    GenerationConfig,
     InfNanRemoveLogitsProcessor,
     LogitNormalization,
     LogitsProcessor,
@@ -130,6 +131,30 @@ def warpers_at(warpers: LogitsProcessorList | None, places: torch.Tensor | slice
     """The warpers of all positions (B * T) for those at places (n,)."""
     if not warpers or not any(isinstance(one, PlacedTemperature) for one in warpers):
         return warpers
-    return LogitsProcessorList(
+    return CheckedProcessors(
         PlacedTemperature(one.temperature[places]) if isinstance(one, PlacedTemperature) else one for one in warpers
     )
+
+
+def settings_as_warpers(
+    config: GenerationConfig, temperature: float | torch.Tensor, length: int
+) -> list[LogitsProcessor]:
+    """
+    What the settings make of the draw of a token.
+
+    Args:
+        config ([`CriticGPTGenerationConfig`]): With `top_k` and `top_p`.
+        temperature (`float`, or `torch.FloatTensor` of shape `(batch_size,)`): One for all, or of each row; 0 draws no
+            token.
+        length (`int`): Positions T of a row.
+    """
+    warpers: list[LogitsProcessor] = []
+    if isinstance(temperature, torch.Tensor):
+        warpers.append(PlacedTemperature.of_rows(temperature, length))
+    elif temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
+    if config.top_k is not None:
+        warpers.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(float(config.top_p)))
+    return warpers

@@ -100,7 +100,7 @@ def slabs(count: int, scores: torch.Tensor) -> Iterator[slice]:
         yield slice(begin, begin + size)
 
 
-def scores_of(
+def processed(
     logits: torch.Tensor,
     input_ids: torch.Tensor,
     special_ids: list[int],
@@ -139,7 +139,7 @@ def draw_tokens(
 
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Current tokens.
-        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): As [`scores_of`] gives them.
+        scores (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): As [`processed`] gives them.
         draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
             the likeliest token.
         warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied to the draw alone, on scores `(rows,
@@ -208,7 +208,12 @@ def drawn_from(
         shaped = warpers(input_ids[:, None], shaped)
     chances = probabilities if shaped is scores else shaped.softmax(dim=-1)
     tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
-    return tokens, probabilities.gather(-1, tokens[:, None]).squeeze(-1), probabilities
+    probability = probability_of(probabilities, tokens)
+    if chances is not probabilities:
+        # NaN where there was nothing to draw by.
+        chance = probability_of(chances, tokens)
+        probability = torch.where(chance.isnan(), chance, probability)
+    return tokens, probability, probabilities
 
 
 def probability_of(probabilities: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

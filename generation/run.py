@@ -12,11 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers.generation import (
     GenerationConfig,
-    LogitsProcessorList,
     SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from critic_gpt.backbones.description import Backbone
@@ -31,17 +27,12 @@ from critic_gpt.diffusion.randomness import (
     STREAM_SELECT,
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
-<<<<<<< HEAD
+from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.chance import Chance
-from critic_gpt.generation.drawing import PlacedTemperature, sort_processors
+from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
-from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, scores_of, undrawn
-=======
-from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
-from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
-from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
->>>>>>> VARIETY
+from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, processed, undrawn
 from critic_gpt.heads.numbers import not_finite
 
 
@@ -255,7 +246,8 @@ class DenoisingRun:
             where (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Where it is wanted, all
                 over by default. Elsewhere nothing is promised.
             draws (`bool` or `torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Where tokens
-                are drawn: all over that, nowhere (`False`), or there at least.
+                are drawn: all over that, nowhere (`False`; a warper of the user's is shown all the same what each
+                position would be by itself), or there at least.
         """
         some = self.reads_some(input_ids)
         places = None
@@ -263,7 +255,7 @@ class DenoisingRun:
             # Elsewhere this would wait for the device, and to make all scores costs no more than a bare pass does.
             places = where.flatten().nonzero().squeeze(-1)
         scores = self._scores(input_ids, logits, places)
-        if draws is False:
+        if draws is False and not self.own_warpers:
             return undrawn(input_ids, scores, places, at_once=not some)
         draw = self._draw(stream, step, self.temperature_at(input_ids) if temperature is None else temperature)
         if not some:
@@ -281,7 +273,7 @@ class DenoisingRun:
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:
-            return scores_of(logits, input_ids, self.special_ids, self.processors, self.steps_left)
+            return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left)
         return suppress_tokens(own, self.special_ids, in_place=True)
 
     def _noted(self, prediction: Prediction) -> Prediction:
@@ -344,24 +336,8 @@ class DenoisingRun:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
         likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
         draw = None if likeliest else self.uniforms(stream, step)
-<<<<<<< HEAD
-        return Draw(draw, LogitsProcessorList([*self.own_warpers, *self._warpers(temperature)]))
-
-    def _warpers(self, temperature: float | torch.Tensor) -> LogitsProcessorList:
-        """What shapes the draw of a token; a temperature of 0 draws none."""
-        warpers, config = LogitsProcessorList(), self.config
-        if isinstance(temperature, torch.Tensor):
-            warpers.append(PlacedTemperature.of_rows(temperature, self.canvas.input_ids.shape[1]))
-        elif temperature not in (0, 1):
-            warpers.append(TemperatureLogitsWarper(float(temperature)))
-        if config.top_k is not None:
-            warpers.append(TopKLogitsWarper(config.top_k))
-        if config.top_p is not None and config.top_p < 1.0:
-            warpers.append(TopPLogitsWarper(float(config.top_p)))
-        return warpers
-=======
-        return draw, CheckedProcessors([*self.own_warpers, *_warpers(self.config, temperature)])
->>>>>>> VARIETY
+        warpers = settings_as_warpers(self.config, temperature, self.canvas.input_ids.shape[1])
+        return Draw(draw, CheckedProcessors([*self.own_warpers, *warpers]))
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""

@@ -24,7 +24,7 @@ from critic_gpt.generation.canvas import (
 )
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING, UNMASKING
-from critic_gpt.generation.prediction import draw_tokens, scores_of
+from critic_gpt.generation.prediction import draw_tokens, processed
 
 
 few = settings(max_examples=60, deadline=None)
@@ -40,7 +40,7 @@ def config(**fields):
 
 
 def predict_tokens(ids, logits, special_ids, processors, draw, warpers=None, exclude=None):
-    return draw_tokens(ids, scores_of(logits, ids, special_ids, processors), draw, warpers, exclude)
+    return draw_tokens(ids, processed(logits, ids, special_ids, processors), draw, warpers, exclude)
 
 
 def ban_five(input_ids, scores):

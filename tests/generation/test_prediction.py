@@ -10,7 +10,7 @@ from critic_gpt.diffusion.randomness import uniforms
 from critic_gpt.diffusion.selection import entropy
 from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.declarations import STRATEGIES
-from critic_gpt.generation.prediction import SMALL, draw_some, draw_tokens, probability_of, scores_of
+from critic_gpt.generation.prediction import SMALL, draw_some, draw_tokens, probability_of, processed
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
 
 
@@ -126,7 +126,7 @@ def test_slabs_and_places_give_what_the_whole_gives():
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(2, VOCAB, (4, 50), generator=generator)
     logits, draw = torch.randn(4, 50, VOCAB, generator=generator), torch.rand(ids.shape, generator=generator)
-    scores = scores_of(logits, ids, [PAD, MASK])
+    scores = processed(logits, ids, [PAD, MASK])
     whole = draw_tokens(ids, scores, draw)
     asked, drawn = draw < 0.7, draw < 0.4
     places = asked.flatten().nonzero().squeeze(-1)

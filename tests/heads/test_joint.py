@@ -12,7 +12,7 @@ from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.diffusion.corruption import given_positions
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
-from critic_gpt.generation.prediction import Prediction, draw_tokens, scores_of
+from critic_gpt.generation.prediction import Prediction, draw_tokens, processed
 
 
 MASK, PAD, VOCAB, LENGTH = 1, 0, 8, 6
@@ -181,7 +181,7 @@ def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
     masked, shape = ids == MASK, ids.shape
     with torch.no_grad():
         output = model(input_ids=ids)
-        scores = scores_of(output.logits, ids, [PAD, MASK])
+        scores = processed(output.logits, ids, [PAD, MASK])
         eagerness, uniforms = (torch.rand(shape, generator=generator) for _ in range(2))
         head = JointHead(output.joint_queries, output.joint_keys, model.joint_values, model.joint_reading())
         draw, alone = Draw(uniforms, LogitsProcessorList()), draw_tokens(ids, scores, None)
