@@ -226,6 +226,8 @@ class CriticGPTMaskedLMOutput(ModelOutput):
             joint_head_dim)`): By which a joint head relates the tokens that are drawn for `input_ids`.
         critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
             sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`): Of the trunk;
+            with `return_logits=False`, in place of the logits.
     """
 
     loss: torch.FloatTensor | None = None
@@ -249,3 +251,4 @@ class CriticGPTMaskedLMOutput(ModelOutput):
     critic_input_logits: torch.FloatTensor | None = None
     critic_target: torch.FloatTensor | None = None
     critic_valid: torch.BoolTensor | None = None
+    last_hidden_state: torch.FloatTensor | None = None

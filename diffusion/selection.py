@@ -98,19 +98,30 @@ def settle(scores: torch.Tensor) -> torch.Tensor:
     return scores.mul(2.0**20).round().div(2.0**20)
 
 
+def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropies (...) in nats of probabilities (..., V)."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+
+
 def unmasking_order(
-    probabilities: torch.Tensor, probability: torch.Tensor, unmasking: str, noise: torch.Tensor
+    probabilities: torch.Tensor | None,
+    probability: torch.Tensor | None = None,
+    unmasking: str = "confidence",
+    noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
-    How eagerly each masked position is revealed, higher first.
+    How eagerly each masked position is revealed, higher first. Only what an order goes by has to be given.
 
     Args:
-        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
-        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn.
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions, for
+            `"margin"` and `"entropy"`.
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn, for
+            `"confidence"`.
         unmasking (`str`): `"confidence"` (probability of the token drawn, as in MaskGIT and LLaDA), `"margin"` (lead
             of the likeliest token over the second, Kim et al. 2025), `"entropy"` (lowest first), `"random"`,
             `"left_to_right"`.
-        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`.
+        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`; of
+            `"left_to_right"` the shape alone counts.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
@@ -121,7 +132,7 @@ def unmasking_order(
         top = probabilities.topk(2, dim=-1).values
         return top[..., 0] - top[..., 1]
     if unmasking == "entropy":
-        return torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+        return -entropy(probabilities)
     if unmasking == "random":
         return noise
     if unmasking == "left_to_right":

@@ -46,6 +46,8 @@ class Strategy:
         draws_jointly (`bool`): Whether a trained joint head draws its tokens unless told otherwise.
         places_by_chance (`bool`): Whether it re-masks, or reveals, where chance says.
         passes_per_step (`int`): Forward passes of the trunk per step, but for the last one, which needs a single one.
+        asks_where (`bool`): Whether it says of each prediction where it wants it (`where`), and asks for nothing else:
+            passes over large canvases then leave out the logits. Not inherited, since a subclass may look elsewhere.
     """
 
     name: ClassVar[str]
@@ -61,9 +63,15 @@ class Strategy:
     draws_jointly: ClassVar[bool] = False
     places_by_chance: ClassVar[bool] = False
     passes_per_step: ClassVar[int] = 1
+    asks_where: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.asks_where = vars(cls).get("asks_where", False)
 
     def __init__(self, run: DenoisingRun):
         self.run = run
+        run.asks_where = self.asks_where
         self.num_steps = run.config.num_steps
         self.last_step = self.num_steps - 1
         self.editable = run.canvas.editable

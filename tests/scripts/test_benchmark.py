@@ -43,6 +43,9 @@ def workloads():
         ("train_step_critic", 2, 1),
         ("generate", 3, 3),
         ("generate_critic", 3, 3),
+        ("floor", 3, 3),
+        ("critic_joint", 3, 3),
+        ("critic_independent", 3, 3),
     ],
 )
 def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
@@ -52,7 +55,7 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     )
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
-    assert set(benchmark_worker.Workloads.CASES) >= {case}
+    assert {*benchmark_worker.Workloads.CASES, *benchmark_worker.Workloads.SAMPLING} >= {case}
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
@@ -73,7 +76,7 @@ def test_both_sides_are_checked_by_a_number_that_repeats(workloads):
     for case in benchmark_worker.Workloads.CASES:
         first, again = one.measure(case, 1), other.measure(case, 1)
         assert first["check"] == again["check"] and math.isfinite(first["check"])
-        assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check"}
+        assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check", "peak"}
 
 
 # ---- order ----
