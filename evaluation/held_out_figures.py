@@ -109,6 +109,10 @@ class HeldOutFigures:
             found[MAUVE] = self.mauve.judge(texts, self.real_texts[: max(2, len(texts))])
         return found
 
+    def right(self, texts: Sequence[str]) -> Any:
+        """Which texts are right, where the task can tell, as of molecules."""
+        return self.task.right(texts)
+
     def score(self, figures: Mapping[str, float], figure: str = EXCESS) -> Any:
         """What to choose settings by, the larger the better: `figure`, as it is better or nearer to real sequences."""
         if figure == "known_word_rate" and hasattr(self.task, "score"):

@@ -124,7 +124,7 @@ def check_verifier(model, task) -> None:
     """Refuses to ask a critic that is none, or about what is neither right nor wrong."""
     if not model.has_trained_critic:
         raise ValueError("`verifier` needs a trained critic, got a model without: leave it out, or train a critic.")
-    if not task.exact:
+    if not hasattr(task, "right"):
         raise ValueError(f"`verifier` needs sequences that are right or wrong, got {task.name}: leave it out.")
 
 
