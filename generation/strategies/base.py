@@ -34,8 +34,8 @@ class Strategy:
         family (`str`): Its kind in words, for errors.
         takes (`dict`): The settings that mean something to it, of those that some strategies have only, each with its
             default; `None` where it may stay unset.
-        takes_for_many (`dict`): Other defaults, of these and of `temperature`, where many answers are right
-            (`answers="many"`).
+        takes_for_many (`dict`): Other defaults, of these and of `temperature` and its end, where many answers are
+            right (`answers="many"`).
         settings (`tuple[Setting]`): Settings of its own, which nobody declared before.
         harmless (`dict`): Values that say of a setting without meaning what is the case anyway, where they are others
             than the declared ones.
@@ -200,8 +200,10 @@ class Strategy:
                 setattr(config, name, cls.stands_for(name))
             elif getattr(config, name) is None:
                 setattr(config, name, cls.default_of(config, name))
-        if config.temperature is None:
+        if config.temperature is None:  # else what was said counts from the first to the last token
             config.temperature = cls.default_of(config, "temperature")
+            if config.temperature_end is None:
+                config.temperature_end = cls.default_of(config, "temperature_end")
 
 
 def register_strategy(strategy: type[Strategy]) -> type[Strategy]:

@@ -99,6 +99,19 @@ class Critic(PlainUnmasking):
         "polish_threshold": None,
         "stop_when_expected_errors_below": None,
     }
+    # Chosen by D on text, at 16 and 32 passes (docs/experiments/text.md).
+    takes_for_many: ClassVar = {
+        "unmasking": "random",
+        "schedule": "linear",
+        "remask_per_step": 2,
+        "remask_by": "likelihood",
+        "remask_selection": "gumbel",
+        "remasked_first": True,
+        "remask_floor": 0.0,
+        "correction": "remask",
+        "temperature": 0.7,
+        "temperature_end": 0.4,
+    }
     harmless: ClassVar = {}
     unused_beside_threshold = ("remask_per_step", "remask_floor")
 

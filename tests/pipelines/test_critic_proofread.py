@@ -15,7 +15,8 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from critic_gpt import CriticCalibration, CriticProofreadPipeline
 
 
-KEYS = {"text", "tokens", "spans", "holes", "unknown", "expected_errors", "calibrated", "windows", "forward_passes"}
+KEYS = {"text", "tokens", "spans", "holes", "unknown", "expected_errors", "calibrated", "weakness", "windows"}
+KEYS |= {"forward_passes"}
 CORRECTED = {"corrected_text", "corrections", "corrected_expected_errors", "rounds", "settled"}
 TOKEN = {"text", "start", "end", "token", "token_id", "kind", "error_probability", "replacements"}
 SPAN = {"text", "start", "end", "replacement"}
