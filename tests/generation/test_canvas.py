@@ -342,5 +342,5 @@ def test_an_external_model_scores_by_two_classes_or_by_one_logit():
 
 
 def test_an_external_model_of_three_classes_is_refused():
-    with refused(match="`remasking_model` must give one logit or two classes a token, got 3: "):
+    with refused(match="`remasking_model` must give one logit or two classes per token, got 3: "):
         external_scores(torch.zeros(1, 4, 3))

@@ -18,6 +18,7 @@ from sentences import one_sentence
 
 import critic_gpt
 from critic_gpt.scripts import benchmark, benchmark_worker
+from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, render, row_figures
 
 
 ROOT = Path(critic_gpt.__file__).parent
@@ -207,3 +208,50 @@ def test_a_side_that_cannot_be_measured_ends_the_run_with_its_folder(tmp_path):
         [sys.executable, benchmark.__file__, *FLAGS, *QUICK, "--baseline", str(other)], capture_output=True, text=True
     )
     assert run.returncode != 0 and "broken on purpose" in run.stderr and str(other) in run.stderr
+
+
+# ---- what sampling costs beyond its passes ----
+
+
+def answer(seconds, peak=2e6):
+    return {"seconds": seconds, "cpu_seconds": seconds / 2, "peak": peak}
+
+
+def test_a_row_is_divided_by_the_floor_of_the_same_turn_and_drawn_into_its_page(tmp_path):
+    floor, joint, alone = (1.0, 2.0, 4.0), (3.0, 3.0, 4.0), (2.0, 4.0, 8.0)
+    answers = {"floor": floor, "critic_joint": joint, "critic_independent": alone}
+    answers = {case: [answer(seconds) for seconds in times] for case, times in answers.items()}
+    rows = {"T 128, V 67, batch 1, 16 steps": None, "V 32,000, T 512, batch 4": None}
+    rows = {row: {"current": row_figures(answers, "cpu_seconds", ROWS[row])} for row in rows}
+    figures = rows["T 128, V 67, batch 1, 16 steps"]["current"]
+    assert figures["critic_joint"]["samples"] == [3.0, 1.5, 1.0] and figures["floor_seconds"] == 1.0
+    assert figures["critic_independent"]["median"] == 2.0 and figures["floor_tokens_per_second"] == 128
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    record.write_text(json.dumps({"current": {"commit": "abc"}, "rows": rows}))
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    benchmark.main(["--draw", str(page), str(record)])
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n| ") and text.endswith(f" |\n{END}\nafter\n") and "old" not in text
+    assert "| T 128, V 67, batch 1, 16 steps | 1000.0 ms | 1.50 (1.25 to 2.25) | 2.00 (2.00 to 2.00) |" in text
+    assert "| peak memory beyond the model, V 32,000, T 512, batch 4 | 2 MB | 2 MB | 2 MB |" in text
+    (tmp_path / "bare.md").write_text("nothing")
+    with pytest.raises(ValueError, match=r"^`page` must hold "):
+        benchmark.main(["--draw", str(tmp_path / "bare.md"), str(record)])
+
+
+def test_the_operations_of_a_pass_are_those_that_are_known():
+    assert operations(ROWS["6x6 grid, batch 1, 18 steps"]) == 36 * (2 * (12 * 128**2 * 5 + 8 * 128) + 4 * 36 * 128 * 5)
+
+
+def test_the_table_of_the_page_is_that_of_its_record():
+    text = (ROOT / "docs/PERFORMANCE.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "docs/performance/sampling-cpu.json").read_text(encoding="utf-8"))
+    assert f"{BEGIN}\n{render(record)}\n{END}" in text
+
+
+def test_the_peak_of_memory_is_that_of_the_work():
+    with benchmark_worker.PeakMemory(torch.device("cpu")) as small:
+        torch.ones(10)
+    with benchmark_worker.PeakMemory(torch.device("cpu")) as large:
+        torch.ones(16_000_000).sum()
+    assert math.isnan(large.used) or (large.used > 6e7 and small.used < 3e7)
