@@ -195,7 +195,9 @@ class Workloads:
         @torch.no_grad()
         def once():
             with self._precision():
+                logits = None
                 for _ in range(steps):
+                    del logits  # or the next ones would stand beside them
                     logits = model.lm_head(model.model(input_ids=canvas).last_hidden_state)
             return steps, logits
 
