@@ -15,6 +15,7 @@ import torch
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.rates import at_own_rate
 from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.calibration.text_score import TOGETHER, text_scores
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.heads.evaluation_mode import evaluation_mode
@@ -25,6 +26,9 @@ SUGGEST_BY = ("auto", "visible", "masked")
 DEFAULT_ROUNDS = 8
 # Of a model that takes sequences of any length.
 DEFAULT_WINDOW = 512
+# A model is too weak that finds less than this share of planted errors at 1 % false alarms; and for a text, of enough
+# tokens to tell, that it expects to be wrong in more than this share.
+LEAST_FOUND, LEAST_JUDGED, MOST_WRONG = 0.5, 100, 0.2
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -68,6 +72,7 @@ class Proof:
         windows (`int`): How many windows the sequence makes.
         forward_passes (`int`): How many windows of this sequence went through the model, all passes together.
         calibrated (`bool`): Whether the probabilities come from a measured table; otherwise from a plain ramp.
+        weakness (`str`, *optional*): Why the model is too weak to rely on for this text, if it is.
         corrected_ids (`torch.LongTensor` of shape `(sequence_length,)`, *optional*): The tokens after correction.
             This and what follows is `None` where no correction was asked for.
         corrected_expected_errors (`float`, *optional*): The sum of P(wrong) over them.
@@ -82,6 +87,7 @@ class Proof:
     windows: int
     forward_passes: int
     calibrated: bool
+    weakness: str | None = None
     corrected_ids: torch.Tensor | None = None
     corrected_expected_errors: float | None = None
     rounds: int | None = None
@@ -96,7 +102,7 @@ class _Text:
     judged: torch.Tensor  # (T,) whether the critic is asked
     starts: list[int]
     owned: list[tuple[int, int]]
-    scores: torch.Tensor  # (T,) the critic's logits
+    scores: torch.Tensor  # (T,) by which it is judged
     candidate_ids: torch.Tensor  # (T, K)
     candidates: torch.Tensor  # (T, K) their probabilities
     changed: torch.Tensor  # (T,) since the model saw it last
@@ -107,10 +113,24 @@ class _Text:
     seen: set[bytes] = field(default_factory=set)
     best: "_State | None" = None  # of those that correction went through
 
-    def proof(self, top_k: int, calibrated: bool) -> Proof:
+    def proof(self, top_k: int, run: "ProofreadingRun") -> Proof:
         """What is known of it now; correction goes on in the same tensors."""
         candidates = self.candidate_ids[:, :top_k].clone(), self.candidates[:, :top_k].clone()
-        return Proof(self.errors, self.doubtful, *candidates, len(self.starts), self.passes, calibrated)
+        weakness = self.weakness(run.rate is not None, run.found)
+        known = len(self.starts), self.passes, run.calibrated, weakness
+        return Proof(self.errors, self.doubtful, *candidates, *known)
+
+    def weakness(self, planted: bool, found: float | None) -> str | None:
+        """Why not to rely on what is said of it, if there is a reason."""
+        share = float(self.errors.sum()) / max(1, int(self.judged.sum()))
+        if int(self.judged.sum()) >= LEAST_JUDGED and share > MOST_WRONG:
+            expected = f"{share:.0%} of the tokens are expected to be wrong: "
+            if planted:
+                return f"{expected}the model knows no such texts; train it on texts of this kind."
+            return f"{expected}the table is of the model's own fillings; calibrate.py --source planted."
+        if found is not None and found < LEAST_FOUND:
+            return f"the model is weak: at 1 % false alarms it finds {found:.0%} of planted errors; train it longer."
+        return None
 
     def corrected(self, proof: Proof) -> Proof:
         """Its proof from before correction, with what came of that."""
@@ -156,12 +176,21 @@ class ProofreadingRun:
         self.num_candidates = min(num_candidates, self.backbone.vocab_size)
         self.threshold, self.masks_doubtful = threshold, masks_doubtful
         self.mask_id = model.config.mask_token_id
-        suppressed = torch.zeros(self.backbone.vocab_size, dtype=torch.bool)
-        suppressed[sorted({*suppressed_ids, *never_drawn_ids(model.config)})] = True
-        self.suppressed = suppressed.to(model.device)
+        never = never_drawn_ids(model.config)
+        self.never = self._marked(never)
+        self.suppressed = self._marked({*suppressed_ids, *never})
         table, self.rate = _table_for_texts(model)
+        # An earlier table of planted errors was measured on the critic alone.
+        self.together = self.rate is not None and table.metadata.get("text_score") == TOGETHER
+        self.found = None if self.rate is None else table.metadata.get("found_at_one_percent")
         self.calibrated = table is not None
         self.calibration = CriticCalibration.or_ramp(table)
+
+    def _marked(self, ids: Collection[int]) -> torch.Tensor:
+        """A mask (V,) of these ids."""
+        marked = torch.zeros(self.backbone.vocab_size, dtype=torch.bool)
+        marked[sorted(ids)] = True
+        return marked.to(self.model.device)
 
     def text(self, ids: torch.Tensor, judged: torch.Tensor | None) -> _Text:
         """A sequence (T,) of which nothing is known yet."""
@@ -186,8 +215,8 @@ class ProofreadingRun:
 
     def read(self, texts: Sequence[_Text]) -> None:
         """Judges texts; of one that was read before, only windows with a changed token go through the model."""
-        for batch, critic_logits, logits in self._pass(self._windows(texts)):
-            scores = critic_logits.float().cpu()
+        for batch, scores, logits in self._pass(self._windows(texts)):
+            scores = scores.float().cpu()
             for row, (text, _, start, begin, end) in enumerate(batch):
                 text.scores[begin:end] = scores[row, begin - start : end - start]
             self._keep_candidates(batch, logits)
@@ -220,7 +249,7 @@ class ProofreadingRun:
         return sorted(windows, key=lambda shown: len(shown.ids))  # those of one length need no padding
 
     def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
-        """Sends windows through the model, `batch_size` at a time: each batch, the critic's and the LM's logits."""
+        """Sends windows through the model, `batch_size` at a time: each batch, its scores and the LM's logits."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
@@ -234,7 +263,10 @@ class ProofreadingRun:
                 shown.text.passes += 1
             inputs = {"input_ids": input_ids.to(device), "attention_mask": attention_mask.to(device)}
             output = self.model(**inputs, return_dict=True)
-            yield batch, _without_heads(output.critic_logits, heads), _without_heads(output.logits, heads)
+            scores = output.critic_logits
+            if self.together:
+                scores = text_scores(scores, output.logits, inputs["input_ids"], self.never)
+            yield batch, _without_heads(scores, heads), _without_heads(output.logits, heads)
 
     def _framed(self, ids: torch.Tensor) -> tuple[int, torch.Tensor]:
         """A window within the frame that the model knows, and how far that moves it."""
@@ -354,7 +386,7 @@ class ProofreadingMixin:
         texts = [run.text(*pair) for pair in zip(sequences, judged, strict=True)]
         with evaluation_mode(self):
             run.read(texts)
-            proofs = [text.proof(top_k, run.calibrated) for text in texts]
+            proofs = [text.proof(top_k, run) for text in texts]
             if correct:
                 run.correct(texts, max_rounds)
                 proofs = [text.corrected(proof) for text, proof in zip(texts, proofs, strict=True)]

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from critic_gpt.calibration.text_score import TEXT_SCORES
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -27,6 +29,7 @@ _FIGURES = {"ece": SHARE, "brier": SHARE, "auroc": SHARE}
 _QUALITY = {"before": _FIGURES, "after": _FIGURES, "positions": COUNT, "positive_rate": SHARE, "expected_rate": SHARE}
 KINDS: dict[str, Any] = {
     **dict.fromkeys(("fingerprint", "method", "source", "task", "dataset", "split", "remasking", "scope"), TEXT),
+    "text_score": (f"one of {', '.join(TEXT_SCORES)}", lambda value: value in TEXT_SCORES),
     **dict.fromkeys(("temperature", "top_p"), NUMBER),
     **dict.fromkeys(("num_sequences", "num_steps", "top_k"), COUNT),
     **dict.fromkeys(("counts", "positives"), COUNTS),
@@ -34,6 +37,7 @@ KINDS: dict[str, Any] = {
     "positive_rate": SHARE,
     "mask_rate": SHARE,
     "planted_rate": SHARE,
+    "found_at_one_percent": SHARE,
     "quality": _QUALITY,
 }
 # Without these a report of quality is none.

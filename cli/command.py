@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         scripts = importlib.import_module("critic_gpt.scripts")
     except KeyboardInterrupt:
         sys.exit(130)  # as shells have it
-    scripts.run_as_program(functools.partial(program.main, rest), act.name)
+    status_of = getattr(program, "status_of", None)
+    scripts.run_as_program(functools.partial(program.main, rest), act.name, status_of)
 
 
 if __name__ == "__main__":

@@ -223,8 +223,13 @@ def evaluate_parser() -> ActParser:
 def proofread_parser() -> ActParser:
     """The flags of `scripts/proofread.py`."""
     parser = ActParser(act=ACTS["proofread"])
-    parser.add_argument("input", nargs="?", default="-", help="a text, or texts as .jsonl; - is standard input")
+    parser.add_argument("input", nargs="*", default=["-"], help="texts, or texts as .jsonl; - is standard input")
     parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
+    parser.add_argument(
+        "--format",
+        choices=("marked", "text", "jsonl", "sarif"),
+        help="the text with what is doubtful marked (by default); or what is doubtful alone, by file:line:col",
+    )
     parser.add_argument("--text", help="the text itself")
     parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")
     parser.add_argument("--correct", action="store_true", help="replace what is wrong more likely than not")

@@ -6,6 +6,7 @@ re-masked first.
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -207,7 +208,7 @@ def apply_remasking_step(
         critic=critic_scores is not None,
         confidence=confidence is not None,
     )
-    scores = {
+    scores: dict[str, Any] = {
         "external": external_scores,
         "critic": critic_scores,
         "confidence": None if confidence is None else 1.0 - confidence,
@@ -218,7 +219,7 @@ def apply_remasking_step(
     argument = {"external": "external_scores", "critic": "critic_scores", "random": "noise"}.get(source, source)
     gumbel = remask_selection == "gumbel"
     needed = {argument: True, "noise": argument == "noise" or randomness_strength > 0, "selection_noise": gumbel}
-    given = {"selection_noise": selection_noise, "noise": noise, argument: scores[source]}
+    given: dict[str, Any] = {"selection_noise": selection_noise, "noise": noise, argument: scores[source]}
     for name, need in needed.items():
         if need and given[name] is None:
             raise ValueError(
@@ -228,7 +229,7 @@ def apply_remasking_step(
         if given[name] is not None and given[name].shape != input_ids.shape:
             raise ValueError(
                 f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got "
-                f"{tuple(given[name].shape)}: give one number a token."
+                f"{tuple(given[name].shape)}: give one number per token."
             )
     eligible = input_ids != mask_token_id
     if protected_mask is not None:
@@ -240,7 +241,7 @@ def apply_remasking_step(
         # Not `score > error_threshold`: a broken score (NaN) must not pass for a safe one.
         eligible = eligible & ~(score <= error_threshold)
     if randomness_strength > 0:
-        score = (1.0 - randomness_strength) * score + randomness_strength * noise.to(score.dtype)
+        score = (1.0 - randomness_strength) * score + randomness_strength * given["noise"].to(score.dtype)
     if gumbel:
         # Keys are equal at scores of 0 only, between which nothing but chance may decide.
         score, tie_break = gumbel_keys(score, selection_noise, selection_temperature), selection_noise

@@ -2,7 +2,7 @@
 """Measures a calibration table on held-out sequences: what scripts/calibrate.py does, as one call."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from accelerate import Accelerator
 
 from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.calibration.text_score import CRITIC, TOGETHER, text_scores
+from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.planting import plant_errors
 from critic_gpt.evaluation.row_forms import SpecialTokens
@@ -20,7 +22,27 @@ from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
 # One token in fifty is wrong, as in a text that somebody typed without looking.
 DEFAULT_PLANTED_RATE = 0.02
+# At which scores for texts are compared: more would make nobody read on.
+FALSE_ALARMS = 0.01
 MEASURED_SOURCES = ("one_shot", "planted")
+
+
+class JudgedPlanted(NamedTuple):
+    """
+    As [`JudgedFillings`], of texts in which errors were planted; `critic_logits` are the scores that a text is judged
+    by, `text_score` says which, and `found` how many of the errors they find at 1 % false alarms.
+    """
+
+    critic_logits: np.ndarray
+    critic_target: np.ndarray
+    sequence_index: np.ndarray
+    histogram: CriticHistogram
+    text_score: str
+    found: float | None
+
+    def rules(self) -> dict[str, Any]:
+        """What the metadata of a table say of it."""
+        return {"text_score": self.text_score, "found_at_one_percent": self.found}
 
 
 def measured_table(
@@ -77,7 +99,7 @@ def measured_table(
     count = len(dataset) if num_sequences is None else num_sequences
     if source == "planted":
         judged = judge_planted(model, dataset, collator, count, rate, batch_size, seed, accelerator)
-        measured = planted_rules(rate)
+        measured = {**planted_rules(rate), **judged.rules()}
     else:
         judged = judge_fillings(model, dataset, collator, count, batch_size, accelerator)
         measured = one_shot_rules(config, config.critic_regime)
@@ -127,15 +149,19 @@ def judge_planted(
     seed: int = 0,
     accelerator: Accelerator | None = None,
     on_step: Callable[[int, CriticHistogram], None] | None = None,
-) -> JudgedFillings:
+) -> JudgedPlanted:
     """
-    What the critic says of every token of true texts in which a share of the tokens was made wrong.
+    What is said of every token of true texts in which a share of the tokens was made wrong: by the critic and the
+    language model together ([`text_scores`]), or by the critic alone where that finds more of the errors.
 
     Args:
         model, dataset, collator, num_sequences, batch_size, accelerator, on_step: As for `judge_fillings`.
         rate (`float`): The share of tokens that are chosen, in (0, 1).
         seed (`int`, *optional*, defaults to 0): Of the errors.
     """
+
+    never = torch.zeros(model.backbone.vocab_size, dtype=torch.bool)
+    never[never_drawn_ids(model.config)] = True
 
     def judge(batch: dict[str, torch.Tensor], own: range) -> Iterator[dict[str, torch.Tensor]]:
         # What the collator has masked is the truth again: all that is wanted of it are rows in their frames.
@@ -144,21 +170,50 @@ def judge_planted(
         special = torch.tensor(collator.never_masked, device=clean.device)
         editable = batch["attention_mask"].bool() & ~torch.isin(clean, special)
         planted = plant_errors(model, clean, batch["attention_mask"], editable, ids, rate, seed)
-        scores = model.critic_scores(planted.input_ids, batch["attention_mask"])
+        output = model(input_ids=planted.input_ids, attention_mask=batch["attention_mask"])
+        scores = output.critic_logits
+        together = text_scores(scores, output.logits, planted.input_ids, never.to(scores.device))
         valid = planted.judged
         yield {
-            "critic_logits": scores[valid].float(),
+            "critic_logits": together[valid],
+            "critic_alone": scores[valid].float(),
             "critic_target": planted.wrong[valid].float(),
             "sequence_index": ids[:, None].expand(valid.shape)[valid.cpu()],
         }
 
-    dtypes = {"critic_logits": np.float32, "critic_target": np.float32, "sequence_index": np.int64}
+    dtypes = {
+        "critic_logits": np.float32,
+        "critic_alone": np.float32,
+        "critic_target": np.float32,
+        "sequence_index": np.int64,
+    }
     columns, histogram = judge_together(
         model, dataset, collator.for_evaluation(), num_sequences, batch_size, accelerator, on_step, dtypes, judge
     )
-    return JudgedFillings(**columns, histogram=histogram, lm_loss=None)
+    alone, target = columns.pop("critic_alone"), columns["critic_target"]
+    chosen, found = TOGETHER, found_at(columns["critic_logits"], target, FALSE_ALARMS)
+    if found is not None and (by_critic := found_at(alone, target, FALSE_ALARMS)) > found:
+        chosen, found, columns["critic_logits"] = CRITIC, by_critic, alone
+        histogram = CriticHistogram()
+        histogram.update(torch.from_numpy(alone), torch.from_numpy(target))
+    return JudgedPlanted(**columns, histogram=histogram, text_score=chosen, found=found)
 
 
-def quality_of(judged: JudgedFillings, method: str) -> dict[str, Any]:
+def found_at(scores: np.ndarray, target: np.ndarray, false_alarms: float) -> float | None:
+    """
+    The share of wrong tokens that score higher than all but this share of the right ones; `None` where all are right
+    or all are wrong.
+
+    Args:
+        scores, target (`np.ndarray` of shape `(judged,)`): Higher = more likely wrong; 1 = wrong.
+        false_alarms (`float`): The share of right tokens that is let through, in (0, 1).
+    """
+    right, wrong = scores[target == 0], scores[target == 1]
+    if not len(right) or not len(wrong):
+        return None
+    return float((wrong > np.quantile(right, 1.0 - false_alarms, method="higher")).mean())
+
+
+def quality_of(judged: JudgedFillings | JudgedPlanted, method: str) -> dict[str, Any]:
     """Honest figures of a table: of halves of the sequences, each by the table of the other."""
     return cross_fitted_report(judged.critic_logits, judged.critic_target, judged.sequence_index, method)

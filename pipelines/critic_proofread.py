@@ -70,6 +70,7 @@ class CriticProofreadPipeline(CriticPipeline):
       `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "".
     - `expected_errors` (`float`): Sum of P(wrong): how many tokens are expected to be wrong.
     - `calibrated` (`bool`): Whether P(wrong) comes from a measured table; otherwise from a plain ramp.
+    - `weakness` (`str` or `None`): Why the model is too weak to rely on for this text, if it is.
     - `windows` (`int`): How many windows the text makes.
     - `forward_passes` (`int`): How many windows of this text went through the model, whatever the batch.
 
@@ -211,6 +212,7 @@ class CriticProofreadPipeline(CriticPipeline):
             "unknown": self._edits_of(text, UNKNOWN, best),
             "expected_errors": sum(errors, 0.0),
             "calibrated": proof.calibrated,
+            "weakness": proof.weakness,
             "windows": proof.windows,
             "forward_passes": proof.forward_passes,
         }

@@ -39,25 +39,37 @@ def one_line(error: BaseException) -> str:
     return visible_text(" ".join(str(error).split()))
 
 
-def run_as_program(main: Callable, name: str) -> None:
+def run_as_program(main: Callable, name: str, status_of: Callable[[Any], int] | None = None) -> None:
     """
-    Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1, Ctrl-C as one
-    line and exit code 130, all else as a traceback.
+    Runs a script's `main`. What the user can mend ends as one line on stderr and exit code 1 (2 with `status_of`),
+    Ctrl-C as one line and exit code 130, all else as a traceback.
     Characters that stdout cannot encode are printed as escapes (`\\u4e2d`) and end nothing.
 
     Args:
         main (callable): Called without arguments.
         name (`str`): The script, at the head of the line.
+        status_of (callable, *optional*): The exit code by what `main` returns; else it is 0.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # stderr does so of itself
     try:
-        main()
+        result = main()
     except (StrictDataclassError, SafetensorError, ValueError, OSError, ImportError) as error:
-        sys.exit(f"{name}: {one_line(error)}")
+        line = f"{name}: {one_line(error)}"
+        if status_of is None:
+            sys.exit(line)
+        print(line, file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt as stop:
         leave_interrupted(f"{name}: {one_line(stop) or 'interrupted; what was saved before is as it was.'}")
     leave_together()
+    if status_of is not None:
+        sys.exit(status_of(result))
+
+
+def say(line: str) -> None:
+    """Prints a line that may hold names of files, on which no terminal acts."""
+    print(visible_text(line))
 
 
 def leave_interrupted(line: str) -> None:

@@ -52,7 +52,13 @@ from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.model import sampler_settings, table_key, weights_file_name
 from critic_gpt.cli.flags import VERBOSE_EVERY, calibrate_parser
 from critic_gpt.cli.generation_flags import import_strategies
-from critic_gpt.evaluation.calibrating import DEFAULT_PLANTED_RATE, judge_planted, one_shot_rules, planted_rules
+from critic_gpt.evaluation.calibrating import (
+    DEFAULT_PLANTED_RATE,
+    JudgedPlanted,
+    judge_planted,
+    one_shot_rules,
+    planted_rules,
+)
 from critic_gpt.evaluation.data_sources import DataSource, load_split, resolve_dataset
 from critic_gpt.evaluation.metrics import cross_fitted_report
 from critic_gpt.evaluation.plots import check_picture, plot_calibration
@@ -66,9 +72,11 @@ from critic_gpt.scripts import (
     check_at_least,
     check_fits,
     check_judged,
+    check_output_dir,
     load_model,
     progress_bar,
     run_as_program,
+    say,
     start_accelerator,
 )
 from critic_gpt.tasks.own_data import with_own_padding
@@ -246,7 +254,7 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
 
 def judge(
     model, rows, collator, args: argparse.Namespace, settings: dict[str, Any], accelerator: Accelerator
-) -> JudgedFillings | JudgedTrajectories:
+) -> JudgedFillings | JudgedPlanted | JudgedTrajectories:
     """Fills and judges the sequences, with the verbose table every hundred of them."""
     counted = {"batch_size": steps_of(args.batch_size, args.verbose), "accelerator": accelerator}
     with progress_bar(args.num_sequences, "sequences", accelerator) as bar:
@@ -275,7 +283,7 @@ def steps_of(batch_size: int, verbose: bool) -> int:
     return max(size for size in range(1, min(batch_size, VERBOSE_EVERY) + 1) if VERBOSE_EVERY % size == 0)
 
 
-def quality_of(judged: JudgedFillings | JudgedTrajectories, method: str) -> dict[str, Any]:
+def quality_of(judged: JudgedFillings | JudgedPlanted | JudgedTrajectories, method: str) -> dict[str, Any]:
     """Cross-fitted figures; of trajectories over all steps and, under `final`, of the finished sequences alone."""
     quality = cross_fitted_report(judged.critic_logits, judged.critic_target, judged.sequence_index, method=method)
     if isinstance(judged, JudgedTrajectories):
@@ -284,7 +292,7 @@ def quality_of(judged: JudgedFillings | JudgedTrajectories, method: str) -> dict
 
 
 def closing_rates(
-    judged: JudgedFillings | JudgedTrajectories, calibration: critic_gpt.CriticCalibration
+    judged: JudgedFillings | JudgedPlanted | JudgedTrajectories, calibration: critic_gpt.CriticCalibration
 ) -> tuple[float, float]:
     """
     The share of wrong tokens, counted position by position, and the same as the table and the counts of its buckets
@@ -317,10 +325,10 @@ def print_summary(
     positions = metadata["quality"]["positions"]
     path = folder / CALIBRATION_NAME
     done = f"Saved {path}" if kept is None else f"Kept the table in {path}, not the new one"
-    print(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    say(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
     if kept is not None:
         print(f"The one there is better: {kept}. Give --overwrite to replace it all the same.")
-    print(f"Table {key}: {measured_on(metadata)}.")
+    say(f"Table {key}: {measured_on(metadata)}.")
     print(f"Share of wrong tokens:   {rates[0]:.6f}")
     print(f"The same by the buckets: {rates[1]:.6f}")
     print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {auroc} (cross-fitted)")
@@ -335,7 +343,10 @@ def measured_on(metadata: dict[str, Any]) -> str:
     if metadata["source"] == "one_shot":
         return f"masks filled at once, temperature={metadata['temperature']}"
     if metadata["source"] == "planted":
-        return f"true texts in which a share of {metadata['planted_rate']} of the tokens was chosen to be made wrong"
+        found, by = metadata["found_at_one_percent"], metadata["text_score"].replace("_", " ")
+        share = "" if found is None else f"; at 1 % false alarms {found:.0%} of the errors are found, by {by}"
+        rate = metadata["planted_rate"]
+        return f"true texts in which a share of {rate} of the tokens was chosen to be made wrong{share}"
     rate = "various mask rates" if metadata["mask_rate"] is None else f"mask_rate={metadata['mask_rate']}"
     names = sampler_settings(critic_gpt.CriticGPTGenerationConfig())
     settings = (f"{name}={metadata[name]}" for name in names if metadata[name] is not None)
@@ -349,6 +360,7 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     check_arguments(args)
     settings = generation_settings(args)
     checkpoint, source = resolve_checkpoint(args.checkpoint), resolve_dataset(args.dataset)
+    check_output_dir("checkpoint", checkpoint.folder)
     split = {"val": "validation"}.get(args.split, args.split)
     accelerator = start_accelerator()
     model = load_model("checkpoint", str(checkpoint.folder), variant=checkpoint.variant).to(accelerator.device)
@@ -360,6 +372,8 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     measured = source_metadata(args, model, settings, regime)
     rows, collator, task = load_rows(source, split, model, regime, args)
     judged = judge(model, rows, collator, args, settings, accelerator)
+    if isinstance(judged, JudgedPlanted):
+        measured |= judged.rules()
     check_judged("num_sequences", args.num_sequences, judged.sequence_index, least=2)
     fitted = (judged.critic_logits, judged.critic_target, judged.sequence_index)
     errors = cross_fitted_errors(*fitted) if args.method == "auto" else {}

@@ -88,6 +88,7 @@ from critic_gpt.scripts import (
     load_model,
     progress_bar,
     run_as_program,
+    say,
     start_accelerator,
 )
 from critic_gpt.tasks import TASK_FILE, TextTask, load_data, load_prepared, load_puzzles
@@ -367,7 +368,7 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
         print(critic_text(metrics["calibration"]))
     if "verifier" in metrics:
         print(verifier_text(metrics["verifier"]))
-    print(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
+    say(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
 
 
 if __name__ == "__main__":

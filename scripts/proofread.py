@@ -7,12 +7,17 @@ Proofreads an existing text: marks what is probably wrong, suggests replacements
     python scripts/proofread.py --model runs/demo/model --lines --json grids.txt
     python scripts/proofread.py --model runs/demo/model --text 123456456123...
 
-The text comes from a file, from --text, or else from standard input; with --lines each of its lines is a text. Printed
-are the text, coloured from green to red where a token is doubtful, and a table of the doubtful spans: line and column,
-P(wrong) of the worst token, what stands there, and the suggestion. Without colours doubtful spans are written as
-[-wrong-]{+right+}. [MASK] in a text is a hole, for which the table has a filling.
+    python scripts/proofread.py --model runs/model --format sarif docs/*.md > found.sarif
 
-What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them.
+Texts come from files, from --text, or else from standard input; with --lines each of their lines is a text. Printed
+are the text, coloured from green to red where a token is doubtful, and a table of the doubtful spans: file, line and
+column, P(wrong) of the worst token, what stands there, and the suggestion. Without colours doubtful spans are written
+as [-wrong-]{+right+}. [MASK] in a text is a hole, for which the table has a filling. --format text prints nothing but
+lines `file:line:col: ...`, jsonl the same as JSON, sarif a log for code scanning. The exit status is 1 where anything
+is doubtful, 0 where nothing is, 2 where the command could not be carried out.
+
+What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them. With a
+table of planted errors (`calibrate.py --source planted`) critic and language model decide together.
 
 A file .jsonl holds lines of JSON, each a text or an object with the key `text`. --results writes lines of JSON as the
 texts are done, instead of printing: `index`, `input` (the line) and the results below. The same command goes on where
@@ -51,7 +56,8 @@ from critic_gpt import __version__
 from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
-from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
+from critic_gpt.scripts.findings import Places, Source, print_findings
 from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
 
 
@@ -60,35 +66,36 @@ TEXT_KEYS = ("text",)
 TEXTS_AT_ONCE = 16
 
 
-def read_texts(args: argparse.Namespace) -> list[Any]:
-    """The texts of a command line; of lines of JSON the rows that hold them."""
-    if args.text is not None and args.input != STANDARD_INPUT:
-        raise ValueError(f"`input` and `text` exclude each other, got {args.input!r} and {args.text!r}: drop one.")
-    if args.input.endswith(".jsonl"):
-        if args.lines:
-            raise ValueError(
-                f"`lines` must be left out with lines of JSON, got {args.input!r}: each is a text already."
-            )
-        return read_rows("input", args.input, TEXT_KEYS)
-    if args.text is not None:
-        text = args.text
-    else:
-        # As bytes: opened as text, \r\n would become \n and the places move.
-        content = sys.stdin.buffer.read() if args.input == STANDARD_INPUT else Path(args.input).read_bytes()
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"`input` must be a text in UTF-8, got {args.input!r}, whose byte {error.start} is none: convert it."
-            ) from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return [line for line in lines if line] if args.lines else [text]
+def read_texts(args: argparse.Namespace) -> tuple[list[Any], list[Source]]:
+    """The texts of a command line, of lines of JSON the rows that hold them; and where each comes from."""
+    if args.text is not None and args.input != [STANDARD_INPUT]:
+        raise ValueError(f"`input` and `text` exclude each other, got {args.input} and {args.text!r}: drop one.")
+    texts: list[Any] = []
+    sources: list[Source] = []
+    for name in args.input:
+        if name.endswith(".jsonl"):
+            if args.lines:
+                raise ValueError(f"`lines` must be left out with lines of JSON, got {name!r}: each is a text already.")
+            read = list(enumerate(read_rows("input", name, TEXT_KEYS), 1))
+        else:
+            text = args.text if args.text is not None else read_text(name)
+            split = [line.removesuffix("\r") for line in text.split("\n")] if args.lines else []
+            read = [(number, line) for number, line in enumerate(split, 1) if line] if args.lines else [(None, text)]
+        shown = "<text>" if args.text is not None else "<stdin>" if name == STANDARD_INPUT else name
+        texts += [text for _, text in read]
+        sources += [Source(shown, line) for line, _ in read]
+    return texts, sources
 
 
-def place_of(text: str, start: int) -> str:
-    """Line and column of a character, counted from 1 as editors do."""
-    before = text[:start]
-    return f"{before.count(chr(10)) + 1}:{start - before.rfind(chr(10))}"
+def read_text(name: str) -> str:
+    """A file, or standard input, as bytes: opened as text, \\r\\n would become \\n and the places move."""
+    content = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`input` must be a text in UTF-8, got {name!r}, whose byte {error.start} is none: convert it."
+        ) from error
 
 
 def draw_text(result: dict[str, Any], colors: bool) -> Text:
@@ -111,17 +118,24 @@ def draw_text(result: dict[str, Any], colors: bool) -> Text:
     return drawn.append(visible_text(text[done:]))
 
 
-def table(result: dict[str, Any]) -> list[str]:
+def table(result: dict[str, Any], source: Source) -> list[str]:
     """The doubtful spans, the holes and what is unknown, one per line."""
-    rows = []
+    rows, place = [], Places(result["text"], source)
     for kind in ("spans", "holes", "unknown"):
         for span in result[kind]:
+            line, column = place(span["start"])
             says = f"{span['max_error_probability']:.1%}" if kind == "spans" else kind.removesuffix("s")
             change = f"{span['text']!r}"
             if span["replacement"] != span["text"]:
                 change += f" -> {span['replacement']!r}"
-            rows.append((span["start"], place_of(result["text"], span["start"]), says, change))
-    return [f"  {place:>8}  {says:>7}  {change}" for _, place, says, change in sorted(rows)]
+            rows.append((span["start"], f"{source.name}:{line}:{column}: {says:>7}  {change}"))
+    return [row for _, row in sorted(rows)]
+
+
+def warnings_of(result: dict[str, Any]) -> list[str]:
+    """Why not to rely on a result."""
+    ramp = [] if result["calibrated"] else ["not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)"]
+    return ramp + ([] if result["weakness"] is None else [result["weakness"]])
 
 
 def describe(result: dict[str, Any]) -> list[str]:
@@ -131,8 +145,7 @@ def describe(result: dict[str, Any]) -> list[str]:
         f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; windows: {result['windows']}, "
         f"forward passes: {result['forward_passes']}]"
     ]
-    if not result["calibrated"]:
-        lines.append("  not calibrated: P(wrong) is read off a plain ramp (scripts/calibrate.py)")
+    lines += [f"  {line}" for line in warnings_of(result)]
     if "corrected_text" in result:
         left = "nothing left to replace" if result["settled"] else "not settled"
         lines.append(
@@ -142,10 +155,10 @@ def describe(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def draw(result: dict[str, Any], console: Console) -> None:
+def draw(result: dict[str, Any], source: Source, console: Console) -> None:
     """Prints one result."""
     console.print(draw_text(result, console.color_system is not None and not console.no_color), soft_wrap=True)
-    for line in [*table(result), *describe(result)]:
+    for line in [*table(result, source), *describe(result)]:
         console.print(visible_text(line), soft_wrap=True, markup=False, highlight=False)
     if "corrected_text" in result:
         console.print(visible_text(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
@@ -153,7 +166,7 @@ def draw(result: dict[str, Any], console: Console) -> None:
 
 def check_lines(args: argparse.Namespace) -> ResultLines:
     """The file of `--results`; refuses what would write them elsewhere."""
-    for name in ("output", "save", "json"):
+    for name in ("output", "save", "json", "format"):
         if getattr(args, name):
             raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
     return ResultLines("results", args.results)
@@ -172,7 +185,7 @@ def write_lines(
     settings = {"model": args.model, "fingerprint": proofread.model.fingerprint(), **options}
     before = lines.write({**settings, "critic_gpt_version": __version__}, rows, TEXTS_AT_ONCE, results_of, "texts")
     there = f", {before} of them there before" if before else ""
-    print(f"{len(rows)} results in {args.results}{there}.")
+    say(f"{len(rows)} results in {args.results}{there}.")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
@@ -182,7 +195,11 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.output and not args.correct:
         raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
     lines = None if args.results is None else check_lines(args)
-    rows = read_texts(args)
+    if args.json and args.format is not None:
+        raise ValueError(f"`format` must be left out beside `json`, got {args.format!r}: drop one of the two.")
+    if args.output and len(args.input) > 1:
+        raise ValueError(f"`output` is for one input, got {len(args.input)}: correct one file at a time.")
+    rows, sources = read_texts(args)
     texts = [text_of(row, TEXT_KEYS) for row in rows]
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
@@ -205,7 +222,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         settings = {
             "model": args.model,
             "fingerprint": proofread.model.fingerprint(),
-            "input": None if args.text is not None else args.input,
+            "input": None if args.text is not None else args.input[0] if len(args.input) == 1 else args.input,
             "lines": args.lines,
             "batch_size": args.batch_size,
             **options,
@@ -214,14 +231,23 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         write_json(args.save, {"settings": settings, "results": results})
     if args.json:
         print(json.dumps(results, indent=2))
+    elif args.format not in (None, "marked"):
+        print_findings(results, sources, args.format)
+        for line in dict.fromkeys(line for result in results for line in warnings_of(result)):
+            print(f"proofread: {visible_text(line)}", file=sys.stderr)
     else:
         # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.
         system = {"always": "truecolor", "never": None}.get(args.color, "auto")
         console = Console(color_system=system, force_terminal=args.color == "always" or None)
-        for result in results:
-            draw(result, console)
+        for result, source in zip(results, sources, strict=True):
+            draw(result, source, console)
     return results
 
 
+def status_of(results: list[dict[str, Any]]) -> int:
+    """What the command ends with: 1 where anything was found, as linters do."""
+    return int(any(result["spans"] for result in results))
+
+
 if __name__ == "__main__":
-    run_as_program(main, "proofread")
+    run_as_program(main, "proofread", status_of)

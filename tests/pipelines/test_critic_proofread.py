@@ -15,7 +15,8 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from critic_gpt import CriticCalibration, CriticProofreadPipeline
 
 
-KEYS = {"text", "tokens", "spans", "holes", "unknown", "expected_errors", "calibrated", "windows", "forward_passes"}
+KEYS = {"text", "tokens", "spans", "holes", "unknown", "expected_errors", "calibrated", "weakness", "windows"}
+KEYS |= {"forward_passes"}
 CORRECTED = {"corrected_text", "corrections", "corrected_expected_errors", "rounds", "settled"}
 TOKEN = {"text", "start", "end", "token", "token_id", "kind", "error_probability", "replacements"}
 SPAN = {"text", "start", "end", "replacement"}
@@ -179,7 +180,7 @@ def pipeline_of(tiny_model, tokenizer, **sizes):
 
 def spliced(proofread, text, changes):
     """What becomes of a text whose tokens at some places are exchanged, as after a correction."""
-    tokens = proofread._encode(text)
+    (tokens,) = proofread.preprocess(text)["texts"]
     sequences, never = [torch.tensor(tokens.ids)], proofread._never_suggested
     proof = proofread.model.proofread(sequences, suppressed_ids=never, correct=True)[0]
     proof.corrected_ids = torch.tensor(tokens.ids)

@@ -3,16 +3,27 @@
 
 import io
 import json
+import re
 import sys
+import time
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import pipeline
 
 from critic_gpt import CriticCalibration
-from critic_gpt.scripts import proofread
+from critic_gpt.cli.flags import proofread_parser
+from critic_gpt.scripts import proofread, run_as_program
+from critic_gpt.scripts.findings import Places, Source, findings
 
+
+ROOT = Path(__file__).parents[2]
 
 TEXT = "the quick\nbrown [MASK]ox is\tHere"
 
@@ -46,8 +57,8 @@ def test_it_prints_the_text_a_table_of_doubtful_spans_and_what_to_expect(model_d
     for span in result["spans"]:
         line, column = TEXT[: span["start"]].count("\n") + 1, span["start"] - TEXT[: span["start"]].rfind("\n")
         shown = f"{span['max_error_probability']:.1%}"
-        assert f"  {f'{line}:{column}':>8}  {shown:>7}  {span['text']!r} -> {span['replacement']!r}" in lines
-    assert any("2:7     hole  '[MASK]' -> " in line for line in lines)
+        assert f"<text>:{line}:{column}: {shown:>7}  {span['text']!r} -> {span['replacement']!r}" in lines
+    assert any("<text>:2:7:    hole  '[MASK]' -> " in line for line in lines)
     assert any(f"unknown  {chr(9) + 'H'!r}" in line for line in lines)
     judged = sum(token["error_probability"] is not None for token in result["tokens"])
     expected = f"  [{result['expected_errors']:.2f} of {judged} tokens expected to be wrong; "
@@ -130,3 +141,97 @@ def test_what_cannot_be_meant_is_one_line(model_dir, tiny_model, tmp_path):
         assert part in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError):
         run(model_dir, tmp_path / "nothing.txt")
+
+
+FOUND = {"path", "line", "column", "end_line", "end_column", "text", "replacement", "error_probability"}
+
+
+def test_findings_are_lines_of_file_line_and_column_of_every_file(model_dir, tmp_path, capsys):
+    files = [tmp_path / "one.txt", tmp_path / "two words.txt"]
+    for file, text in zip(files, ("the quick\nbrown", "\nfox is\n\nhere"), strict=True):
+        file.write_text(text, encoding="utf-8")
+    results = run(model_dir, *files, "--format", "text", "--threshold", 0.2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == sum(len(result["spans"]) for result in results) >= 2
+    assert all(re.fullmatch(r".*\.txt:\d+:\d+: '.*' is wrong with probability [\d.]+%", line) for line in lines)
+    assert {line.split(":")[0] for line in lines} == {str(file) for file in files}
+    run(model_dir, *files, "--format", "jsonl", "--threshold", 0.2)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == len(lines) and all(set(one) == FOUND for one in found)
+    for one in found:
+        rows = Path(one["path"]).read_bytes().decode().split("\n")
+        rows = [f"{row}\n" for row in rows]
+        start = sum(map(len, rows[: one["line"] - 1])) + one["column"] - 1
+        end = sum(map(len, rows[: one["end_line"] - 1])) + one["end_column"] - 1
+        assert "".join(rows)[start:end] == one["text"]
+
+
+def test_each_line_as_a_text_is_found_by_its_line_of_the_file(model_dir, tmp_path, capsys):
+    file = tmp_path / "lines.txt"
+    file.write_bytes(b"the quick\r\n\n\nfox is here\n")
+    results = run(model_dir, file, "--lines", "--format", "jsonl", "--threshold", 0.0)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [result["text"] for result in results] == ["the quick", "fox is here"]
+    assert {one["line"] for one in found} == {1, 4} and min(one["column"] for one in found) == 1
+
+
+def test_the_log_for_code_scanning_has_all_that_its_schema_requires(model_dir, tmp_path, capsys):
+    file = tmp_path / "a text.txt"
+    file.write_text("the quick\nbrown", encoding="utf-8")
+    (result,) = run(model_dir, file, "--format", "sarif", "--threshold", 0.2)
+    log = json.loads(capsys.readouterr().out)
+    (scan,) = log["runs"]
+    rules = scan["tool"]["driver"]["rules"]
+    assert log["version"] == "2.1.0" and scan["columnKind"] == "unicodeCodePoints" and len(rules) == 1
+    assert len(scan["results"]) == len(result["spans"]) > 0
+    for one in scan["results"]:
+        assert one["ruleId"] == rules[one["ruleIndex"]]["id"] and one["message"]["text"] and 0 <= one["rank"] <= 100
+        (place,) = one["locations"]
+        assert place["physicalLocation"]["artifactLocation"]["uri"].endswith("/a%20text.txt")
+        region = place["physicalLocation"]["region"]
+        assert all(region[name] >= 1 for name in ("startLine", "startColumn", "endLine", "endColumn"))
+        for fix in one.get("fixes", ()):
+            (change,) = fix["artifactChanges"]
+            assert set(change) == {"artifactLocation", "replacements"}
+            assert all(r["deletedRegion"] == region and "text" in r["insertedContent"] for r in change["replacements"])
+    run(model_dir, file, "--format", "sarif", "--threshold", 1.0)
+    assert json.loads(capsys.readouterr().out)["runs"][0]["results"] == []
+
+
+@given(st.text(alphabet="ab\n", max_size=30), st.data())
+def test_line_and_column_are_those_of_counting(text, data):
+    offset = data.draw(st.integers(0, len(text)))
+    before = text[:offset]
+    assert Places(text, Source("a"))(offset) == (before.count("\n") + 1, offset - before.rfind("\n"))
+    assert Places(text, Source("a", 7))(offset) == (7, offset + 1)
+
+
+def test_places_take_no_longer_for_each_finding_of_a_long_text():
+    def seconds(size):
+        text = "a\n" * size
+        spans = [{"start": 2 * i, "end": 2 * i + 1, "text": "a", "replacement": "b"} for i in range(size)]
+        result = {"text": text, "spans": [{**span, "max_error_probability": 0.9} for span in spans]}
+        begin = time.process_time()
+        assert sum(1 for _ in findings(result, Source("a"))) == size
+        return time.process_time() - begin
+
+    seconds(100)
+    assert seconds(40_000) < 40 * seconds(4_000) + 0.1, "ten times the text; by counting lines anew a hundred times"
+
+
+def test_the_exit_status_is_that_of_a_linter(model_dir, monkeypatch, capsys):
+    status = {}
+    for name, flags in (("found", ["--threshold", "0.0"]), ("clean", ["--threshold", "1.0"]), ("wrong", ["--json"])):
+        argv = ["proofread", "--model", str(model_dir), "--text", "abc", "--format", "text", *flags]
+        with pytest.raises(SystemExit) as end:
+            run_as_program(partial(proofread.main, argv[1:]), "proofread", proofread.status_of)
+        status[name] = end.value.code
+    assert status == {"found": 1, "clean": 0, "wrong": 2}
+    assert "proofread: `format` must be left out beside `json`" in capsys.readouterr().err
+
+
+def test_the_hook_for_the_repositories_of_others_calls_a_command_that_there_is():
+    hook = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    ((command, act, *flags),) = [one["entry"].split() for one in hook]
+    assert (command, act) == ("critic-gpt", "proofread")
+    assert proofread_parser().parse_args([*flags, "--model", "m", "a.txt", "b.txt"]).input == ["a.txt", "b.txt"]
