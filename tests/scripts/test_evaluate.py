@@ -218,7 +218,8 @@ def test_everybody_competes_with_a_spread_over_seeds_and_settings_chosen_by_anot
     model_dir = save_model(tmp_path / "model", sudoku_dir, add_joint_head=True)
     few = {"prism": GRIDS["prism"][:2], "p2": GRIDS["p2"][:2]}
     monkeypatch.setattr(competitors, "GRIDS", few)
-    flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3, "--tuning_temperatures")
+    flags = ("--strategies", "all", "--seeds", 1, 2, "--tune", "--tuning_seed", 5, "--tuning_samples", 3)
+    flags += ("--tuning_temperatures",)  # none
     monkeypatch.setitem(competitors.SHOOT_OUT, "two", {"remasking": "critic", "polish_steps": 2})
     metrics = run(model_dir, sudoku_dir, tmp_path, *flags)
     assert metrics["comparison"]["two"].pop("2") is None and list(metrics["valid_rate"]["two"]) == ["4"]
