@@ -5,6 +5,7 @@ Letters: B batch, T positions, V vocabulary, D width.
 """
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -385,6 +386,7 @@ class CriticGPTForMaskedLM(
         given_mask: torch.BoolTensor | None = None,
         critic_pass: bool = True,
         critic_batch_share: float = 1.0,
+        return_logits: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | CriticGPTMaskedLMOutput:
         r"""
@@ -405,9 +407,14 @@ class CriticGPTForMaskedLM(
         critic_batch_share (`float`, *optional*, defaults to 1.0):
             Share of the rows, in (0, 1] and rounded up, that the second pass is made of; evenly spread over the batch.
             In the others nothing is filled and nothing judged.
+        return_logits (`bool`, *optional*, defaults to `True`):
+            `False` gives the states in place of the logits, and no losses: for whoever wants `lm_logits` of some
+            positions only.
         """
         inputs = {"position_ids": position_ids, "inputs_embeds": inputs_embeds, **kwargs}
         reading = self.read(input_ids, attention_mask, **inputs)
+        if not return_logits:
+            return self.judged(reading, position_ids)
         fill = {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
         return self.both_passes(
             reading, labels, loss_weights, fill, given_mask, critic_pass, critic_batch_share, inputs
@@ -423,6 +430,12 @@ class CriticGPTForMaskedLM(
     def lm_logits(self, states: torch.Tensor) -> torch.Tensor:
         """Predictions (B, T, V) by states (B, T, D)."""
         return self.lm_head(states)
+
+    @property
+    def forward_is_ours(self) -> bool:
+        """Whether a forward pass is what it is here: nobody wrote another one, or hooked something on it."""
+        own = type(self).forward is CriticGPTForMaskedLM.forward and "forward" not in vars(self)
+        return own and not (self._forward_hooks or self._forward_pre_hooks)
 
     def language_model_learns(self) -> bool:
         """Whether a term of the language model reaches a trainable weight."""
@@ -464,12 +477,23 @@ class CriticGPTForMaskedLM(
             queries (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, num_positions, joint_head_dim)`): Of
                 the positions to predict.
             memory (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, joint_head_dim, joint_head_dim)`): Of
-                the drawn tokens (`heads.joint.remember`).
+                the drawn tokens: their keys times their values, added up.
 
         Returns:
             `torch.FloatTensor` of shape `(batch_size, num_positions, vocab_size)`: to be added to the logits.
         """
         return self.lm_head(self.joint_head.read(queries, memory))
+
+    def joint_reading(self) -> Callable[[torch.FloatTensor, torch.FloatTensor], torch.FloatTensor]:
+        """
+        From scores (n, vocab_size) and what the joint head read (n, joint_num_heads * joint_head_dim) to scores given
+        that. Its output and the LM head are folded into one matrix, which is smaller than that of the latter.
+        """
+        output = self.joint_head.output
+        if output.in_features >= self.config.hidden_size:
+            return lambda scores, found: scores + self.lm_head(output(found.to(self.dtype)))
+        folded = self.lm_head(output(torch.eye(output.in_features, dtype=self.dtype, device=self.device)))
+        return lambda scores, found: torch.addmm(scores, found.to(scores.dtype), folded.to(scores.dtype))
 
 
 # --------------------------------------------------------------------------------------------------------------------

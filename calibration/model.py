@@ -9,7 +9,7 @@ A model may have three. `calibration` was measured on masks filled in one shot, 
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,13 @@ class CalibratedModelMixin:
     an adapter is the adapter's, and `None` for weights without a measurement.
     """
 
+    # What the class of the model beside this one has.
+    dtype: torch.dtype
+    critic_head: Any
+    model_tags: list[str] | None
+    _get_files_timestamps: Callable[..., dict[str, float]]
+    _upload_modified_files: Callable[..., Any]
+
     # ---- the tables of the present weights ----
 
     def fingerprint(self, adapted: bool = True) -> str | None:
@@ -179,11 +186,12 @@ class CalibratedModelMixin:
         present, none = self.fingerprint(), ("",)
         if present is None or None in tables:  # of weights that are not at hand nothing is known
             return next(iter(tables)) if len(tables) == 1 and not has_adapters(self) else none
-        exact = next((key for key in tables if key[0] == present), None)
+        known = [key for key in tables if key is not None]
+        exact = next((key for key in known if key[0] == present), None)
         if exact is not None:
             return exact
-        rounded = self.fingerprints()
-        return next((key for key in tables if fingerprints_agree(key, rounded)), none)
+        rounded = self.fingerprints() or [present]
+        return next((key for key in known if fingerprints_agree(key, rounded)), none)
 
     def _set_table(self, source: str, table: CriticCalibration | None) -> None:
         tables = self._tables(source)
@@ -328,7 +336,7 @@ class CalibratedModelMixin:
         """As the parent's, and loads those tables of the `calibration.json` beside the weights that fit them."""
         location = location_of(kwargs)
         variant = kwargs.get("variant")
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)  # type: ignore[misc]
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if pretrained_model_name_or_path is not None and model.critic_head is not None:
             # Those of an adapter were loaded with it.
@@ -337,7 +345,7 @@ class CalibratedModelMixin:
 
     def load_adapter(self, peft_model_id=None, *args, **kwargs):
         """As the parent's, and loads those tables of the `calibration.json` beside the adapter that fit it."""
-        loaded = super().load_adapter(peft_model_id, *args, **kwargs)
+        loaded = super().load_adapter(peft_model_id, *args, **kwargs)  # type: ignore[misc]
         if peft_model_id is not None and self.critic_head is not None:
             location = location_of({**kwargs, **(kwargs.get("adapter_kwargs") or {})})
             self._load_tables(peft_model_id, None, location, adapted=True)
@@ -355,7 +363,7 @@ class CalibratedModelMixin:
         if push:
             # The parent would push before the table lies there. Before it writes: a refused token costs no waiting.
             repo_id, unchanged = self._open_repository(save_directory, kwargs.get("token"), hub)
-        super().save_pretrained(
+        super().save_pretrained(  # type: ignore[misc]
             save_directory, is_main_process=is_main_process, state_dict=state_dict, push_to_hub=False, **kwargs
         )
         if is_main_process:

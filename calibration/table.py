@@ -116,7 +116,7 @@ class CriticCalibration:
             raise ValueError(
                 f"`metadata` must hold only what JSON can, got {error}; turn tensors into lists and NaN into None."
             ) from error
-        self._tables: dict[tuple[torch.device, torch.dtype], torch.Tensor] = {}
+        self._tables: dict[tuple, torch.Tensor | tuple[torch.Tensor, torch.Tensor]] = {}
 
     @property
     def probabilities(self) -> tuple[float, ...]:
@@ -188,13 +188,24 @@ class CriticCalibration:
         which none, or all, of the tokens were wrong count as P = 1e-4 and 1 - 1e-4.
         """
         dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
-        levels = self.table(critic_logits.device, dtype).clamp(LOWEST_RATE, 1.0 - LOWEST_RATE).logit()
-        middles = (torch.arange(NUM_BUCKETS, dtype=dtype, device=critic_logits.device) + 0.5).div(NUM_BUCKETS).logit()
+        levels, middles = self._log_odds(critic_logits.device, dtype)
         scores = critic_logits.to(dtype)
         left = (torch.searchsorted(middles, scores.contiguous()) - 1).clamp(0, NUM_BUCKETS - 2)
         share = ((scores - middles[left]) / (middles[left + 1] - middles[left])).clamp(0.0, 1.0)
         beyond = (scores - middles[0]).clamp(max=0.0) + (scores - middles[-1]).clamp(min=0.0)
         return torch.lerp(levels[left], levels[left + 1], share) + beyond
+
+    def _log_odds(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """The table as log-odds, and the middles of its buckets as scores, kept as [`CriticCalibration.table`] is."""
+        key = ("log odds", device, dtype)
+        kept = self._tables.get(key)
+        if kept is None:
+            levels = self.table(device, dtype).clamp(LOWEST_RATE, 1.0 - LOWEST_RATE).logit()
+            middles = (torch.arange(NUM_BUCKETS, dtype=dtype, device=device) + 0.5).div(NUM_BUCKETS).logit()
+            kept = levels, middles
+            if not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
+                self._tables[key] = kept
+        return kept
 
     def matches(self, fingerprint: str | None) -> bool:
         """Whether the table belongs to weights with this `weights_fingerprint`; `True` if either side is unknown."""

@@ -29,6 +29,8 @@ SHAPE = {
     "num_steps": 16,
 }
 LEAST_REPEATS = 10
+# Of the whole table of --sampling, whose rows take long.
+LEAST_TURNS = 3
 # Who else may take part: flags handed to `generate` that are no settings.
 JUDGES = {
     "remasking_model": "folder or hub name of a token classifier that decides what is re-masked",
@@ -349,7 +351,12 @@ def benchmark_parser() -> ActParser:
     parser.add_argument("--output", help="JSON file to write, every single measurement included")
     cases = Later("critic_gpt.scripts.benchmark_worker", "Workloads.CASES")
     parser.add_argument("--cases", nargs="+", choices=cases, metavar="CASE", help="all by default: %(choices)s")
-    parser.add_argument("--repeats", type=int, default=30, help=f"timed repeats per case, at least {LEAST_REPEATS}")
+    repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} with --sampling)"
+    parser.add_argument("--repeats", type=int, default=30, help=repeats)
+    parser.add_argument("--sampling", action="store_true", help="what steps cost beyond their passes, by shape")
+    rows = Later("critic_gpt.scripts.benchmark_sampling", "ROWS")
+    parser.add_argument("--rows", nargs="+", choices=rows, metavar="ROW", help="of --sampling, all by default")
+    parser.add_argument("--draw", nargs=2, metavar=("PAGE", "RECORD"), help="write the table of a record into a page")
     parser.add_argument("--warmup", type=int, default=3, help="untimed repeats before them")
     parser.add_argument("--min_seconds", type=float, default=0.2, help="least length of a repeat")
     parser.add_argument("--threads", type=int, help="of each process; they take turns; as many as torch by default")

@@ -221,6 +221,11 @@ def _check_arguments(model: Any, config: Any, tokenizer: Any) -> None:
             f"`model` must be a masked language model of Transformers, got a {type(model).__name__}: load one with "
             "AutoModelForMaskedLM.from_pretrained."
         )
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ValueError(
+            f"`model` must hold its weights, got a {type(model).__name__} with some on the meta device: load it "
+            "without `device_map`, or onto one device."
+        )
     if hasattr(model, "critic_scores"):
         raise ValueError(
             f"`model` must be a masked language model without a critic, got a {type(model).__name__}: it has one "

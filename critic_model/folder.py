@@ -6,11 +6,14 @@ is like), `critic_head.safetensors`, and what any model's folder holds but the w
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
@@ -18,11 +21,12 @@ from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from critic_gpt.backbones.description import DESCRIPTION, Backbone
-from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, weights_fingerprints
+from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, stored_files, weights_fingerprints
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
+from critic_gpt.hub.moving import finish_moving, move_into
 
 
 logger = logging.get_logger(__name__)
@@ -31,6 +35,16 @@ CRITIC_CONFIG_NAME = "critic_config.json"
 CRITIC_HEAD_NAME = "critic_head.safetensors"
 FORMAT_VERSION = 1
 _HEAD = "critic_head."
+# What loads the model under a critic.
+_AUTO_CLASSES = (
+    transformers.AutoModelForMaskedLM,
+    transformers.AutoModel,
+    transformers.AutoModelForCausalLM,
+    transformers.AutoModelForSeq2SeqLM,
+    transformers.AutoModelForPreTraining,
+)
+# Where a critic is written before it takes the place of the one before.
+_STAGING = ".writing"
 # Fields of a configuration that a critic's folder keeps for the model it names.
 _SPECIAL_IDS = (
     *("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
@@ -71,9 +85,16 @@ class CriticFolderMixin:
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The model's own.
             fingerprints (`list[str]`, *optional*): Of the model's weights; by default of the present ones.
         """
+        name, revision = _lasting_name(self.name_or_path), getattr(self.config, "_commit_hash", None)
+        if fingerprints is None and name and not _lie_there(self, name, revision):
+            logger.warning(
+                f"The weights under the critic are not those in {name!r}, resized or changed since they were loaded: "
+                "they will be saved with it."
+            )
+            name = ""
         self.__dict__["_base"] = {
-            "base_model_name_or_path": _lasting_name(self.name_or_path),
-            "revision": getattr(self.config, "_commit_hash", None),
+            "base_model_name_or_path": name,
+            "revision": revision,
             "fingerprints": self.base_fingerprints() if fingerprints is None else fingerprints,
         }
         self.__dict__["_critic_tokenizer"] = tokenizer
@@ -139,6 +160,20 @@ class CriticFolderMixin:
 
     def _save_critic(self, folder: Path, state_dict: Mapping[str, torch.Tensor] | None, kwargs: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        finish_moving(folder)
+        staging = folder / _STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            self._write_critic(staging, state_dict, kwargs)
+            base = self.__dict__["_base"]["base_model_name_or_path"]
+            if not (folder / "README.md").exists():
+                replace_file(staging / "README.md", self._card(base))
+            move_into(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _write_critic(self, folder: Path, state_dict: Mapping[str, torch.Tensor] | None, kwargs: dict) -> None:
         if has_adapters(self):
             super().save_pretrained(folder, **kwargs)  # the adapter alone, as PEFT writes it
         weights = self.state_dict() if state_dict is None else state_dict
@@ -158,8 +193,6 @@ class CriticFolderMixin:
         )
         self.config.save_pretrained(folder)
         self.generation_config.save_pretrained(folder)
-        if not (folder / "README.md").exists():
-            replace_file(folder / "README.md", self._card(base["base_model_name_or_path"]))
 
     @staticmethod
     def _card(base: str) -> str:
@@ -187,7 +220,14 @@ class CriticFolderMixin:
             `OSError`: There is none.
             `ValueError`: It is one for states of another width, or of another kind.
         """
-        head = load_file(cached_file(os.fspath(folder), CRITIC_HEAD_NAME, **location))
+        file = cached_file(os.fspath(folder), CRITIC_HEAD_NAME, **location)
+        try:
+            head = load_file(file)
+        except SafetensorError as error:
+            raise ValueError(
+                f"`{CRITIC_HEAD_NAME}` must be an intact file of weights, got {file!r}, which did not load ({error}): "
+                "save the critic again."
+            ) from error
         own = {name: tuple(tensor.shape) for name, tensor in self.critic_head.state_dict().items()}
         found = {name: tuple(tensor.shape) for name, tensor in head.items()}
         if own != found:
@@ -237,6 +277,11 @@ def read_critic_config(path: str | os.PathLike, **location: Any) -> dict[str, An
             f"`format_version` must be from 1 to {FORMAT_VERSION} in {file}, got {version!r:.60}: use a newer "
             "critic_gpt."
         )
+    if getattr(transformers, content["auto_class"], None) not in _AUTO_CLASSES:
+        raise ValueError(
+            f"`auto_class` must be one of {', '.join(one.__name__ for one in _AUTO_CLASSES)} in {file}, got "
+            f"{content['auto_class']!r:.60}: save the critic again."
+        )
     Backbone.from_dict(content["backbone"])
     CriticConfig.from_dict(content["critic"])
     return content
@@ -277,6 +322,30 @@ def check_widths(model: nn.Module, content: Mapping[str, Any], name: str) -> Non
             f"`base_model` must have the {size} rows of logits that the critic knows, got {weight.shape[0]} in "
             f"{name!r}: name the model that the critic was trained on, or resize its embeddings."
         )
+
+
+def _lie_there(model: Any, name: str, revision: str | None) -> bool:
+    """
+    Whether a model's weights are, by their shapes and first rows, those under a name, as far as these are at hand.
+    """
+    if getattr(model, "hf_quantizer", None) is not None:
+        return True
+    try:
+        files = stored_files(name, **({} if revision is None else {"revision": revision}), local_files_only=True)
+    except (OSError, ValueError):  # not in safetensors, or not on this machine
+        return True
+    own = dict(model.named_parameters())
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            for key in own.keys() & set(weights.keys()):
+                found = weights.get_slice(key)
+                if found.get_shape() != list(own[key].shape):
+                    return False
+                first = own[key].detach()[:1].float().cpu() if own[key].dim() else None
+                # In whatever precision either is.
+                if first is not None and not torch.allclose(found[:1].float(), first, rtol=0.02, atol=1e-3):
+                    return False
+    return True
 
 
 def _lasting_name(name: str) -> str:

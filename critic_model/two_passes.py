@@ -91,6 +91,17 @@ class TwoPassMixin:
         """The loss of what [`TwoPassMixin.joint_outputs`] gives."""
         return {}
 
+    def judged(self, reading: Reading, position_ids: torch.Tensor | None) -> CriticGPTMaskedLMOutput:
+        """What `forward` gives of a pass whose logits are made later, if nobody asked for them before."""
+        return CriticGPTMaskedLMOutput(
+            critic_logits=None if self.critic_head is None else reading.verdict(),
+            last_hidden_state=reading.states,
+            logits=reading.given_logits,
+            hidden_states=reading.hidden_states,
+            attentions=reading.attentions,
+            **self.joint_outputs(reading, position_ids),
+        )
+
     def both_passes(
         self,
         reading: Reading,

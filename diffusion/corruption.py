@@ -146,11 +146,11 @@ def given_positions(
     return select_worst(position_uniforms, masked, torch.minimum(num_given, count - 1))
 
 
-def suppress_tokens(logits: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
-    """A copy of `logits` (..., V) with -inf at `token_ids`, as special tokens are never predicted."""
+def suppress_tokens(logits: torch.Tensor, token_ids: list[int], in_place: bool = False) -> torch.Tensor:
+    """A copy of `logits` (..., V), or these, with -inf at `token_ids`, as special tokens are never predicted."""
     if not token_ids:
         return logits
-    logits = logits.clone()
+    logits = logits if in_place else logits.clone()
     # By slices: a list of ids would have to be copied to the device.
     for _, group in itertools.groupby(enumerate(sorted(token_ids)), key=lambda pair: pair[1] - pair[0]):
         run = [token_id for _, token_id in group]

@@ -97,6 +97,10 @@ class LossTerm:
         """Whether only rows with a second pass count."""
         return self.token_loss is not None
 
+    def weight_in(self, config: CriticGPTConfig) -> float:
+        """What it weighs in the loss."""
+        return 1.0 if self.alpha is None else getattr(config, self.alpha)
+
     def exists(self, config: CriticGPTConfig) -> bool:
         """Whether a model of this configuration can have it, whatever it weighs."""
         if self.second_pass and not config.add_critic_head:
@@ -121,7 +125,7 @@ def corrects(config: CriticGPTConfig) -> bool:
     # Statements, not one expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
     found = False
     for term in _CORRECTIONS:
-        if getattr(config, term.alpha) > 0:
+        if term.weight_in(config) > 0:
             found = True
     return found
 
@@ -131,13 +135,14 @@ def second_pass_losses(judged: SecondPass) -> dict[str, torch.Tensor]:
     terms = list(_JUDGEMENTS)
     if judged.logits is not None:
         for term in _CORRECTIONS:
-            if getattr(judged.config, term.alpha) > 0:
+            if term.weight_in(judged.config) > 0:
                 terms.append(term)
     artifacts = judged.artifacts
     filled = artifacts.filled & (judged.labels != -100)
     counted = {"real": judged.num_tokens, "judged": artifacts.critic_valid, "filled": filled}
-    losses = {}
+    losses: dict[str, torch.Tensor] = {}
     for term in terms:
+        assert term.token_loss is not None  # a term of the second pass
         losses |= term_losses(term.name, term.token_loss(judged), counted[term.counts])
     return losses
 
@@ -221,6 +226,8 @@ class CriticGPTMaskedLMOutput(ModelOutput):
             joint_head_dim)`): By which a joint head relates the tokens that are drawn for `input_ids`.
         critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
             sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
+        last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`): Of the trunk;
+            with `return_logits=False`, in place of the logits.
     """
 
     loss: torch.FloatTensor | None = None
@@ -244,3 +251,4 @@ class CriticGPTMaskedLMOutput(ModelOutput):
     critic_input_logits: torch.FloatTensor | None = None
     critic_target: torch.FloatTensor | None = None
     critic_valid: torch.BoolTensor | None = None
+    last_hidden_state: torch.FloatTensor | None = None

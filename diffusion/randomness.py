@@ -4,6 +4,7 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
+import math
 from numbers import Integral
 
 import torch
@@ -26,6 +27,8 @@ STREAM_GIVEN_SHARE = 12
 STREAM_GIVEN_POSITION = 13
 STREAM_DRAW_ORDER = 14
 _UINT32 = 0xFFFFFFFF
+# Vocabularies above this are drawn from in two steps.
+_ONE_STEP = 1024
 
 
 def _mix32(x: torch.Tensor) -> torch.Tensor:
@@ -57,7 +60,7 @@ def hash_integers(*parts: torch.Tensor | int) -> torch.Tensor:
     return ((high & 0x3FFFFFFF) << 32) | low
 
 
-def uniforms(row_seed: torch.Tensor, stream: int, step: int, length: int) -> torch.Tensor:
+def uniforms(row_seed: torch.Tensor, stream: int, step: int | torch.Tensor, length: int) -> torch.Tensor:
     """
     Uniform random numbers that depend on nothing but their address (row, stream, step, position), after the
     counter-based generators of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
@@ -65,15 +68,17 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int, length: int) -> tor
     Args:
         row_seed (`torch.LongTensor` of shape `(batch_size,)`): One seed per sequence.
         stream (`int`): Which kind of decision the numbers are for (`STREAM_*`).
-        step (`int`): Which denoising step they are for; 0 in training.
+        step (`int` or `torch.LongTensor` of shape `(num_steps, 1)`): Which denoising step they are for; 0 in training.
+            Several steps at once take hardly longer than one.
         length (`int`): How many positions T.
 
     Returns:
-        `torch.FloatTensor` of shape `(batch_size, length)`: float32 numbers in the open interval (0, 1). A position's
-        number does not change with `length`, with the batch or with the device.
+        `torch.FloatTensor` of shape `(batch_size, length)`, of several steps `(num_steps, batch_size, length)`:
+        float32 numbers in the open interval (0, 1). A position's number does not change with `length`, with the batch
+        or with the device.
     """
-    row = hash_integers(row_seed, stream, step)[:, None]
-    position = torch.arange(length, dtype=torch.int64, device=row_seed.device)[None, :]
+    row = hash_integers(row_seed, stream, step)[..., None]
+    position = torch.arange(length, dtype=torch.int64, device=row_seed.device)
     bits = _mix32(_mix32((row & _UINT32) ^ _mix32(position)) ^ (row >> 32))
     # 23 bits and a half: exactly representable in float32, and never 0 or 1.
     return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
@@ -115,6 +120,9 @@ def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch
     """
     Draws one token a position by inverting the cumulative distribution; a token of probability 0 is never drawn.
 
+    Of a large vocabulary first a block of tokens is drawn by the sums of the blocks, then a token within it: only the
+    sums of all tokens are read, and no cumulative sum of all of them is written.
+
     Args:
         probabilities (`torch.FloatTensor` of shape `(..., vocab_size)`): Non-negative; need not sum to one exactly.
         draw (`torch.FloatTensor` of shape `(...)`): Uniform numbers in (0, 1).
@@ -122,13 +130,40 @@ def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch
     Returns:
         `torch.LongTensor` of shape `(...)`.
     """
-    cumulative = probabilities.cumsum(dim=-1)
-    total = cumulative[..., -1:]
-    # Rounding could lift u * total to the total itself, past the last token that has probability.
-    target = torch.minimum(draw[..., None].to(total.dtype) * total, torch.nextafter(total, torch.zeros_like(total)))
-    # Where probabilities are NaN no place is found: any index will do, and whoever reads them sees it.
-    tokens = torch.searchsorted(cumulative, target, right=True).clamp(max=probabilities.shape[-1] - 1)
+    size = probabilities.shape[-1]
+    if size <= _ONE_STEP:
+        cumulative = probabilities.cumsum(dim=-1)
+        return _first_beyond(probabilities, cumulative, draw.to(cumulative.dtype) * cumulative[..., -1])
+    width = math.isqrt(size)
+    sums = _block_sums(probabilities, width)
+    before = sums.cumsum(dim=-1)
+    target = draw.to(before.dtype) * before[..., -1]
+    block = _first_beyond(sums, before, target)[..., None]
+    # What the blocks before it leave of the target.
+    target = target - (before - sums).gather(-1, block).squeeze(-1)
+    token = block * width + torch.arange(width, device=block.device)
+    within = probabilities.gather(-1, token.clamp(max=size - 1)).masked_fill(token >= size, 0.0)
+    cumulative = within.cumsum(dim=-1)
+    return block.squeeze(-1) * width + _first_beyond(within, cumulative, target.clamp(min=0.0))
+
+
+def _block_sums(weights: torch.Tensor, width: int) -> torch.Tensor:
+    """Sums over blocks of neighbours (..., ceil(V / width)), of which the last may be narrower."""
+    whole = weights.shape[-1] // width * width
+    sums = weights[..., :whole].unflatten(-1, (-1, width)).sum(dim=-1)
+    if whole == weights.shape[-1]:
+        return sums
+    return torch.cat([sums, weights[..., whole:].sum(dim=-1, keepdim=True)], dim=-1)
+
+
+def _first_beyond(weights: torch.Tensor, cumulative: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The first place (...) at which the cumulative sums (..., n) of weights lie beyond a target (...)."""
+    total = cumulative[..., -1]
+    # Rounding could lift u * total to the total itself, past the last place that has weight.
+    target = torch.minimum(target, torch.nextafter(total, total.new_zeros(())))
+    # Where weights are NaN no place is found: any index will do, and whoever reads them sees it.
+    place = torch.searchsorted(cumulative, target[..., None], right=True).clamp(max=weights.shape[-1] - 1)
     # A parallel scan adds in another order at each position, so that on a GPU the sum may grow by a rounding error
     # where nothing was added.
-    possible = probabilities.gather(-1, tokens) > 0
-    return torch.where(possible, tokens, probabilities.argmax(dim=-1, keepdim=True)).squeeze(-1)
+    possible = weights.gather(-1, place) > 0
+    return torch.where(possible, place, weights.argmax(dim=-1, keepdim=True)).squeeze(-1)

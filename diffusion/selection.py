@@ -6,6 +6,7 @@ re-masked first.
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -97,19 +98,30 @@ def settle(scores: torch.Tensor) -> torch.Tensor:
     return scores.mul(2.0**20).round().div(2.0**20)
 
 
+def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropies (...) in nats of probabilities (..., V)."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+
+
 def unmasking_order(
-    probabilities: torch.Tensor, probability: torch.Tensor, unmasking: str, noise: torch.Tensor
+    probabilities: torch.Tensor | None,
+    probability: torch.Tensor | None = None,
+    unmasking: str = "confidence",
+    noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
-    How eagerly each masked position is revealed, higher first.
+    How eagerly each masked position is revealed, higher first. Only what an order goes by has to be given.
 
     Args:
-        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
-        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn.
+        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions, for
+            `"margin"` and `"entropy"`.
+        probability (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Those of the tokens drawn, for
+            `"confidence"`.
         unmasking (`str`): `"confidence"` (probability of the token drawn, as in MaskGIT and LLaDA), `"margin"` (lead
             of the likeliest token over the second, Kim et al. 2025), `"entropy"` (lowest first), `"random"`,
             `"left_to_right"`.
-        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`.
+        noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers for `"random"`; of
+            `"left_to_right"` the shape alone counts.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
@@ -120,7 +132,7 @@ def unmasking_order(
         top = probabilities.topk(2, dim=-1).values
         return top[..., 0] - top[..., 1]
     if unmasking == "entropy":
-        return torch.special.xlogy(probabilities, probabilities).sum(dim=-1)
+        return -entropy(probabilities)
     if unmasking == "random":
         return noise
     if unmasking == "left_to_right":
@@ -207,7 +219,7 @@ def apply_remasking_step(
         critic=critic_scores is not None,
         confidence=confidence is not None,
     )
-    scores = {
+    scores: dict[str, Any] = {
         "external": external_scores,
         "critic": critic_scores,
         "confidence": None if confidence is None else 1.0 - confidence,
@@ -218,7 +230,7 @@ def apply_remasking_step(
     argument = {"external": "external_scores", "critic": "critic_scores", "random": "noise"}.get(source, source)
     gumbel = remask_selection == "gumbel"
     needed = {argument: True, "noise": argument == "noise" or randomness_strength > 0, "selection_noise": gumbel}
-    given = {"selection_noise": selection_noise, "noise": noise, argument: scores[source]}
+    given: dict[str, Any] = {"selection_noise": selection_noise, "noise": noise, argument: scores[source]}
     for name, need in needed.items():
         if need and given[name] is None:
             raise ValueError(
@@ -228,7 +240,7 @@ def apply_remasking_step(
         if given[name] is not None and given[name].shape != input_ids.shape:
             raise ValueError(
                 f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got "
-                f"{tuple(given[name].shape)}: give one number a token."
+                f"{tuple(given[name].shape)}: give one number per token."
             )
     eligible = input_ids != mask_token_id
     if protected_mask is not None:
@@ -240,7 +252,7 @@ def apply_remasking_step(
         # Not `score > error_threshold`: a broken score (NaN) must not pass for a safe one.
         eligible = eligible & ~(score <= error_threshold)
     if randomness_strength > 0:
-        score = (1.0 - randomness_strength) * score + randomness_strength * noise.to(score.dtype)
+        score = (1.0 - randomness_strength) * score + randomness_strength * given["noise"].to(score.dtype)
     if gumbel:
         # Keys are equal at scores of 0 only, between which nothing but chance may decide.
         score, tie_break = gumbel_keys(score, selection_noise, selection_temperature), selection_noise

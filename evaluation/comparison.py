@@ -44,10 +44,12 @@ def steps_within(model, budget: int, arguments: Arguments) -> int | None:
     return STRATEGIES[config.remasking].steps_within(budget - verdicts, config)
 
 
-def own_temperature(model, arguments: Arguments) -> float:
-    """The temperature at which a strategy draws where nobody says one, the model's configuration least of all."""
+def own_warmth(model, arguments: Arguments) -> Arguments:
+    """How warm a strategy draws where nobody says so, the model's configuration least of all."""
     config = model.resolve_generation_config(**arguments)
-    return STRATEGIES[config.remasking].default_of(config, "temperature")
+    strategy = STRATEGIES[config.remasking]
+    warmth = {name: strategy.default_of(config, name) for name in ("temperature", "temperature_end")}
+    return {name: value for name, value in warmth.items() if value is not None}
 
 
 @contextlib.contextmanager
@@ -207,7 +209,7 @@ def compare_strategies(
     table: dict[str, dict[str, dict[str, Any] | None]] = {name: {} for name in strategies}
     for name, settings in strategies.items():
         candidates = [settings] if isinstance(settings, Mapping) else settings
-        candidates = [{"temperature": own_temperature(model, arguments), **arguments} for arguments in candidates]
+        candidates = [{**own_warmth(model, arguments), **arguments} for arguments in candidates]
         for budget in budgets:
             several = tuning is not None and (len(candidates) > 1 or len(tuning.temperatures) > 0)
             chosen, record = competition.choose(budget, candidates, tuning) if several else (candidates[0], None)

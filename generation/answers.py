@@ -46,7 +46,7 @@ def scores_of(field: str, output: Any) -> torch.Tensor:
         field (`str`): Name of the argument that holds the judge, for errors.
         output: A tensor, or what has one as `logits`.
     """
-    scores = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    scores: Any = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
     if not is_dense(scores) or scores.is_complex():
         raise ValueError(
             f"`{field}` must return a tensor of numbers, or an output with `logits`, got {described(output)}: "

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers.generation import GenerationConfig, LogitsProcessorList
+from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
-from critic_gpt.diffusion.corruption import padding_attention_mask, suppress_tokens
-from critic_gpt.diffusion.randomness import sample_inverse_cdf
-from critic_gpt.diffusion.selection import select_worst, settle, unmasking_order
+from critic_gpt.diffusion.corruption import padding_attention_mask
+from critic_gpt.diffusion.selection import select_worst, settle
 from critic_gpt.generation.answers import scores_of
 
 
@@ -146,99 +145,12 @@ def shift_seed_text(
     return input_ids.gather(-1, source)
 
 
-class Prediction(NamedTuple):
-    """
-    What the model would put at each position: `tokens` (B, T), the `probability` of each, all `probabilities`
-    (B, T, V). The probabilities are the model's own, before temperature, truncation and exclusion: of the tokens that
-    are left by top_k=1 each is certain, and nothing would tell which to reveal first.
-    """
-
-    tokens: torch.Tensor
-    probability: torch.Tensor
-    probabilities: torch.Tensor
-
-
-def predict_tokens(
-    input_ids: torch.Tensor,
-    logits: torch.Tensor,
-    special_ids: list[int],
-    processors: LogitsProcessorList,
-    draw: torch.Tensor | None,
-    warpers: LogitsProcessorList | None = None,
-    exclude: torch.Tensor | None = None,
-    cur_step: int = 1,
-) -> Prediction:
-    """
-    Draws a token for every position by inverse CDF, special tokens never among them.
-
-    Args:
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Current tokens.
-        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for them.
-        special_ids (`list[int]`): Ids that are never predicted.
-        processors ([`~transformers.LogitsProcessorList`]): Applied to `(batch_size * sequence_length, vocab_size)`,
-            with the other tokens of the row, `(batch_size * sequence_length, sequence_length - 1)`, as `input_ids`.
-        draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
-            the likeliest token.
-        warpers ([`~transformers.LogitsProcessorList`], *optional*): Applied after the processors, to the draw alone:
-            temperature, top-k, top-p.
-        exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
-            that is not to be drawn there, unless no other is possible. The warpers choose among the others.
-        cur_step (`int`, *optional*, defaults to 1): Steps that are left, this one included: for processors that ask.
-
-    Returns:
-        [`Prediction`].
-    """
-    # Warpers compare and sort: at least float32, whatever the model computes in.
-    logits = suppress_tokens(logits.to(torch.promote_types(logits.dtype, torch.float32)), special_ids)
-    shape, flat_ids = logits.shape, input_ids.reshape(-1, 1)
-    if processors:
-        logits = processors(_other_tokens(input_ids), logits.reshape(-1, shape[-1]), cur_step=cur_step).view(shape)
-    probabilities = logits.softmax(dim=-1)
-    shaped = logits if exclude is None else _without(logits, exclude)
-    if draw is not None and warpers:
-        shaped = warpers(flat_ids, shaped.reshape(-1, shape[-1])).view(shape)
-    chances = probabilities if shaped is logits else shaped.softmax(dim=-1)
-    return Prediction(*drawn_tokens(probabilities, chances, draw), probabilities)
-
-
-def drawn_tokens(
-    probabilities: torch.Tensor, chances: torch.Tensor, draw: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Tokens (...) drawn by `chances` (..., V) and numbers `draw` (...), or the likeliest without these; and the part of
-    each in the `probabilities` (..., V): NaN where there was nothing to draw by.
-    """
-    tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
-    probability = probabilities.gather(-1, tokens[..., None]).squeeze(-1)
-    if chances is probabilities:
-        return tokens, probability
-    chance = chances.gather(-1, tokens[..., None]).squeeze(-1)
-    return tokens, torch.where(chance.isnan(), chance, probability)
-
-
-def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
-    """For each position of each row of (B, T) all tokens of the row but its own: (B * T, T - 1)."""
-    length = input_ids.shape[1]
-    position = torch.arange(length, device=input_ids.device)
-    others = position[:-1] + (position[:-1] >= position[:, None]).long()  # (T, T - 1)
-    return input_ids[:, others].flatten(0, 1)
-
-
-def _without(logits: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
-    """The logits (B, T, V) with -inf at one token a position (B, T), except where no other is possible."""
-    others = logits.scatter(-1, exclude[..., None], float("-inf"))
-    possible = (others > float("-inf")).any(dim=-1, keepdim=True)
-    return torch.where(possible, others, logits)
-
-
 def scheduled_reveal(
     input_ids: torch.Tensor,
     editable: torch.Tensor,
-    prediction: Prediction,
+    eagerness: torch.Tensor,
     mask_token_id: int,
     target_visible: torch.Tensor,
-    unmasking: str,
-    reveal_noise: torch.Tensor,
     remasked: torch.Tensor,
 ) -> torch.Tensor:
     """
@@ -248,11 +160,9 @@ def scheduled_reveal(
     Args:
         input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
         editable (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Neither given nor padding.
-        prediction ([`Prediction`]): Tokens for the masks.
+        eagerness (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The highest is revealed first.
         mask_token_id (`int`): Id of [MASK].
         target_visible (`torch.LongTensor` of shape `(batch_size,)`): Editable tokens to be visible after the step.
-        unmasking (`str`): Order of revealing.
-        reveal_noise (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Uniform numbers.
         remasked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Visible tokens to re-mask.
 
     Returns:
@@ -261,25 +171,24 @@ def scheduled_reveal(
     masked = editable & (input_ids == mask_token_id)
     num_visible = (editable & ~masked).sum(dim=-1)
     num_reveal = target_visible - num_visible + remasked.sum(dim=-1)
-    order = unmasking_order(prediction.probabilities, prediction.probability, unmasking, reveal_noise)
-    return select_worst(settle(order), masked, num_reveal)
+    return select_worst(eagerness, masked, num_reveal)
 
 
-def entropy_bound_reveal(probabilities: torch.Tensor, masked: torch.Tensor, bound: float) -> torch.Tensor:
+def entropy_bound_reveal(entropy: torch.Tensor, masked: torch.Tensor, bound: float) -> torch.Tensor:
     """
     Which masks a step reveals so that their joint dependence is bounded: in ascending order of entropy as long as the
     sum of all entropies but the largest is at most `bound`, hence one mask at least in every row that has any
     (Ben-Hamu et al., "Accelerated Sampling from Masked Diffusion Models via Entropy Bounded Unmasking", 2025).
 
     Args:
-        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
+        entropy (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Of the predictions, in nats.
         masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where masks may be lifted.
         bound (`float`): In nats, at least 0.
 
     Returns:
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
-    entropy = settle(-torch.special.xlogy(probabilities, probabilities).sum(dim=-1)).clamp(min=0.0)
+    entropy = settle(entropy).clamp(min=0.0)
     ascending, ranking = entropy.masked_fill(~masked, float("inf")).sort(dim=-1, stable=True)
     before = ascending.cumsum(dim=-1).roll(1, dims=-1)  # the sum of all but the largest, which is the last one
     before[..., 0] = 0.0

@@ -19,6 +19,7 @@ from critic_gpt.generation.values import (
     number,
     one_of,
     switch,
+    truth,
     whole,
 )
 
@@ -183,7 +184,7 @@ _DECLARED = (
     ),
     _of_strategies(
         "remasked_first",
-        switch(),
+        truth(),
         "reveal what was re-masked first in the next step",
         "Whether the next step reveals the tokens that were re-masked before all other masks, so that each is drawn "
         "anew in the light of what it was judged by; the others by `unmasking`.",

@@ -1,22 +1,25 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""How the tokens of one pass are drawn: which logits processors of Transformers apply, and joint draws.
+"""Which logits processors of Transformers apply to the draws of a pass.
 
 A processor is asked about every position of every row at once: `scores` are `(batch_size * sequence_length,
 vocab_size)`, and `input_ids` `(batch_size * sequence_length, sequence_length - 1)` hold, for each, the *other* tokens
 of its row, [MASK] among them. There is no last token and no length that grows: what goes by these is refused.
 
-Letters: B batch, T positions, V vocabulary, H heads, d width of a head.
+That holds of the positions that are drawn and of all others: with a processor or a warper of the user's the scores of
+the whole canvas are made in every pass. Joint draws show warpers the rows that are drawn together, whichever they are.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers.generation import (
     EpsilonLogitsWarper,
     EtaLogitsWarper,
+    GenerationConfig,
     InfNanRemoveLogitsProcessor,
     LogitNormalization,
+    LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
     NoBadWordsLogitsProcessor,
@@ -30,10 +33,7 @@ from transformers.generation import (
     TypicalLogitsWarper,
 )
 
-from critic_gpt.diffusion.selection import rank
 from critic_gpt.generation.answers import CheckedProcessors
-from critic_gpt.generation.canvas import Prediction, drawn_tokens
-from critic_gpt.heads.joint import remember
 
 
 # What shapes the draw of a token and says nothing of how likely the model holds it, as `temperature` and `top_k`.
@@ -107,75 +107,54 @@ def sort_processors(given: Any) -> tuple[LogitsProcessorList, LogitsProcessorLis
     return processors, warpers
 
 
-class JointDraws(NamedTuple):
+class PlacedTemperature(LogitsProcessor):
     """
-    A joint head after a pass: `queries` and `keys` (B, H, T, d); `values` from tokens (B,) to (B, H, d); `shift` from
-    queries (B, H, N, d) and a memory (B, H, d, d) to what is added to logits, (B, N, V).
-    """
-
-    queries: torch.Tensor
-    keys: torch.Tensor
-    values: Callable[[torch.Tensor], torch.Tensor]
-    shift: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-def draw_jointly(
-    prediction: Prediction,
-    input_ids: torch.Tensor,
-    masked: torch.Tensor,
-    eagerness: torch.Tensor,
-    tie_break: torch.Tensor,
-    count: int,
-    head: JointDraws,
-    draw: torch.Tensor | None,
-    warpers: LogitsProcessorList,
-) -> Prediction:
-    """
-    Draws the tokens of the masks anew: of each row the `count` most eager ones in turn, then the others at once, each
-    given all that were drawn in turn.
+    Divides scores (n, V) by a temperature of each.
 
     Args:
-        prediction ([`Prediction`]): What each position would be by itself.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
-        masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): What is to be drawn.
-        eagerness, tie_break (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Higher is drawn first.
-        count (`int`): How many are drawn in turn, at least 0.
-        head ([`JointDraws`]): Relates them.
-        draw (`torch.FloatTensor` of shape `(batch_size, sequence_length)`, *optional*): Uniform numbers; `None` takes
-            the likeliest token.
-        warpers ([`~transformers.LogitsProcessorList`]): Applied to the draw alone: temperature, top-k, top-p.
-
-    Returns:
-        [`Prediction`]: with the tokens of the masks, and the probability of each given those drawn in turn before it.
-        `probabilities` stay those of each position by itself.
+        temperature (`torch.FloatTensor` of shape `(n,)`): Above 0.
     """
-    tokens, probability = prediction.tokens.clone(), prediction.probability.clone()
-    # Up to a constant the logits after all processors.
-    logits = prediction.probabilities.log()
-    memory = head.keys.new_zeros((*head.keys.shape[:2], head.keys.shape[-1], head.keys.shape[-1])).float()
-    rows, left = torch.arange(len(tokens), device=tokens.device), masked.clone()
-    ranking = rank(eagerness.masked_fill(~masked, float("-inf")), tie_break)
-    for place in ranking[:, :count].unbind(dim=-1):
-        active = masked[rows, place]
-        shifted = logits[rows, place] + head.shift(head.queries[rows, :, place, None], memory).squeeze(1)
-        token, chance = _drawn(shifted, None if draw is None else draw[rows, place], input_ids[rows, place], warpers)
-        tokens[rows, place] = torch.where(active, token, tokens[rows, place])
-        probability[rows, place] = torch.where(active, chance, probability[rows, place])
-        known = remember(memory, head.keys[rows, :, place], head.values(token))
-        memory = torch.where(active[:, None, None, None], known, memory)
-        left[rows, place] = False
-    if count < masked.shape[1]:
-        shifted = (logits + head.shift(head.queries, memory)).flatten(0, 1)
-        token, chance = _drawn(shifted, None if draw is None else draw.flatten(), input_ids.flatten(), warpers)
-        tokens = torch.where(left, token.view_as(tokens), tokens)
-        probability = torch.where(left, chance.view_as(probability), probability)
-    return prediction._replace(tokens=tokens, probability=probability)
+
+    def __init__(self, temperature: torch.Tensor):
+        self.temperature = temperature
+
+    @classmethod
+    def of_rows(cls, temperature: torch.Tensor, length: int) -> "PlacedTemperature":
+        """That of all positions (B * T) of rows that have one temperature each (B,)."""
+        return cls(temperature.repeat_interleave(length))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores / self.temperature.to(scores.dtype)[:, None]
 
 
-def _drawn(
-    logits: torch.Tensor, draw: torch.Tensor | None, input_ids: torch.Tensor, warpers: LogitsProcessorList
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens (N,) by logits (N, V), and the probability of each before the warpers."""
-    probabilities = logits.softmax(dim=-1)
-    shaped = warpers(input_ids[:, None], logits).softmax(dim=-1) if warpers and draw is not None else probabilities
-    return drawn_tokens(probabilities, shaped, draw)
+def warpers_at(warpers: LogitsProcessorList | None, places: torch.Tensor | slice) -> LogitsProcessorList | None:
+    """The warpers of all positions (B * T) for those at places (n,)."""
+    if not warpers or not any(isinstance(one, PlacedTemperature) for one in warpers):
+        return warpers
+    return CheckedProcessors(
+        PlacedTemperature(one.temperature[places]) if isinstance(one, PlacedTemperature) else one for one in warpers
+    )
+
+
+def settings_as_warpers(
+    config: GenerationConfig, temperature: float | torch.Tensor, length: int
+) -> list[LogitsProcessor]:
+    """
+    What the settings make of the draw of a token.
+
+    Args:
+        config ([`CriticGPTGenerationConfig`]): With `top_k` and `top_p`.
+        temperature (`float`, or `torch.FloatTensor` of shape `(batch_size,)`): One for all, or of each row; 0 draws no
+            token.
+        length (`int`): Positions T of a row.
+    """
+    warpers: list[LogitsProcessor] = []
+    if isinstance(temperature, torch.Tensor):
+        warpers.append(PlacedTemperature.of_rows(temperature, length))
+    elif temperature not in (0, 1):
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
+    if config.top_k is not None:
+        warpers.append(TopKLogitsWarper(config.top_k))
+    if config.top_p is not None and config.top_p < 1.0:
+        warpers.append(TopPLogitsWarper(float(config.top_p)))
+    return warpers

@@ -94,6 +94,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     # Asked for by `repr` of a pipeline.
     output_modalities = ("text",)
+    # Whether `forward` takes `return_logits`, and gives what its class says.
+    forward_is_ours = False
 
     @torch.no_grad()
     def generate(
@@ -255,7 +257,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
         """The same with the critic's P(wrong), in one pass."""
-        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True)
+        fields = {"return_logits": False} if self.forward_is_ours else {}
+        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True, **fields)
         run.note_scores(output.critic_logits, result.attention_mask)
         run.check_numbers()
         return result._replace(error_probabilities=run.calibration.error_probability(output.critic_logits))

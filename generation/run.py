@@ -4,22 +4,20 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 from transformers.generation import (
     GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
     SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.diffusion.corruption import suppress_tokens
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.randomness import (
     STREAM_DRAW_ORDER,
@@ -27,17 +25,21 @@ from critic_gpt.diffusion.randomness import (
     STREAM_REVEAL,
     STREAM_SAMPLE,
     STREAM_SELECT,
-    uniforms,
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
-from critic_gpt.generation.canvas import Canvas, Prediction, predict_tokens
-from critic_gpt.generation.drawing import JointDraws, draw_jointly, sort_processors
+from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.chance import Chance
+from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
+from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, processed, undrawn
 from critic_gpt.heads.numbers import not_finite
 
 
 # Where no token has been drawn; no probability is negative.
 NOT_DRAWN = -1.0
+# Of which every token is prepared for joint draws before the first one.
+_SMALL_VOCABULARY = 1024
 # In which order the adaptive ways of unmasking lift masks.
 _ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confidence"}
 
@@ -88,8 +90,8 @@ class StepOutcome(NamedTuple):
 
 class DenoisingRun:
     """
-    What strategies work with. Finished sequences leave the batch: `canvas`, `seeds` and `place` are those of the rows
-    that go on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A).
+    What strategies work with. Finished sequences leave the batch: `canvas` and `chance` are those of the rows that go
+    on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A).
 
     Args:
         model: With `forward`, and `calibration_for` and `has_trained_critic` where there is a critic.
@@ -113,9 +115,10 @@ class DenoisingRun:
         self.model = model
         self.canvas = canvas
         self.config = config
-        self.seeds = seeds.to(canvas.input_ids.device)
-        # Place of each token among the real ones of its row: padding, on whichever side, moves no random number.
-        self.place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+        # The one place where a run waits for the device before its first step.
+        self.padded = not bool(canvas.attention_mask.all())
+        place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
+        self.chance = Chance(seeds.to(canvas.input_ids.device), place, self.padded)
         self.remasking_model = remasking_model
         # Places (B,) of the present rows among all; `None` as long as all are there.
         self.rows = None
@@ -124,7 +127,10 @@ class DenoisingRun:
         self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
         self.history = [] if config.return_history else None
         self.judged_ids = self.critic_logits = None
+        self.states = None
         self.joint_states = None, None
+        # Whether the strategy says of each prediction where it wants it.
+        self.asks_where = False
         # Steps that are left, the present one included.
         self.steps_left = 1
         # The last prediction, where somebody asks for it: it is as large as all logits.
@@ -149,24 +155,60 @@ class DenoisingRun:
     def keep(self, going: torch.Tensor) -> None:
         """Goes on with the rows where `going` (B,) alone."""
         rows = torch.arange(len(going), device=going.device) if self.rows is None else self.rows
-        self.rows, self.seeds, self.place = rows[going], self.seeds[going], self.place[going]
+        self.rows = rows[going]
+        self.chance.keep(going)
         self.canvas = Canvas(*(part[going] for part in self.canvas))
 
+    @cached_property
+    def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What a joint head keeps of tokens: of a small vocabulary looked up, since all are drawn again and again."""
+        size = Backbone.of(self.model.config).vocab_size
+        if size > _SMALL_VOCABULARY:
+            return self.model.joint_values
+        table = self.model.joint_values(torch.arange(size, device=self.canvas.input_ids.device))
+        return lambda tokens: table[tokens]
+
+    @cached_property
+    def joint_shifted(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """How what a joint head reads shifts scores."""
+        return self.model.joint_reading()
+
     def uniforms(self, stream: int, step: int) -> torch.Tensor:
-        return uniforms(self.seeds, stream, step, self.place.shape[1]).gather(-1, self.place)
+        return self.chance.uniforms(stream, step)
 
     def forward(self, input_ids: torch.Tensor):
+        """
+        One pass. Where the strategy says what it wants predicted, the logits of a large canvas are left to
+        [`DenoisingRun.predict`]: the output then has none.
+        """
         self.forward_passes += 1
-        self.row_passes[slice(None) if self.rows is None else self.rows] += 1
-        output = self.model(input_ids=input_ids, attention_mask=self.canvas.attention_mask, return_dict=True)
+        if self.rows is None:
+            self.row_passes += 1
+        else:
+            self.row_passes[self.rows] += 1
+        fields = {"attention_mask": self.canvas.attention_mask}
+        if self.model.forward_is_ours:
+            # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
+            fields = {"attention_mask": fields["attention_mask"] if self.padded else None}
+            fields["return_logits"] = not self.reads_some(input_ids)
+        output = self.model(input_ids=input_ids, return_dict=True, **fields)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
+        self.states = getattr(output, "last_hidden_state", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
         if self.critic_logits is not None:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
 
+    def reads_some(self, input_ids: torch.Tensor) -> bool:
+        """Whether predictions are made at the positions that are asked for alone."""
+        if not self.asks_where or self.processors or self.own_warpers or self.keeps_prediction:
+            return False
+        return input_ids.numel() * Backbone.of(self.model.config).vocab_size > SMALL
+
     def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Keeps in mind whether any score (B, T) of a real token is no number."""
+        if _surely_numbers(critic_logits):
+            return
         self.broken_scores = self.broken_scores | (~critic_logits.isfinite() & attention_mask.bool()).any()
 
     def check_numbers(self) -> None:
@@ -182,26 +224,65 @@ class DenoisingRun:
     def predict(
         self,
         input_ids: torch.Tensor,
-        logits: torch.Tensor,
+        logits: torch.Tensor | None,
         step: int,
         exclude: torch.Tensor | None = None,
         stream: int = STREAM_SAMPLE,
         temperature: float | None = None,
+        where: torch.Tensor | None = None,
+        draws: torch.Tensor | bool = True,
     ) -> Prediction:
-        """`predict_tokens` under the settings of this run, or at another temperature than theirs."""
-        temperature = self.temperature_at(input_ids) if temperature is None else temperature
-        draw, warpers = self._chance(stream, step, temperature)
-        prediction = predict_tokens(
-            input_ids, logits, self.special_ids, self.processors, draw, warpers, exclude, cur_step=self.steps_left
-        )
-        return self._noted(prediction)
+        """
+        Draws tokens under the settings of this run, or at another temperature than theirs.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): What the last pass saw.
+            logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`, *optional*): What it
+                said; `None` where the pass left them to this.
+            step (`int`): Whose random numbers are taken.
+            exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): Never drawn there.
+            stream (`int`, *optional*): Of random numbers.
+            temperature (`float`, *optional*): Takes the place of the configuration's.
+            where (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Where it is wanted, all
+                over by default. Elsewhere nothing is promised.
+            draws (`bool` or `torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Where tokens
+                are drawn: all over that, nowhere (`False`; a warper of the user's is shown all the same what each
+                position would be by itself), or there at least.
+        """
+        some = self.reads_some(input_ids)
+        places = None
+        if some and where is not None and input_ids.device.type == "cpu":
+            # Elsewhere this would wait for the device, and to make all scores costs no more than a bare pass does.
+            places = where.flatten().nonzero().squeeze(-1)
+        scores = self._scores(input_ids, logits, places)
+        if draws is False and not self.own_warpers:
+            return undrawn(input_ids, scores, places, at_once=not some)
+        draw = self._draw(stream, step, self.temperature_at(input_ids) if temperature is None else temperature)
+        if not some:
+            return self._noted(draw_tokens(input_ids, scores, *draw, exclude))
+        only = draws if isinstance(draws, torch.Tensor) and places is not None else None
+        return self._noted(draw_some(input_ids, scores, places, *draw, exclude, only))
+
+    def _scores(
+        self, input_ids: torch.Tensor, logits: torch.Tensor | None, places: torch.Tensor | None
+    ) -> torch.Tensor:
+        """By what tokens are drawn: (B, T, V), or of some places (N, V)."""
+        if logits is None:
+            states = self.states if places is None else self.states.flatten(0, 1)[places]
+            own = self.model.lm_logits(states)
+        elif places is not None:
+            own = logits.flatten(0, 1)[places]
+        else:
+            return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left)
+        return suppress_tokens(own, self.special_ids, in_place=True)
 
     def _noted(self, prediction: Prediction) -> Prediction:
         """Keeps what is asked for later of a prediction, which it gives back."""
         # Of broken logits all probabilities are NaN.
-        self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
-        if self.broken_logits.device.type == "cpu":
-            self.check_numbers()  # at once where nothing has to be waited for
+        if not _surely_numbers(prediction.probability):
+            self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
+            if self.broken_logits.device.type == "cpu":
+                self.check_numbers()  # at once where nothing has to be waited for
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
@@ -210,23 +291,36 @@ class DenoisingRun:
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
     ) -> Prediction:
         """`draw_jointly` under the settings of this run, after the last forward pass."""
-        queries, keys = self.joint_states
         prediction = draw_jointly(
             prediction,
             input_ids,
             masked,
-            self.eagerness(prediction.probabilities, prediction.probabilities.amax(dim=-1), step),
+            self.eagerness(prediction, None, step, where=masked),
             self.uniforms(STREAM_DRAW_ORDER, step),
             count,
-            JointDraws(queries, keys, self.model.joint_values, self.model.joint_shift),
-            *self._chance(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
+            JointHead(*self.joint_states, self.joint_values, self.joint_shifted),
+            self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
         )
         return self._noted(prediction)
 
-    def eagerness(self, probabilities: torch.Tensor, probability: torch.Tensor, step: int) -> torch.Tensor:
-        """How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means."""
+    def eagerness(
+        self,
+        prediction: Prediction,
+        probability: torch.Tensor | None,
+        step: int,
+        where: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means, that of the
+        likeliest token by default.
+        """
         order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
-        return settle(unmasking_order(probabilities, probability, order, self.uniforms(STREAM_REVEAL, step)))
+        if order in ("margin", "entropy"):
+            return settle(prediction.read(partial(unmasking_order, unmasking=order), where=where))
+        if probability is None:
+            probability = prediction.read(highest, where=where) if order == "confidence" else prediction.probability
+        noise = self.uniforms(STREAM_REVEAL, step) if order == "random" else probability
+        return settle(unmasking_order(None, probability, order, noise))
 
     def temperature_at(self, input_ids: torch.Tensor) -> float | torch.Tensor:
         """How warm the tokens of a step are drawn that begins with `input_ids`: one number, or one per row (B,)."""
@@ -238,24 +332,23 @@ class DenoisingRun:
         share = visible / editable.sum(dim=-1).clamp(min=1)
         return begin + (end - begin) * share
 
-    def _chance(
-        self, stream: int, step: int, temperature: float | torch.Tensor
-    ) -> tuple[torch.Tensor | None, LogitsProcessorList]:
+    def _draw(self, stream: int, step: int, temperature: float | torch.Tensor) -> Draw:
         """The numbers that tokens are drawn by, none at a temperature of 0, and what shapes the draw."""
         likeliest = not isinstance(temperature, torch.Tensor) and temperature == 0
         draw = None if likeliest else self.uniforms(stream, step)
-        return draw, CheckedProcessors([*self.own_warpers, *_warpers(self.config, temperature)])
+        warpers = settings_as_warpers(self.config, temperature, self.canvas.input_ids.shape[1])
+        return Draw(draw, CheckedProcessors([*self.own_warpers, *warpers]))
 
     def remask(self, input_ids: torch.Tensor, step: int, **scores) -> tuple[torch.Tensor, torch.Tensor]:
         """`apply_remasking_step` under the settings of this run."""
         config = self.config
-        gumbel = config.remask_selection == "gumbel"
+        gumbel, by_chance = config.remask_selection == "gumbel", scores.get("remasking") == "random"
         own = {"error_threshold": config.error_threshold, "protected_mask": ~self.canvas.editable}
         return apply_remasking_step(
             input_ids,
             config.mask_token_id,
             randomness_strength=config.randomness_strength,
-            noise=self.uniforms(STREAM_REMASK, step),
+            noise=self.uniforms(STREAM_REMASK, step) if by_chance or config.randomness_strength else None,
             remask_selection=config.remask_selection,
             selection_temperature=config.selection_temperature,
             selection_noise=self.uniforms(STREAM_SELECT, step) if gumbel else None,
@@ -305,26 +398,6 @@ class DenoisingRun:
         return otherwise.to(present.dtype).index_copy(0, self.rows, present)
 
 
-class RowTemperature(LogitsProcessor):
-    """Divides scores (B * N, V) by the temperature (B,) of their row."""
-
-    def __init__(self, temperature: torch.Tensor):
-        self.temperature = temperature
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        by_row = self.temperature.to(scores.dtype).repeat_interleave(len(scores) // len(self.temperature))
-        return scores / by_row[:, None]
-
-
-def _warpers(config: GenerationConfig, temperature: float | torch.Tensor) -> LogitsProcessorList:
-    """What shapes the draw of a token; a temperature of 0 draws none."""
-    warpers = LogitsProcessorList()
-    if isinstance(temperature, torch.Tensor):
-        warpers.append(RowTemperature(temperature))
-    elif temperature not in (0, 1):
-        warpers.append(TemperatureLogitsWarper(float(temperature)))
-    if config.top_k is not None:
-        warpers.append(TopKLogitsWarper(config.top_k))
-    if config.top_p is not None and config.top_p < 1.0:
-        warpers.append(TopPLogitsWarper(float(config.top_p)))
-    return warpers
+def _surely_numbers(values: torch.Tensor) -> bool:
+    """Whether all are finite, as far as one look says that: a sum of numbers is one. Never waits for a device."""
+    return values.device.type == "cpu" and math.isfinite(values.sum())

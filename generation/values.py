@@ -67,8 +67,13 @@ def number(interval: str) -> Values:
 
 
 def switch() -> Values:
-    """Yes or no."""
+    """Yes or no, or anything that counts as one of them."""
     return Values(lambda v: True, lambda: "true or false", "`bool`", None)
+
+
+def truth() -> Values:
+    """Yes or no, and nothing that only counts as one of them, such as the word "no"."""
+    return Values(lambda v: isinstance(v, bool), lambda: "true or false", "`bool`", None)
 
 
 def _read_count_or_share(text: str) -> int | float:

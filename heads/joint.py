@@ -91,11 +91,6 @@ def _normalised(states: torch.Tensor) -> torch.Tensor:
     return nn.functional.layer_norm(states, states.shape[-1:])
 
 
-def remember(memory: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The memory (B, H, d, d) once a token a row is added, of a key and a value (B, H, d)."""
-    return memory + keys.to(memory.dtype)[..., :, None] * values.to(memory.dtype)[..., None, :]
-
-
 def joint_token_loss(
     queries: torch.Tensor,
     keys: torch.Tensor,

@@ -14,12 +14,13 @@ import torch
 from transformers.utils import cached_file
 
 from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.moving import finish_moving
 
 
 # What Transformers and PEFT read of a folder, beside weights and the rules of a tokenizer.
 DOCUMENTS = (
     *("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "adapter_config.json", "model.safetensors.index.json"),
+    *("added_tokens.json", "adapter_config.json", "critic_config.json", "model.safetensors.index.json"),
 )
 _WEIGHTS = ("model", "pytorch_model")
 _WEIGHTS_ENDINGS = (".safetensors", ".bin")
@@ -45,8 +46,8 @@ _WIDTHS = ("hidden_size", "embedding_size", "d_model", "n_embd", "emb_dim", "dim
 
 def look_at_folder(path: str | os.PathLike, **location: Any) -> None:
     """
-    Refuses what Transformers would trip over, or make without end. To be called before one of its classes reads a
-    folder or a repository of the hub, of which the configuration is looked at.
+    Ends a move of files that was interrupted, and refuses what Transformers would trip over, or make without end. To
+    be called before one of its classes reads a folder, or a repository of the hub, of which config.json is looked at.
 
     Args:
         path (`str` or `os.PathLike`): Folder or hub name.
@@ -56,6 +57,7 @@ def look_at_folder(path: str | os.PathLike, **location: Any) -> None:
         `ValueError`: A document is damaged or nested too deeply, or describes more than there can be.
     """
     folder = Path(path, location.get("subfolder") or "")
+    finish_moving(folder)
     if folder.is_dir():
         found = {name: folder / name for name in DOCUMENTS if (folder / name).is_file()}
     else:

@@ -67,6 +67,11 @@ def run_as_program(main: Callable, name: str, status_of: Callable[[Any], int] | 
         sys.exit(status_of(result))
 
 
+def say(line: str) -> None:
+    """Prints a line that may hold names of files, on which no terminal acts."""
+    print(visible_text(line))
+
+
 def leave_interrupted(line: str) -> None:
     """Ends what Ctrl-C has interrupted: one line, and the exit code of shells for it. The other processes end too."""
     if sys.stderr.isatty():

@@ -11,6 +11,7 @@ from critic_gpt import AutoModelForMaskedLMWithCritic, CriticConfig, CriticGPTCo
 from critic_gpt.backbones.description import DESCRIPTION
 from critic_gpt.critic_model.folder import read_critic_config
 from critic_gpt.hub.looking import look_at_folder
+from critic_gpt.hub.weights import weights_fault
 
 
 def is_other_model(path: str) -> bool:
@@ -99,7 +100,10 @@ def with_critic(path: str, fields: dict[str, Any], freeze: bool, untie: bool, to
             f"`add_critic_head` must be True for a model that is not CriticGPT, got {wants} for {path!r}: its "
             "language model alone is for other trainers."
         )
-    stock = AutoModelForMaskedLM.from_pretrained(path)
+    stock, info = AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
+    fault = weights_fault(stock, info["missing_keys"], info["unexpected_keys"])
+    if fault is not None:
+        raise ValueError(f"`model_name_or_path` {fault} in {path!r}: save the model again where it is whole.")
     return get_critic_model(stock, CriticConfig(freeze=freeze, **fields), tokenizer=tokenizer)
 
 

@@ -13,6 +13,14 @@ no difference was shown. Pointed at this checkout itself, --baseline shows how f
 
 Cases: `forward` (no gradients), `train_step` and `train_step_critic` (forward, backward, AdamW; without and with a
 critic), `generate` and `generate_critic` (by forward pass; without and with re-masking by the critic).
+
+    python scripts/benchmark.py --sampling --repeats 5 --threads 1 --baseline /tmp/base --output runs/sampling-cpu.json
+    python scripts/benchmark.py --sampling --repeats 20 --device cuda --dtype bfloat16 --output runs/sampling-gpu.json
+    python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
+
+--sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
+with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
+compare with); --draw writes the table of such a record into a page.
 """
 
 from critic_gpt.cli.command import answer_help
@@ -36,9 +44,10 @@ import torch
 import transformers
 
 import critic_gpt
-from critic_gpt.cli.flags import LEAST_REPEATS, SHAPE, benchmark_parser
+from critic_gpt.cli.flags import LEAST_REPEATS, LEAST_TURNS, SHAPE, benchmark_parser
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
+from critic_gpt.scripts.benchmark_sampling import ROWS, measure_row, render, row_figures, write_page
 
 
 UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
@@ -48,7 +57,7 @@ CONFIDENCE = 0.95
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
     args.threads = torch.get_num_threads() if args.threads is None else args.threads
-    check_at_least(LEAST_REPEATS, repeats=args.repeats)
+    check_at_least(LEAST_TURNS if args.sampling else LEAST_REPEATS, repeats=args.repeats)
     check_at_least(1, warmup=args.warmup, threads=args.threads)
     check_at_least(1, **{name: getattr(args, name) for name in SHAPE if name != "vocab_size"})
     check_at_least(3, vocab_size=args.vocab_size)
@@ -218,18 +227,48 @@ def load() -> list[float] | None:
     return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
 
 
+def measure_sampling(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
+    """The document of --sampling: every row of its table, one pair of processes each."""
+    kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
+    # Beside other work the processor's own time tells more than the clock does; a GPU's time only the clock tells.
+    field = "cpu_seconds" if args.device == "cpu" else "seconds"
+    document: dict[str, Any] = {"settings": {**kept, "clock": field}, "machine": machine(), "load_before": load()}
+    document |= {name: checkout(folder) for name, folder in folders.items()} | {"rows": {}}
+    for row in args.rows or ROWS:
+        workers: dict[str, Worker] = {}
+        try:
+            for name, folder in folders.items():
+                workers[name] = Worker(folder, {**kept, **ROWS[row]})
+            answers = measure_row(workers, args.repeats)
+            document["matmul_tflops"] = 1.0 / workers["current"].measure("matmul", 4)[field]
+        finally:
+            for worker in workers.values():
+                worker.close()
+        document["rows"][row] = {name: row_figures(answers[name], field, ROWS[row]) for name in folders}
+        if args.output:
+            write_json(args.output, document)
+        print(f"{row} done", flush=True)
+    print(render(document))
+    return document
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
+    if args.draw is not None:
+        write_page(*args.draw)
+        return {}
     check_arguments(args)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
     settings = {name: getattr(args, name) for name in names}
     folders = {"current": Path(critic_gpt.__file__).resolve().parent}
     if args.baseline is not None:
         folders["baseline"] = Path(args.baseline).resolve()
-    document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}
     if args.output:
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+    if args.sampling:
+        return measure_sampling(args, folders)
+    document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}
     workers: dict[str, Worker] = {}
     try:
         for name, folder in folders.items():

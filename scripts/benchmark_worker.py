@@ -61,6 +61,8 @@ class Workloads:
     """
 
     CASES = ("forward", "train_step", "train_step_critic", "generate", "generate_critic")
+    # What sampling costs beyond the passes it is made of: `floor` is as many bare passes.
+    SAMPLING = ("floor", "critic_joint", "critic_independent")
 
     def __init__(self, package, settings: dict[str, Any]):
         self.package, self.settings = package, settings
@@ -160,6 +162,103 @@ class Workloads:
         """Sampling guided by the critic, a forward pass each step."""
         return self._generate("critic")
 
+    def _sampler(self):
+        """A model whose heads count as trained, and whose critic doubts about a quarter of its tokens."""
+        shape = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        torch.manual_seed(0)
+        model = self.package.CriticGPTForMaskedLM(
+            self.package.CriticGPTConfig(
+                **{name: self.settings[name] for name in shape},
+                max_position_embeddings=self.settings["sequence_length"],
+                position_embedding_type="absolute",
+                pad_token_id=PAD,
+                mask_token_id=MASK,
+                add_critic_head=True,
+                add_joint_head=True,
+                joint_num_heads=self.settings.get("joint_num_heads", 4),
+            )
+        )
+        torch.nn.init.normal_(model.critic_head.weight, std=0.02)
+        torch.nn.init.normal_(model.joint_head.output.weight, std=0.02)
+        model.calibration = self.package.CriticCalibration([0.05] * 55 + [0.5] * 45)
+        return model.to(self.device).eval()
+
+    def _sampling(self) -> tuple[Any, torch.Tensor]:
+        shape = (self.settings["batch_size"], self.settings["sequence_length"])
+        return self._sampler(), torch.full(shape, MASK, device=self.device)
+
+    def floor(self) -> Callable:
+        """As many passes of trunk and LM head as sampling takes, and nothing else."""
+        model, canvas = self._sampling()
+        steps = self.settings["num_steps"]
+
+        @torch.no_grad()
+        def once():
+            with self._precision():
+                logits = None
+                for _ in range(steps):
+                    del logits  # or the next ones would stand beside them
+                    logits = model.lm_head(model.model(input_ids=canvas).last_hidden_state)
+            return steps, logits
+
+        return once
+
+    def _critic(self, token_draws: str) -> Callable:
+        model, canvas = self._sampling()
+        arguments = {"num_steps": self.settings["num_steps"], "remasking": "critic", "seed": 0}
+
+        def once():
+            with self._precision():
+                output = model.generate(canvas, token_draws=token_draws, return_error_probabilities=False, **arguments)
+            return output.forward_passes, output.sequences
+
+        return once
+
+    def critic_joint(self) -> Callable:
+        """Sampling as it is by default: guided by the critic, tokens of a pass drawn in the light of each other."""
+        return self._critic("joint")
+
+    def critic_independent(self) -> Callable:
+        """The same with tokens drawn each by itself."""
+        return self._critic("independent")
+
+    def matmul(self) -> Callable:
+        """A large product of matrices, by whose speed that of a model is judged; a unit is 10 ** 12 operations."""
+        size = 1024 if self.device.type == "cpu" else 8192
+        dtype = torch.float32 if self.settings["dtype"] == "float32" else getattr(torch, self.settings["dtype"])
+        left, right = (torch.randn(size, size, device=self.device, dtype=dtype) for _ in range(2))
+        return lambda: (2 * size**3 / 1e12, left @ right)
+
+
+class PeakMemory:
+    """The most memory a piece of work takes beyond what was taken before it; NaN where the system does not say."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.used = device, float("nan")
+
+    def __enter__(self) -> "PeakMemory":
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            self.before = torch.cuda.memory_allocated()
+            return self
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        self.before = self._status("VmRSS")
+        return self
+
+    def __exit__(self, *error) -> None:
+        cuda = self.device.type == "cuda"
+        peak = torch.cuda.max_memory_allocated() if cuda else self._status("VmHWM")
+        self.used = peak - self.before
+
+    @staticmethod
+    def _status(field: str) -> float:
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+        except OSError:
+            return float("nan")
+        return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(field)), float("nan"))
+
 
 class Timer:
     """Makes each workload once, at its first use, and times it."""
@@ -168,7 +267,10 @@ class Timer:
         self.workloads, self.made = workloads, {}
 
     def measure(self, case: str, iterations: int) -> dict[str, float]:
-        """Seconds and CPU seconds per unit, over so many iterations; `check` is a number made of the last result."""
+        """
+        Seconds and CPU seconds per unit, over so many iterations; `check` is a number made of the last result, `peak`
+        the bytes that all took beyond those taken before.
+        """
         if case not in self.made:
             self.made[case] = getattr(self.workloads, case)()
         once = self.made[case]
@@ -177,16 +279,18 @@ class Timer:
         gc.disable()
         try:
             self._wait()
-            begin, cpu = time.perf_counter(), time.process_time()
-            for _ in range(iterations):
-                done, result = once()
-                units += done
-            self._wait()
-            seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+            with PeakMemory(self.workloads.device) as peak:
+                begin, cpu = time.perf_counter(), time.process_time()
+                for _ in range(iterations):
+                    done, result = once()
+                    units += done
+                self._wait()
+                seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
         finally:
             gc.enable()
         check = float(result.detach().double().sum())
-        return {"seconds": seconds / units, "cpu_seconds": cpu / units, "total": seconds, "check": check}
+        found = {"seconds": seconds / units, "cpu_seconds": cpu / units, "total": seconds, "check": check}
+        return {**found, "peak": peak.used}
 
     def _wait(self) -> None:
         if self.workloads.device.type == "cuda":

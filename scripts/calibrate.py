@@ -72,9 +72,11 @@ from critic_gpt.scripts import (
     check_at_least,
     check_fits,
     check_judged,
+    check_output_dir,
     load_model,
     progress_bar,
     run_as_program,
+    say,
     start_accelerator,
 )
 from critic_gpt.tasks.own_data import with_own_padding
@@ -323,10 +325,10 @@ def print_summary(
     positions = metadata["quality"]["positions"]
     path = folder / CALIBRATION_NAME
     done = f"Saved {path}" if kept is None else f"Kept the table in {path}, not the new one"
-    print(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
+    say(f"{done} from {metadata['num_sequences']} sequences, {positions:,} judged tokens{shared}.")
     if kept is not None:
         print(f"The one there is better: {kept}. Give --overwrite to replace it all the same.")
-    print(f"Table {key}: {measured_on(metadata)}.")
+    say(f"Table {key}: {measured_on(metadata)}.")
     print(f"Share of wrong tokens:   {rates[0]:.6f}")
     print(f"The same by the buckets: {rates[1]:.6f}")
     print(f"ECE {before['ece']:.4f} -> {after['ece']:.4f}, AUROC {auroc} (cross-fitted)")
@@ -358,6 +360,7 @@ def main(argv: list[str] | None = None) -> critic_gpt.CriticCalibration:
     check_arguments(args)
     settings = generation_settings(args)
     checkpoint, source = resolve_checkpoint(args.checkpoint), resolve_dataset(args.dataset)
+    check_output_dir("checkpoint", checkpoint.folder)
     split = {"val": "validation"}.get(args.split, args.split)
     accelerator = start_accelerator()
     model = load_model("checkpoint", str(checkpoint.folder), variant=checkpoint.variant).to(accelerator.device)

@@ -45,7 +45,7 @@ from critic_gpt.cli.flags import convert_parser
 from critic_gpt.configuration_critic_gpt import LEGACY_MODES, legacy_mode
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.vocabulary import read_tokenizer
-from critic_gpt.scripts import check_output_dir, run_as_program
+from critic_gpt.scripts import check_output_dir, run_as_program, say
 from critic_gpt.scripts.nanogpt_layout import (
     DECIDED_HERE,
     SIZES,
@@ -249,7 +249,7 @@ def main(argv: list[str] | None = None):
         print(said)
     for text in warnings_of(config, conversion, mode):
         print(f"warning: {text}", file=sys.stderr)
-    print(f"Saved a {type(model).__name__} of {model.num_parameters():,} parameters to {args.output_dir}.")
+    say(f"Saved a {type(model).__name__} of {model.num_parameters():,} parameters to {args.output_dir}.")
     return model
 
 

@@ -74,7 +74,7 @@ from critic_gpt.cli.generation_flags import (
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
 from critic_gpt.scripts.json_lines import ResultLines, read_rows, text_of
 
 
@@ -148,23 +148,12 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
     results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
     if args.save:
-        settings = {
-            "model": args.model,
-            "fingerprint": generate.model.fingerprint(),
-            "remasking_model": args.remasking_model,
-            "judge_model": args.judge_model,
-            "strategy_module": args.strategy_module,
-            "prompts": prompts,
-            "num_samples": args.num_samples,
-            "batch_size": args.batch_size,
-            "seed": seed,
-            "generation_config": resolved(generate.model, options),
-            "versions": {
-                "critic_gpt": __version__,
-                "transformers": transformers.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+        settings = {**made_by(generate.model, args, seed, options), "prompts": prompts, "batch_size": args.batch_size}
+        settings["versions"] = {
+            "critic_gpt": __version__,
+            "transformers": transformers.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
         }
         write_json(args.save, {"settings": settings, "results": results})
     for result in results:
@@ -208,20 +197,24 @@ def write_lines(
         places = zip(range(start, end), repeated[start:end], made, strict=True)
         return [{"index": i, "input": prompt, "sample": sample, **result} for i, (prompt, sample), result in places]
 
-    settings = {
+    settings = {**made_by(generate.model, args, seed, options), "critic_gpt_version": __version__}
+    before = lines.write(settings, repeated, args.batch_size, results_of, unit="samples")
+    there = f", {before} of them there before" if before else ""
+    say(f"{len(repeated)} results in {args.results}{there}.")
+
+
+def made_by(model, args: argparse.Namespace, seed: int, options: dict[str, Any]) -> dict[str, Any]:
+    """What results depend on, beside the prompts."""
+    return {
         "model": args.model,
-        "fingerprint": generate.model.fingerprint(),
+        "fingerprint": model.fingerprint(),
         "remasking_model": args.remasking_model,
         "judge_model": args.judge_model,
         "strategy_module": args.strategy_module,
         "num_samples": args.num_samples,
         "seed": seed,
-        "generation_config": resolved(generate.model, options),
-        "critic_gpt_version": __version__,
+        "generation_config": resolved(model, options),
     }
-    before = lines.write(settings, repeated, args.batch_size, results_of, unit="samples")
-    there = f", {before} of them there before" if before else ""
-    print(f"{len(repeated)} results in {args.results}{there}.")
 
 
 def resolved(model, options: dict[str, Any]) -> dict[str, Any]:

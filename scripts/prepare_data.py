@@ -38,7 +38,7 @@ from critic_gpt.cli.acts import ACTS
 from critic_gpt.cli.dataclass_parser import DataclassActParser
 from critic_gpt.cli.parser import ActParser
 from critic_gpt.evaluation.fillings import labelled_fillings
-from critic_gpt.scripts import load_model, run_as_program
+from critic_gpt.scripts import load_model, run_as_program, say
 from critic_gpt.tasks import (
     SPLITS,
     TASKS,
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     puzzles = (
         f", {metadata['num_puzzles']} puzzles of {metadata['blanks']} blanks" if "num_puzzles" in metadata else ""
     )
-    print(f"Prepared {metadata['source']} in {args.output_dir}: {counts} examples{puzzles}.")
+    say(f"Prepared {metadata['source']} in {args.output_dir}: {counts} examples{puzzles}.")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ from critic_gpt import __version__
 from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
 from critic_gpt.explorer.drawing import error_color, visible_text
 from critic_gpt.hub.files import replace_file, write_json
-from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program
+from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
 from critic_gpt.scripts.findings import Places, Source, print_findings
 from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
 
@@ -185,7 +185,7 @@ def write_lines(
     settings = {"model": args.model, "fingerprint": proofread.model.fingerprint(), **options}
     before = lines.write({**settings, "critic_gpt_version": __version__}, rows, TEXTS_AT_ONCE, results_of, "texts")
     there = f", {before} of them there before" if before else ""
-    print(f"{len(rows)} results in {args.results}{there}.")
+    say(f"{len(rows)} results in {args.results}{there}.")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:

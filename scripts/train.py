@@ -41,7 +41,7 @@ from critic_gpt import CriticTrainer, CriticTrainingArguments
 from critic_gpt.cli.acts import ACTS
 from critic_gpt.cli.dataclass_parser import DataclassActParser
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import run_as_program
+from critic_gpt.scripts import run_as_program, say
 from critic_gpt.scripts.training_flags import ModelArguments, RunArguments, check_flags
 from critic_gpt.scripts.training_output import alone_in, check_output, checkpoint_to_resume, how_to_go_on
 from critic_gpt.scripts.training_setup import (
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
             metrics["num_parameters"] = model.num_parameters()
             write_json(Path(args.output_dir, "training_metrics.json"), metrics)
             trainer.create_model_card(data_dir=run.data_dir)
-            print(f"Saved to {args.output_dir}{summary(metrics)}.")
+            say(f"Saved to {args.output_dir}{summary(metrics)}.")
     return metrics
 
 

@@ -21,8 +21,9 @@ from critic_gpt.tasks.prepared import (
 )
 from critic_gpt.tasks.sudoku import SudokuTask
 from critic_gpt.tasks.sudoku_puzzles import SudokuPuzzles
-from critic_gpt.tasks.text import TextTask, words_of
+from critic_gpt.tasks.text import TextTask
 from critic_gpt.tasks.tokenizers import build_character_tokenizer, encode_strict
+from critic_gpt.tasks.words import words_of
 
 
 __all__ = [

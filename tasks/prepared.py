@@ -146,30 +146,38 @@ def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool
     Raises:
         `ValueError`: See [`check_output_dir`].
     """
-    import datasets
-
     folder = Path(folder)
     check_output_dir(folder, overwrite)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        building, replaced = Path(temporary) / BUILDING, Path(temporary) / REPLACED
-        building.mkdir()  # a folder of its own: the temporary one is closed to other users
-        parts = {split: Path(temporary) / f"{split}.arrow" for split in prepared.windows}
-        counts = {split: write_rows(parts[split], rows) for split, rows in prepared.windows.items()}
-        splits = datasets.DatasetDict({split: datasets.Dataset.from_file(str(part)) for split, part in parts.items()})
-        splits.save_to_disk(str(building))
-        del splits  # it holds the files of `parts` open
-        prepared.tokenizer.save_pretrained(str(building))
-        for name, text in prepared.files.items():
-            replace_file(building / name, text())
-        metadata = {
-            **prepared.metadata,
-            "num_examples": {split: examples for split, (examples, _) in counts.items()},
-            "num_tokens": {split: tokens for split, (_, tokens) in counts.items()},
-        }
-        replace_file(building / TASK_FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
-        _put_in_place(building, folder, replaced)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        return _save_prepared(folder, prepared, temporary)
+    finally:
+        repair_prepared(folder)  # an interrupt may have come between the two renames
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_prepared(folder: Path, prepared: Prepared, temporary: Path) -> dict[str, Any]:
+    import datasets
+
+    building, replaced = temporary / BUILDING, temporary / REPLACED
+    building.mkdir()  # a folder of its own: the temporary one is closed to other users
+    parts = {split: temporary / f"{split}.arrow" for split in prepared.windows}
+    counts = {split: write_rows(parts[split], rows) for split, rows in prepared.windows.items()}
+    splits = datasets.DatasetDict({split: datasets.Dataset.from_file(str(part)) for split, part in parts.items()})
+    splits.save_to_disk(str(building))
+    del splits  # it holds the files of `parts` open
+    prepared.tokenizer.save_pretrained(str(building))
+    for name, text in prepared.files.items():
+        replace_file(building / name, text())
+    metadata = {
+        **prepared.metadata,
+        "num_examples": {split: examples for split, (examples, _) in counts.items()},
+        "num_tokens": {split: tokens for split, (_, tokens) in counts.items()},
+    }
+    replace_file(building / TASK_FILE, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+    _put_in_place(building, folder, replaced)
     return metadata
 
 

@@ -11,8 +11,8 @@ from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
 from critic_gpt.diffusion.selection import select_worst, settle
-from critic_gpt.generation.canvas import Prediction
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
+from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.critic import likeliest_other
@@ -44,7 +44,7 @@ class Backtrack(PlainUnmasking):
     first pass, all at once, with the critic's P(right) as their probability: to go back to one masks the others.
     """
 
-    name, needs_critic = "backtrack", True
+    name, needs_critic, asks_where = "backtrack", True, True
     # Chosen by measurement (docs/experiments/sudoku-9x9.md).
     takes: ClassVar = {
         "unmasking": "confidence_threshold",
@@ -99,9 +99,9 @@ class Backtrack(PlainUnmasking):
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         output = self.run.forward(input_ids)
-        prediction = self.predict(input_ids, output.logits, step)
         probabilities = self.run.calibration.error_probability(output.critic_logits)
-        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        masked = self.masked(input_ids)
+        prediction = self.predict(input_ids, output.logits, step)
         if step == 0 and bool((draft := self.editable & ~masked).any()):
             self._note(draft, AT_FIRST, prediction, input_ids, 1.0 - probabilities)
         complete = ~masked.any(dim=-1)
@@ -129,14 +129,20 @@ class Backtrack(PlainUnmasking):
             complete=Complete(self.best, self.best_probability, self.best_errors.isfinite()),
         )
 
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor | None, step: int) -> Prediction:
+        masked = self.masked(input_ids)
+        where = self.editable if step == 0 else masked  # of a draft its rivals are asked for
+        prediction = self.run.predict(input_ids, logits, step, where=where, draws=not self.jointly)
+        return self._jointly(input_ids, prediction, masked, step)
+
     def revealed(
         self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
     ) -> torch.Tensor:
-        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        masked = self.masked(input_ids)
         # Late rather than early: once the first cells are known, whole groups of others are sure at once.
         squared = (self.last_step - step + 1) ** 2
         pace = (masked.sum(dim=-1) + squared - 1) // squared
-        eagerness = self.run.eagerness(prediction.probabilities, prediction.probability, step)
+        eagerness = self.run.eagerness(prediction, prediction.probability, step, where=masked)
         return self.adaptive_reveal(prediction, masked) | select_worst(eagerness, masked, pace)
 
     def _note(
@@ -148,7 +154,7 @@ class Backtrack(PlainUnmasking):
         probability: torch.Tensor,
     ) -> None:
         """Keeps of tokens (B, T) what going back to them takes."""
-        share, other = likeliest_other(prediction.probabilities, tokens)
+        share, other = prediction.read(likeliest_other, tokens, where=where)
         self.came = self.came.masked_fill(where, came)
         self.chance = torch.where(where, probability, self.chance)
         self.other = torch.where(where, other, self.other)

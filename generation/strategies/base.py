@@ -34,8 +34,8 @@ class Strategy:
         family (`str`): Its kind in words, for errors.
         takes (`dict`): The settings that mean something to it, of those that some strategies have only, each with its
             default; `None` where it may stay unset.
-        takes_for_many (`dict`): Other defaults, of these and of `temperature`, where many answers are right
-            (`answers="many"`).
+        takes_for_many (`dict`): Other defaults, of these and of `temperature` and its end, where many answers are
+            right (`answers="many"`).
         settings (`tuple[Setting]`): Settings of its own, which nobody declared before.
         harmless (`dict`): Values that say of a setting without meaning what is the case anyway, where they are others
             than the declared ones.
@@ -46,6 +46,8 @@ class Strategy:
         draws_jointly (`bool`): Whether a trained joint head draws its tokens unless told otherwise.
         places_by_chance (`bool`): Whether it re-masks, or reveals, where chance says.
         passes_per_step (`int`): Forward passes of the trunk per step, but for the last one, which needs a single one.
+        asks_where (`bool`): Whether it says of each prediction where it wants it (`where`), and asks for nothing else:
+            passes over large canvases then leave out the logits. Not inherited, since a subclass may look elsewhere.
     """
 
     name: ClassVar[str]
@@ -61,9 +63,15 @@ class Strategy:
     draws_jointly: ClassVar[bool] = False
     places_by_chance: ClassVar[bool] = False
     passes_per_step: ClassVar[int] = 1
+    asks_where: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.asks_where = vars(cls).get("asks_where", False)
 
     def __init__(self, run: DenoisingRun):
         self.run = run
+        run.asks_where = self.asks_where
         self.num_steps = run.config.num_steps
         self.last_step = self.num_steps - 1
         self.editable = run.canvas.editable
@@ -200,8 +208,10 @@ class Strategy:
                 setattr(config, name, cls.stands_for(name))
             elif getattr(config, name) is None:
                 setattr(config, name, cls.default_of(config, name))
-        if config.temperature is None:
+        if config.temperature is None:  # else what was said counts from the first to the last token
             config.temperature = cls.default_of(config, "temperature")
+            if config.temperature_end is None:
+                config.temperature_end = cls.default_of(config, "temperature_end")
 
 
 def register_strategy(strategy: type[Strategy]) -> type[Strategy]:

@@ -12,7 +12,7 @@ from transformers.generation import GenerationConfig
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
-from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.prediction import Prediction, probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
@@ -40,7 +40,17 @@ def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> tup
     """
     others = probabilities.scatter(-1, input_ids[..., None], 0.0)
     likeliest = others.max(dim=-1)
-    return likeliest.values / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny), likeliest.indices
+    return _share(likeliest.values, others), likeliest.indices
+
+
+def share_of_likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
+    """The first of both: to find out which token it is takes ten times as long."""
+    others = probabilities.scatter(-1, input_ids[..., None], 0.0)
+    return _share(others.amax(dim=-1), others)
+
+
+def _share(likeliest: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    return likeliest / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny)
 
 
 def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
@@ -83,7 +93,7 @@ class Critic(PlainUnmasking):
     `stop_when_expected_errors_below`.
     """
 
-    name, needs_critic, draws_jointly = "critic", True, True
+    name, needs_critic, draws_jointly, asks_where = "critic", True, True, True
     # The schedule, the number and the correction chosen by measurement (docs/experiments/sampling-settings.md).
     takes: ClassVar = {
         **PlainUnmasking.takes,
@@ -98,6 +108,19 @@ class Critic(PlainUnmasking):
         "polish_steps": 0,
         "polish_threshold": None,
         "stop_when_expected_errors_below": None,
+    }
+    # Chosen by D on text, at 16 and 32 passes (docs/experiments/text.md).
+    takes_for_many: ClassVar = {
+        "unmasking": "random",
+        "schedule": "linear",
+        "remask_per_step": 2,
+        "remask_by": "likelihood",
+        "remask_selection": "gumbel",
+        "remasked_first": True,
+        "remask_floor": 0.0,
+        "correction": "remask",
+        "temperature": 0.8,
+        "temperature_end": 0.4,
     }
     harmless: ClassVar = {}
     unused_beside_threshold = ("remask_per_step", "remask_floor")
@@ -123,10 +146,45 @@ class Critic(PlainUnmasking):
             given = config.error_threshold
             config.polish_threshold = EVEN_ODDS if given is None else given
 
-    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
-        # Where a token is redrawn it is held to be wrong, and does not come again.
-        prediction = self.run.predict(input_ids, logits, step, exclude=input_ids if self._replaces(step) else None)
-        return self._jointly(input_ids, prediction, step)
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor | None, step: int) -> Prediction:
+        masked, replaces = self.masked(input_ids), self._replaces(step)
+        prediction = self.run.predict(
+            input_ids,
+            logits,
+            step,
+            # Where a token is redrawn it is held to be wrong, and does not come again.
+            exclude=input_ids if replaces else None,
+            where=masked | self._doubted(step) if self.run.reads_some(input_ids) else None,
+            draws=replaces or not self.asks_where or (not self.jointly and masked),
+        )
+        return self._jointly(input_ids, prediction, masked, step)
+
+    def _doubted(self, step: int) -> torch.Tensor:
+        """The tokens (B, T) of which the language model's opinion counts, whatever that is, in this step."""
+        config, critic_logits = self.run.config, self.run.critic_logits
+        replaces = self._replaces(step)
+        if (step == self.last_step and not replaces) or (config.remask_by == "error" and not replaces):
+            return self.nothing
+        if config.remask_by == "likelihood":  # weighed against that of all others
+            return ~self.nothing
+        allowed = self._allowed(self.run.calibration.error_probability(critic_logits), step)
+        if replaces and self._threshold(step) is None and config.remask_by == "alternative":
+            # No other token can make it likelier to be wrong than the critic says.
+            return allowed & ~(self.run.calibration.error_log_odds(critic_logits) < 0.0)
+        return allowed
+
+    def _allowed(self, probabilities: torch.Tensor, step: int) -> torch.Tensor:
+        """Where (B, T) a token may be corrected, by the critic's P(wrong) alone."""
+        # At first nothing visible is the model's own, unless it was asked to revise a draft.
+        allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
+        threshold = self._threshold(step)
+        if threshold is not None:
+            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
+            return allowed & ~(probabilities <= threshold)
+        if self.floor and not self._replaces(step):
+            # A number alone would mask right tokens again wherever little is wrong.
+            return allowed & ~(probabilities <= self.floor)
+        return allowed
 
     def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
         if self._replaces(step) or self._polishes(step):
@@ -160,8 +218,8 @@ class Critic(PlainUnmasking):
         chosen, config = super().revealed(input_ids, prediction, remasked, step), self.run.config
         if self.adaptive or not config.remasked_first:
             return chosen
-        masked = self.editable & (input_ids == config.mask_token_id)
-        eagerness = self.run.eagerness(prediction.probabilities, prediction.probability, step)
+        masked = self.masked(input_ids)
+        eagerness = self.run.eagerness(prediction, prediction.probability, step, where=masked)
         return select_worst(self.waiting.float(), masked, chosen.sum(dim=-1), eagerness)
 
     def _replaces(self, step: int) -> bool:
@@ -173,26 +231,16 @@ class Critic(PlainUnmasking):
         return self.run.config.polish_steps > 0 and step >= self.num_steps - 1
 
     def judge(self, input_ids: torch.Tensor, output, prediction: Prediction, step: int) -> Verdict:
-        config = self.run.config
         probabilities = self.run.calibration.error_probability(output.critic_logits)
         last, replaces = step == self.last_step, self._replaces(step)
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
-        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, step)
-        threshold = self._threshold(step)
-        masks = (self.editable & (input_ids == config.mask_token_id)).sum(dim=-1)
-        wanted = self._wanted(masks, step)
-        # At first nothing visible is the model's own, unless it was asked to revise a draft.
-        allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
-        if threshold is not None:
-            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
-            allowed = allowed & ~(probabilities <= threshold)
-        elif replaces:
+        allowed = self._allowed(probabilities, step)
+        scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, allowed, step)
+        wanted = self._wanted(self.masked(input_ids).sum(dim=-1), step)
+        if replaces and self._threshold(step) is None:
             # A token that is redrawn does not come again: that of a right one would be lost.
             allowed = allowed & ~(scores <= EVEN_ODDS)
-        elif self.floor:
-            # A number alone would mask right tokens again wherever little is wrong.
-            allowed = allowed & ~(probabilities <= self.floor)
         if not replaces and not self._polishes(step):
             # Tokens re-masked must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))
@@ -215,6 +263,7 @@ class Critic(PlainUnmasking):
         probabilities: torch.Tensor,
         critic_logits: torch.Tensor,
         prediction: Prediction,
+        allowed: torch.Tensor,
         step: int,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """By what tokens are ranked for correction (B, T), in [0, 1], and what orders equal ones."""
@@ -222,7 +271,7 @@ class Critic(PlainUnmasking):
             return probabilities, settle(critic_logits)
         if self.run.config.remask_by == "likelihood":
             return self._unlikelihood(input_ids, prediction, step)
-        alternative, _ = likeliest_other(prediction.probabilities, input_ids)
+        alternative = prediction.read(share_of_likeliest_other, input_ids, where=allowed)
         # The odds of the table, of which P(wrong) is the reading, but without its steps: they rank the worst tokens.
         log_odds = settle(better_alternative(self.run.calibration.error_log_odds(critic_logits), alternative))
         return log_odds.sigmoid(), log_odds
@@ -231,7 +280,7 @@ class Critic(PlainUnmasking):
         self, input_ids: torch.Tensor, prediction: Prediction, step: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The weights c ** -g of the visible tokens, c being what the language model gives them; and what orders."""
-        likelihood = prediction.probabilities.gather(-1, input_ids[..., None]).squeeze(-1)
+        likelihood = prediction.read(probability_of, input_ids)
         if self._replaces(step):  # by the odds of any other token
             return 1.0 - likelihood, settle(-likelihood)
         config = self.run.config
@@ -248,7 +297,7 @@ class Critic(PlainUnmasking):
         self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
     ) -> StepOutcome:
         """Ends the rows in which nothing is left to do. The one place where the critic waits for the device."""
-        masked = self.editable & (input_ids == self.run.config.mask_token_id)
+        masked = self.masked(input_ids)
         ended = torch.zeros_like(self.draft)
         if self._polishes(step):  # judged as a whole, and nothing lies above the threshold
             ended = ~(masked | verdict.remasked | verdict.replaced).any(dim=-1)
@@ -274,6 +323,6 @@ class Prism(Critic):
     al., "Fine-Tuning Masked Diffusion for Provable Self-Correction", 2025): [`Critic`] without what is ours.
     """
 
-    name, draws_jointly, takes_for_many = "prism", False, {}
+    name, draws_jointly, asks_where, takes_for_many = "prism", False, True, {}
     takes: ClassVar = {**PlainUnmasking.takes, "unmasking": "random", "remask_per_step": 4}
     harmless: ClassVar = {"correction": "remask", "remask_by": "error", "remasked_first": False}

@@ -12,6 +12,7 @@ from transformers.generation import GenerationConfig
 from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.generation.canvas import external_scores
+from critic_gpt.generation.prediction import probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, Strategy, register_strategy
 
@@ -53,8 +54,8 @@ class FillAll(Strategy):
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         run = self.run
-        prediction = run.predict(input_ids, run.forward(input_ids).logits, step)
         masked = self.editable & (input_ids == run.config.mask_token_id)
+        prediction = run.predict(input_ids, run.forward(input_ids).logits, step, where=self.wanted(masked))
         filled = torch.where(masked, prediction.tokens, input_ids)
         if step == self.last_step:
             return StepOutcome(filled, self.nothing, filled, masked, prediction.probability)
@@ -63,6 +64,10 @@ class FillAll(Strategy):
         after, remasked = run.remask(filled, step, num_remask=num_remask, remasking=self.source, **scores)
         finished = None if self.ratios is not None else ~remasked.any(dim=-1)
         return StepOutcome(filled, remasked, after, masked, prediction.probability, probabilities, finished)
+
+    def wanted(self, masked: torch.Tensor) -> torch.Tensor:
+        """Where (B, T) predictions are needed."""
+        return masked
 
     # What the scores are called where they are applied.
     source: ClassVar[str]
@@ -76,7 +81,7 @@ class FillAll(Strategy):
 class External(FillAll):
     """Judged by a model or function of the user's."""
 
-    name, source, needs_external = "external", "external", True
+    name, source, needs_external, asks_where = "external", "external", True, True
 
     def scores(self, filled, masked, prediction):
         judged = self.run.remasking_model(input_ids=filled, attention_mask=self.run.canvas.attention_mask)
@@ -87,7 +92,7 @@ class External(FillAll):
 class CriticFull(FillAll):
     """Judged by the critic, in a pass of its own over the complete sequence."""
 
-    name, source, needs_critic, passes_per_step = "critic_full", "critic", True, 2
+    name, source, needs_critic, passes_per_step, asks_where = "critic_full", "critic", True, 2, True
 
     def scores(self, filled, masked, prediction):
         logits = self.run.forward(filled).critic_logits
@@ -103,7 +108,7 @@ class TokenCritic(CriticFull):
     Token-Critic", 2022, algorithm 2).
     """
 
-    name = "token_critic"
+    name, asks_where = "token_critic", True
     takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "cosine"}
     unused_beside_threshold = ()
 
@@ -116,16 +121,19 @@ class Confidence(FillAll):
     """Judged by the probability with which each token was drawn (MaskGIT: Chang et al., "MaskGIT: Masked Generative
     Image Transformer", 2022)."""
 
-    name, source = "confidence", "confidence"
+    name, source, asks_where = "confidence", "confidence", True
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
         self.confidence = None
 
+    def wanted(self, masked):
+        return self.editable if self.confidence is None else masked
+
     def scores(self, filled, masked, prediction):
         if self.confidence is None:
             # Of a draft nothing else is known.
-            self.confidence = prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1)
+            self.confidence = prediction.read(probability_of, filled)
         # A token keeps the probability it was drawn with: a model is not trained to judge its visible tokens.
         self.confidence = torch.where(masked, prediction.probability, self.confidence)
         return {"confidence": settle(self.confidence)}, None
@@ -139,22 +147,25 @@ class P2(FillAll):
     2025, algorithm 1).
     """
 
-    name, source = "p2", "confidence"
+    name, source, asks_where = "p2", "confidence", True
     takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "linear"}
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:
         return shares_left_masked(config)
 
+    def wanted(self, masked):
+        return self.editable
+
     def scores(self, filled, masked, prediction):
-        return {"confidence": settle(prediction.probabilities.gather(-1, filled[..., None]).squeeze(-1))}, None
+        return {"confidence": settle(prediction.read(probability_of, filled))}, None
 
 
 @register_strategy
 class Chance(FillAll):
     """Masks a random share again."""
 
-    name, source, places_by_chance = "random", "random", True
+    name, source, places_by_chance, asks_where = "random", "random", True, True
     # A threshold means nothing to chance.
     takes: ClassVar = {**BY_SCORE_ALONE, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
 
@@ -178,10 +189,11 @@ class Multinomial(Strategy):
     (`correction_alpha`). There is no schedule, and a step has no memory but the tokens.
     """
 
-    name, family = "multinomial", "redraw-all"
+    name, family, asks_where = "multinomial", "redraw-all", True
     harmless: ClassVar = {"remask_per_step": 0}
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
-        prediction = self.run.predict(input_ids, self.run.forward(input_ids).logits, step)
+        logits = self.run.forward(input_ids).logits
+        prediction = self.run.predict(input_ids, logits, step, where=self.editable)
         after = torch.where(self.editable, prediction.tokens, input_ids)
         return StepOutcome(after, self.nothing, after, self.editable, prediction.probability)

@@ -4,13 +4,14 @@
 Letters: B batch, T positions.
 """
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_CORRECT
-from critic_gpt.generation.canvas import Prediction
+from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import StepOutcome
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
@@ -25,7 +26,7 @@ class ProSeCo(PlainUnmasking):
     the likeliest tokens at the `corrector_temperature` 0 and draws them at 1.
     """
 
-    name, family, needs_correction = "proseco", "corrector", True
+    name, family, needs_correction, asks_where = "proseco", "corrector", True, True
     takes: ClassVar = {
         **PlainUnmasking.takes,
         "unmasking": "random",
@@ -45,7 +46,8 @@ class ProSeCo(PlainUnmasking):
             return outcome
         visible = self.editable & (outcome.after != config.mask_token_id)
         likeliest = config.corrector_temperature == 0
-        filling = prediction.probabilities.argmax(dim=-1) if likeliest else prediction.tokens
+        masked = self.masked(input_ids)
+        filling = prediction.read(partial(torch.argmax, dim=-1), where=masked) if likeliest else prediction.tokens
         draft = torch.where(self.editable & ~visible, filling, outcome.after)
         for number in range(config.corrector_steps):
             corrected = self._correct(draft, step * config.corrector_steps + number)
@@ -55,5 +57,5 @@ class ProSeCo(PlainUnmasking):
 
     def _correct(self, draft: torch.Tensor, number: int) -> Prediction:
         """Predicts a complete sequence (B, T) anew."""
-        run, temperature = self.run, self.run.config.corrector_temperature
-        return run.predict(draft, run.forward(draft).logits, number, stream=STREAM_CORRECT, temperature=temperature)
+        run, how = self.run, {"stream": STREAM_CORRECT, "temperature": self.run.config.corrector_temperature}
+        return run.predict(draft, run.forward(draft).logits, number, where=self.editable, **how)

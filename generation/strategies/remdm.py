@@ -11,6 +11,7 @@ import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_REMASK, STREAM_REVEAL
+from critic_gpt.generation.prediction import probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
@@ -58,12 +59,13 @@ class ReMDM(Strategy):
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         run, mask_id = self.run, self.run.config.mask_token_id
-        prediction = run.predict(input_ids, run.forward(input_ids).logits, step)
         masked = self.editable & (input_ids == mask_id)
+        where = self.editable if self.confidence is None else masked
+        prediction = run.predict(input_ids, run.forward(input_ids).logits, step, where=where)
         visible = self.editable & ~masked
         if self.confidence is None:
             # Of a draft nothing else is known.
-            self.confidence = prediction.probabilities.gather(-1, input_ids[..., None]).squeeze(-1)
+            self.confidence = prediction.read(probability_of, input_ids)
         if step == self.last_step:
             revealed, remasked = masked, self.nothing
         else:
@@ -84,7 +86,7 @@ class ReMDM(Strategy):
 class ReMDMCap(ReMDM):
     """`sigma = min(eta, sigma_max)`."""
 
-    name = "remdm_cap"
+    name, asks_where = "remdm_cap", True
 
     def sigma(self, step, visible):
         return min(self.run.config.remdm_eta, self._largest_sigma(step))
@@ -94,7 +96,7 @@ class ReMDMCap(ReMDM):
 class ReMDMRescale(ReMDM):
     """`sigma = eta * sigma_max`."""
 
-    name = "remdm_rescale"
+    name, asks_where = "remdm_rescale", True
 
     def sigma(self, step, visible):
         return self.run.config.remdm_eta * self._largest_sigma(step)
@@ -107,7 +109,7 @@ class ReMDMConf(ReMDM):
     is the probability with which it was drawn: about one token a step in expectation.
     """
 
-    name = "remdm_conf"
+    name, asks_where = "remdm_conf", True
     takes: ClassVar = {}
 
     def sigma(self, step, visible):
@@ -122,7 +124,7 @@ class ReMDMLoop(ReMDM):
     share is held and visible tokens are re-masked with probability eta; from `loop_end` on plain unmasking again.
     """
 
-    name = "remdm_loop"
+    name, asks_where = "remdm_loop", True
     # The paper's: t_on = 0.55, t_off = 0.05, alpha_on = 0.9.
     takes: ClassVar = {"remdm_eta": 0.04, "loop_start": 0.45, "loop_end": 0.95, "loop_visible": 0.9}
 

@@ -9,15 +9,11 @@ from typing import ClassVar, NamedTuple
 import torch
 from transformers.utils import logging
 
-from critic_gpt.diffusion.randomness import STREAM_REVEAL
 from critic_gpt.diffusion.schedules import reveal_shares, share_of
-from critic_gpt.generation.canvas import (
-    Prediction,
-    confidence_threshold_reveal,
-    entropy_bound_reveal,
-    scheduled_reveal,
-)
+from critic_gpt.diffusion.selection import entropy
+from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal, scheduled_reveal
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
+from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
@@ -40,7 +36,7 @@ class Verdict(NamedTuple):
 class PlainUnmasking(Strategy):
     """Reveals masks and re-masks nothing."""
 
-    name, family = "none", "one-pass"
+    name, family, asks_where = "none", "one-pass", True
     takes: ClassVar = {
         "unmasking": "confidence",
         "schedule": "linear",
@@ -66,23 +62,35 @@ class PlainUnmasking(Strategy):
 
     def finished(self, after: torch.Tensor) -> torch.Tensor:
         """The rows (B,) without a mask. With an adaptive order generation waits for the device here."""
-        return ~(self.editable & (after == self.run.config.mask_token_id)).any(dim=-1)
+        return ~self.masked(after).any(dim=-1)
 
-    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor, step: int) -> Prediction:
-        """Draws a token for every position."""
-        return self._jointly(input_ids, self.run.predict(input_ids, logits, step), step)
+    def masked(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Where (B, T) masks are left."""
+        return self.editable & (input_ids == self.run.config.mask_token_id)
 
-    def _jointly(self, input_ids: torch.Tensor, prediction: Prediction, step: int) -> Prediction:
+    @property
+    def jointly(self) -> bool:
+        """Whether the tokens of the masks are drawn in the light of each other."""
+        return self.run.config.token_draws == "joint"
+
+    def predict(self, input_ids: torch.Tensor, logits: torch.Tensor | None, step: int) -> Prediction:
+        """Draws a token for every mask at least."""
+        masked = self.masked(input_ids)
+        # What is drawn here at the masks is drawn again; a subclass may look at the others.
+        draws = not (self.jointly and self.asks_where)
+        prediction = self.run.predict(input_ids, logits, step, where=masked, draws=draws)
+        return self._jointly(input_ids, prediction, masked, step)
+
+    def _jointly(self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, step: int) -> Prediction:
         """The same prediction with the tokens of the masks drawn in the light of each other, where asked for."""
-        if self.run.config.token_draws != "joint":
+        if not self.jointly:
             return prediction
-        masked = self.editable & (input_ids == self.run.config.mask_token_id)
         masks = masked.sum(dim=-1)
         count = masks
         if not self.adaptive:
             revealed = self.target(step) - (self.total - masks) + self.most_remasked(masks, step)
             count = torch.minimum(count, DRAWS_PER_REVEAL * revealed)
-        # Here generation waits for the device, as the draws that follow do one for the other.
+        # Here generation waits for the device, as the rounds of draws that follow do one for the other.
         return self.run.draw_jointly(input_ids, prediction, masked, int(count.max()), step)
 
     def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
@@ -112,9 +120,8 @@ class PlainUnmasking(Strategy):
         self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
     ) -> torch.Tensor:
         """Which masks (B, T) are lifted."""
-        config = self.run.config
-        masked = self.editable & (input_ids == config.mask_token_id)
         if self.adaptive:
+            masked = self.masked(input_ids)
             chosen = self.adaptive_reveal(prediction, masked)
             if step < self.last_step:
                 self.lifted = self.lifted | chosen
@@ -122,17 +129,15 @@ class PlainUnmasking(Strategy):
             # What was lifted before is a mask again because somebody asked for it, whatever the number of steps.
             self._say_what_was_forced(masked & ~chosen & ~self.lifted)
             return masked
-        noise = self.run.uniforms(STREAM_REVEAL, step)
-        target = self.target(step)
-        return scheduled_reveal(
-            input_ids, self.editable, prediction, config.mask_token_id, target, config.unmasking, noise, remasked
-        )
+        eagerness = self.run.eagerness(prediction, prediction.probability, step)
+        target, mask_id = self.target(step), self.run.config.mask_token_id
+        return scheduled_reveal(input_ids, self.editable, eagerness, mask_id, target, remasked)
 
     def adaptive_reveal(self, prediction: Prediction, masked: torch.Tensor) -> torch.Tensor:
         """Which masks (B, T) an order lifts that decides itself how many."""
         config = self.run.config
         if config.unmasking == "entropy_bound":
-            return entropy_bound_reveal(prediction.probabilities, masked, config.entropy_bound)
+            return entropy_bound_reveal(prediction.read(entropy, where=masked), masked, config.entropy_bound)
         return confidence_threshold_reveal(prediction.probability, masked, config.confidence_threshold)
 
     def _say_what_was_forced(self, forced: torch.Tensor) -> None:

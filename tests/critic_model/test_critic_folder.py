@@ -18,6 +18,7 @@ from critic_gpt import (
     CriticTrainingArguments,
     get_critic_model,
 )
+from critic_gpt.training.checkpoints import staged_folder
 
 
 TOKENIZER = framed_tokenizer()
@@ -180,3 +181,99 @@ def test_an_adapter_lies_beside_its_critic(base, tmp_path):
     loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")
     assert torch.equal(loaded(**INPUTS).logits, model(**INPUTS).logits)
     assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moves", [0, 2, 3, 4, 5, 6])
+def test_a_critic_saved_over_another_one_is_the_old_or_the_new_whatever_kills_it(
+    base, folder, trained, monkeypatch, moves
+):
+    other = with_critic(base, critic_head_type="mlp").eval()
+    with torch.no_grad():
+        for weight in other.critic_head.parameters():
+            weight.normal_()
+    expected = [model.critic_scores(**INPUTS) for model in (trained, other)]
+    done, replace = [], os.replace
+
+    def kill(source, target):
+        if len(done) == moves:
+            raise Killed
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", kill)
+        other.save_pretrained(folder)
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(folder).eval()
+    assert any(torch.equal(loaded.critic_scores(**INPUTS), scores) for scores in expected)
+    other.save_pretrained(folder)
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(folder).eval()
+    assert torch.equal(loaded.critic_scores(**INPUTS), expected[1])
+    assert not [path for path in folder.iterdir() if path.name.startswith((".", "_"))]
+
+
+def test_a_critic_saved_beside_its_own_model_leaves_the_weights_where_they_are(base, tmp_path):
+    place = tmp_path / "base"
+    shutil.copytree(base, place)
+    model = with_critic(place)
+    model.save_pretrained(place)
+    assert (place / "model.safetensors").read_bytes() == (base / "model.safetensors").read_bytes()
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(place)
+    assert torch.equal(loaded(**INPUTS).logits, model.eval()(**INPUTS).logits)
+
+
+def test_a_whole_model_that_is_moved_over_a_critic_takes_its_place(base, folder):
+    whole = with_critic(base, freeze=False).eval()
+    with staged_folder(folder) as staging:
+        whole.save_pretrained(staging)
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+    assert not loaded.config.critic_freeze and not (folder / "critic_config.json").exists()
+
+
+def test_a_model_that_was_resized_or_changed_since_it_was_loaded_is_saved_whole(base, tmp_path):
+    def resized(model):
+        model.resize_token_embeddings(64)
+
+    def changed(model):
+        model.get_input_embeddings().weight.data[0] += 1.0
+
+    for number, change in enumerate((resized, changed)):
+        stock = AutoModelForMaskedLM.from_pretrained(base)
+        change(stock)
+        model = get_critic_model(stock, tokenizer=TOKENIZER).eval()
+        model.save_pretrained(tmp_path / str(number))
+        loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / str(number))
+        assert torch.equal(loaded(**INPUTS).logits, model(**INPUTS).logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_model_in_another_precision_is_still_the_one_under_its_name(base, tmp_path, dtype):
+    stock = AutoModelForMaskedLM.from_pretrained(base).to(dtype)
+    get_critic_model(stock, tokenizer=TOKENIZER).save_pretrained(tmp_path)
+    assert (tmp_path / "critic_config.json").exists()
+
+
+def test_a_damaged_head_is_one_sentence(folder):
+    file = folder / "critic_head.safetensors"
+    for content in (b"", file.read_bytes()[:50]):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"`critic_head.safetensors` must be an intact file of weights, got"):
+            AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["pipeline", "AutoTokenizer", "BertForMaskedLM", "nothing"])
+def test_only_an_auto_class_of_models_loads_what_is_under_a_critic(folder, name):
+    content = json.loads((folder / "critic_config.json").read_text())
+    (folder / "critic_config.json").write_text(json.dumps({**content, "auto_class": name}))
+    with pytest.raises(ValueError, match="`auto_class` must be one of AutoModelForMaskedLM"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+def test_a_model_without_weights_gets_no_critic(base):
+    with pytest.raises(
+        ValueError, match="`model` must hold its weights, got a RobertaForMaskedLM with some on the meta"
+    ):
+        get_critic_model(AutoModelForMaskedLM.from_pretrained(base).to("meta"), tokenizer=TOKENIZER)

@@ -198,3 +198,35 @@ def test_suppressed_tokens_get_no_probability_and_the_input_is_left_alone():
     suppressed = suppress_tokens(logits, [0, 4])
     assert suppressed.softmax(-1)[..., [0, 4]].eq(0).all() and logits.eq(0).all()
     assert suppress_tokens(logits, []) is logits
+
+
+# ---- large vocabularies, drawn from in two steps ----
+
+
+@pytest.mark.parametrize("size", [1025, 5000, 4096])
+def test_a_draw_in_two_steps_is_that_of_the_cumulative_sums(size):
+    generator = torch.Generator().manual_seed(size)
+    probabilities = torch.randn(400, size, generator=generator).mul(3).softmax(-1)
+    probabilities[:, -70:] = probabilities[:, 100:300] = 0.0  # whole blocks without any, the last ones among them
+    draw = torch.rand(400, generator=generator)
+    draw[:2] = torch.tensor([2.0**-24, 1 - 2.0**-24])
+    tokens = sample_inverse_cdf(probabilities, draw)
+    assert (probabilities.gather(-1, tokens[:, None]) > 0).all()
+    cumulative = probabilities.double().cumsum(-1)
+    target = draw.double() * cumulative[:, -1]
+    # Up to the rounding of the sums.
+    above = cumulative.gather(-1, tokens[:, None]).squeeze(-1)
+    below = above - probabilities.gather(-1, tokens[:, None]).squeeze(-1)
+    assert ((target < above + 1e-5) & (target > below - 1e-5)).all()
+    exact = torch.searchsorted(cumulative, target[:, None], right=True).squeeze(-1)
+    assert (tokens == exact).float().mean() > 0.98
+
+
+def test_tokens_of_a_large_vocabulary_come_as_often_as_they_are_likely():
+    likely = torch.linspace(1.0, 3.0, 3000).softmax(-1)
+    draws = uniforms(seeds(12), 4, 0, 100_000)[0]
+    groups = sample_inverse_cdf(likely.expand(len(draws), -1), draws) // 300
+    for group in range(10):
+        p = likely[300 * group : 300 * (group + 1)].sum().item()
+        z = ((groups == group).float().mean().item() - p) / (p * (1 - p) / len(draws)) ** 0.5
+        assert abs(z) < 4.0

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_gpt.tasks import TextTask, words_of
-from critic_gpt.tasks.text import iterate_words
+from critic_gpt.tasks.words import iterate_words
 
 
 TEXTS = {

@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from refusals import refused
 from transformers.generation import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper
 
+from critic_gpt.diffusion.selection import entropy, settle, unmasking_order
 from critic_gpt.generation.canvas import (
     append_masks,
     confidence_threshold_reveal,
     cut_after_eos,
     entropy_bound_reveal,
     external_scores,
-    predict_tokens,
     prepare_canvas,
     scheduled_reveal,
     shift_seed_text,
 )
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING, UNMASKING
+from critic_gpt.generation.prediction import draw_tokens, processed
 
 
 few = settings(max_examples=60, deadline=None)
@@ -36,6 +37,10 @@ SCHEDULED_ORDERS = [name for name in UNMASKING if name not in ADAPTIVE_UNMASKING
 
 def config(**fields):
     return CriticGPTGenerationConfig(**{"mask_token_id": MASK, "pad_token_id": PAD, **fields})
+
+
+def predict_tokens(ids, logits, special_ids, processors, draw, warpers=None, exclude=None):
+    return draw_tokens(ids, processed(logits, ids, special_ids, processors), draw, warpers, exclude)
 
 
 def ban_five(input_ids, scores):
@@ -85,7 +90,7 @@ def test_warpers_shape_the_draw_and_leave_the_probabilities_the_models_own():
     plain = predict_tokens(ids, logits, [MASK], nothing, None)
     for warper in (TopKLogitsWarper(1), TemperatureLogitsWarper(1e-3)):
         warped = predict_tokens(ids, logits, [MASK], nothing, draw, LogitsProcessorList([warper]))
-        for name in plain._fields:
+        for name in ("tokens", "probability", "probabilities"):
             assert torch.equal(getattr(warped, name), getattr(plain, name)), name
 
 
@@ -131,12 +136,12 @@ def random_probabilities(seed):
 @settings(max_examples=150, deadline=None)
 def test_masks_are_lifted_in_the_order_of_entropy_as_far_as_the_bound_goes(seed, bound):
     probabilities, masked = random_probabilities(seed)
-    revealed = entropy_bound_reveal(probabilities, masked, bound)
-    entropy = torch.distributions.Categorical(probabilities).entropy()
-    kept, lifted = masked & ~revealed, entropy.masked_fill(~revealed, 0)
+    revealed = entropy_bound_reveal(entropy(probabilities), masked, bound)
+    known = torch.distributions.Categorical(probabilities).entropy()
+    kept, lifted = masked & ~revealed, known.masked_fill(~revealed, 0)
     assert not (revealed & ~masked).any()
     assert torch.equal(revealed.any(-1), masked.any(-1)), "one at least, where there is any"
-    assert (lifted.amax(-1) <= entropy.masked_fill(~kept, 99).amin(-1) + 1e-5).all()
+    assert (lifted.amax(-1) <= known.masked_fill(~kept, 99).amin(-1) + 1e-5).all()
     assert (lifted.sum(-1) - lifted.amax(-1) <= bound + 1e-5).all(), "the largest does not count"
     assert (lifted.sum(-1)[kept.any(-1)] > bound - 1e-5).all(), "one more would be too much"
     assert bound < 50.0 or torch.equal(revealed, masked)
@@ -148,10 +153,10 @@ def test_a_bound_of_zero_lifts_what_is_certain_and_one_more():
     masked = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]).bool()
     # Among equals the earlier one.
     expected = torch.tensor([[1, 1, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]).bool()
-    assert torch.equal(entropy_bound_reveal(probabilities, masked, 0.0), expected)
+    assert torch.equal(entropy_bound_reveal(entropy(probabilities), masked, 0.0), expected)
     # The largest does not count: with a bound of one entropy two of them, with less one.
     for bound, count in ((math.log(4) - 0.01, 1), (math.log(4) + 0.01, 2), (2 * math.log(4) + 0.01, 3)):
-        assert entropy_bound_reveal(probabilities, masked, bound)[1].sum() == count
+        assert entropy_bound_reveal(entropy(probabilities), masked, bound)[1].sum() == count
 
 
 @given(seeds, st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]))
@@ -189,7 +194,8 @@ def test_a_one_pass_step_reaches_its_target_and_reveals_nothing_it_masks_again(s
     prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, torch.rand(ids.shape, generator=generator))
     noise = torch.rand(ids.shape, generator=generator)
     target_visible = torch.full((len(ids),), target)
-    revealed = scheduled_reveal(ids, editable, prediction, MASK, target_visible, unmasking, noise, remasked)
+    order = settle(unmasking_order(prediction.probabilities, prediction.probability, unmasking, noise))
+    revealed = scheduled_reveal(ids, editable, order, MASK, target_visible, remasked)
     after = torch.where(revealed, prediction.tokens, ids).masked_fill(remasked, MASK)
 
     assert torch.equal(after[~editable], ids[~editable])
@@ -213,7 +219,7 @@ def test_a_one_pass_step_reveals_the_most_confident_masks_first():
     logits[0, 0, 4], logits[0, 2, 5], logits[0, 3, 6] = 1.0, 9.0, 5.0
     prediction = predict_tokens(ids, logits, [PAD, MASK], nothing, None)
     nobody, everywhere = torch.zeros(1, 4, dtype=torch.bool), torch.ones(1, 4, dtype=torch.bool)
-    arguments = (ids, everywhere, prediction, MASK, torch.tensor([3]), "confidence", torch.rand(1, 4), nobody)
+    arguments = (ids, everywhere, prediction.probability, MASK, torch.tensor([3]), nobody)
     after = torch.where(scheduled_reveal(*arguments), prediction.tokens, ids)
     assert after.tolist() == [[M, 7, 5, 6]]
 
@@ -336,5 +342,5 @@ def test_an_external_model_scores_by_two_classes_or_by_one_logit():
 
 
 def test_an_external_model_of_three_classes_is_refused():
-    with refused(match="`remasking_model` must give one logit or two classes a token, got 3: "):
+    with refused(match="`remasking_model` must give one logit or two classes per token, got 3: "):
         external_scores(torch.zeros(1, 4, 3))

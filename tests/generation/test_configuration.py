@@ -72,6 +72,7 @@ RULES = {
     "one of prefix, random": [("seed_placement", "suffix")],
     "one of auto, remask, replace": [("correction", "erase")],
     "one of alternative, error, likelihood": [("remask_by", "score")],
+    "true or false": [("remasked_first", "no"), ("remasked_first", 1)],
     "one of one, many": [("answers", "two"), ("answers", 1)],
     f"one of {', '.join(UNMASKING)}": [("unmasking", "best")],
     "linear, quadratic, root, cosine, a number above 0, a list of ratios or a function": [("schedule", "steep")],
@@ -85,11 +86,12 @@ RULES = {
     "in [0, 1)": [("remask_floor", 1.0)],
     "in (0, 1)": [("loop_start", 0.0), ("loop_visible", 1)],
     "above 0 and finite": [
+        *(("temperature_end", value) for value in (0, -0.5, math.inf, math.nan, True, "0.5")),
         *(("selection_temperature", value) for value in (0, math.inf, True)),
         ("stop_when_expected_errors_below", 0),
     ],
     "at least 0 and finite": [
-        *(("temperature", value) for value in (-1.0, math.inf)),
+        *((name, value) for name in ("temperature", "remask_exponent") for value in (-1.0, math.inf)),
         *(("entropy_bound", -0.1), ("corrector_temperature", -1)),
     ],
     "a whole number of at least 0": [("polish_steps", -1)],
@@ -111,6 +113,7 @@ WRONG = [
         {"remask_selection": "gumbel", "randomness_strength": 0.1},
         '`randomness_strength` must be 0 beside `remask_selection="gumbel"`, which draws by chance',
     ),
+    ({"temperature": 0, "temperature_end": 0.3}, "`temperature_end` must be left out at `temperature=0`, which takes"),
     ({"loop_start": 0.7, "loop_end": 0.3}, "`loop_start` must lie below `loop_end`, got 0.7 and 0.3: "),
     ({"remask_slection": "worst"}, "`remask_slection` is not an argument of generation, got 'worst': did you mean "),
 ]

@@ -10,8 +10,9 @@ from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.diffusion.corruption import given_positions
-from critic_gpt.generation.canvas import Prediction
-from critic_gpt.generation.drawing import JointDraws, draw_jointly
+from critic_gpt.diffusion.randomness import sample_inverse_cdf
+from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.generation.prediction import Prediction, draw_tokens, processed
 
 
 MASK, PAD, VOCAB, LENGTH = 1, 0, 8, 6
@@ -121,13 +122,13 @@ def toy(batch_size):
     # One head of width 1: the key and the query are 1, and the value is the number of the token.
     ones = torch.ones(batch_size, 1, 2, 1)
 
-    def shift(queries, memory):
-        drawn = memory.flatten()  # (B,): 0, or one more than the token
-        shifts = torch.where(drawn[:, None] > 0, relation[(drawn.long() - 1).clamp(min=0)], 0.0)
-        return shifts[:, None].expand(-1, queries.shape[2], -1)
+    def shifted(scores, found):
+        drawn = found.flatten()  # (n,): 0, or one more than the token
+        return scores + torch.where(drawn[:, None] > 0, relation[(drawn.long() - 1).clamp(min=0)], 0.0)
 
-    head = JointDraws(ones, ones, lambda tokens: (tokens + 1.0)[:, None, None], shift)
-    return Prediction(torch.zeros(batch_size, 2, dtype=torch.long), torch.zeros(batch_size, 2), probabilities), head
+    head = JointHead(ones, ones, lambda tokens: (tokens + 1.0)[..., None, None], shifted)
+    nothing = torch.zeros(batch_size, 2)
+    return Prediction(nothing.long(), nothing, probabilities.log()), head
 
 
 def joint_of(batch_size, count, draw, first=0):
@@ -136,9 +137,8 @@ def joint_of(batch_size, count, draw, first=0):
     eagerness[:, first] = 1.0
     everywhere = torch.ones(batch_size, 2, dtype=torch.bool)
     ids = torch.zeros(batch_size, 2, dtype=torch.long)
-    return draw_jointly(
-        prediction, ids, everywhere, eagerness, torch.zeros_like(eagerness), count, head, draw, LogitsProcessorList()
-    )
+    draw = Draw(draw, LogitsProcessorList())
+    return draw_jointly(prediction, ids, everywhere, eagerness, torch.zeros_like(eagerness), count, head, draw)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -169,6 +169,37 @@ def test_without_a_turn_each_is_drawn_by_itself_and_without_chance_the_likeliest
         assert torch.bincount(tokens[:, place], minlength=3) / size == pytest.approx(marginal.numpy(), abs=0.015)
     # 0 is the likeliest of the first, and makes 0 likelier than 1 for the second.
     assert joint_of(1, 2, None).tokens.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(("vocab", "count"), [(VOCAB, 9), (VOCAB, 0), (2000, 5), (5000, 40)])
+def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
+    """As it is written down: a memory that each token is added to before the next one is drawn."""
+    model = build(vocab_size=vocab, max_position_embeddings=40)
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.full((3, 40), MASK)
+    ids[0, 10:], ids[1, ::2] = 5, 6  # rows with 10, 20 and 40 masks
+    masked, shape = ids == MASK, ids.shape
+    with torch.no_grad():
+        output = model(input_ids=ids)
+        scores = processed(output.logits, ids, [PAD, MASK])
+        eagerness, uniforms = (torch.rand(shape, generator=generator) for _ in range(2))
+        head = JointHead(output.joint_queries, output.joint_keys, model.joint_values, model.joint_reading())
+        draw, alone = Draw(uniforms, LogitsProcessorList()), draw_tokens(ids, scores, None)
+        found = draw_jointly(alone, ids, masked, eagerness, torch.zeros(shape), count, head, draw)
+        expected, chance = alone.tokens.clone(), alone.probability.clone()
+        for row in range(3):
+            memory = torch.zeros(1, *output.joint_keys.shape[1:2], *[output.joint_keys.shape[-1]] * 2)
+            order = eagerness[row].masked_fill(~masked[row], -1.0).argsort(descending=True)[: int(masked[row].sum())]
+            for turn, place in enumerate(order.tolist()):
+                shift = model.joint_shift(output.joint_queries[row : row + 1, :, place, None], memory)[0, 0]
+                probabilities = (scores[row, place] + shift).softmax(-1)
+                expected[row, place] = token = sample_inverse_cdf(probabilities, uniforms[row, place])
+                chance[row, place] = probabilities[token]
+                if turn < count:
+                    value, key = model.joint_values(token[None]), output.joint_keys[row : row + 1, :, place]
+                    memory = memory + key[..., :, None] * value[..., None, :]
+    assert torch.equal(found.tokens, expected)
+    torch.testing.assert_close(found.probability, chance, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["rotary", "absolute"])

@@ -6,6 +6,7 @@ A law of sequences that is known exactly: an order-1 Markov chain of few short s
 """
 
 import itertools
+import sys
 
 import torch
 
@@ -129,3 +130,39 @@ def generated(model: ExactModel, num_rows: int, **kwargs) -> torch.Tensor:
     blank = torch.full((num_rows, LENGTH), MASK)
     output = model.generate(blank, seed=list(range(num_rows)), return_dict_in_generate=False, **kwargs)
     return shares(output)
+
+
+def draw(path: str) -> None:
+    """Draws what becomes of the likeliest sequences under several laws, the truth beside them."""
+    from matplotlib.figure import Figure
+
+    from critic_gpt.evaluation.plots import COLOURS, GREY
+
+    model, rows = exact_model(), 20000
+    settled = drawn_from(LAW, rows)
+    laws = {
+        "the k worst are masked again": shares(chain_of_corrections(settled, 60, selection="worst")),
+        "random order, 4 passes": generated(model, rows, remasking="none", unmasking="random", num_steps=4),
+        "accept or reject, 4 passes": generated(model, rows, remasking="accept_reject", num_steps=4),
+    }
+    shown = LAW.argsort(descending=True)[:12]
+    names = ["".join("ab"[token] for token in row) for row in SEQUENCES[shown].tolist()]
+    figure = Figure(figsize=(8.4, 3.8), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    place, width = torch.arange(len(shown)), 0.26
+    for number, ((name, law), colour) in enumerate(zip(laws.items(), COLOURS[1:], strict=False)):
+        label = f"{name}: {distance(law, LAW):.2f} from the truth"
+        axes.bar(place + (number - 1) * width, law[shown], width, color=colour, label=label)
+    for number, value in enumerate(LAW[shown].tolist()):
+        axes.plot((number - 0.48, number + 0.48), (value, value), color="black", linewidth=1.6)
+    axes.plot((), (), color="black", label="the truth")
+    axes.set_xticks(place, names, rotation=45, family="monospace", fontsize=8)
+    axes.set(ylabel="share of all sequences", xlabel="the 12 likeliest of 256 sequences")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, axis="y", color=GREY, alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1])

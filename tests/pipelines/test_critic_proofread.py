@@ -180,7 +180,7 @@ def pipeline_of(tiny_model, tokenizer, **sizes):
 
 def spliced(proofread, text, changes):
     """What becomes of a text whose tokens at some places are exchanged, as after a correction."""
-    tokens = proofread._encode(text)
+    (tokens,) = proofread.preprocess(text)["texts"]
     sequences, never = [torch.tensor(tokens.ids)], proofread._never_suggested
     proof = proofread.model.proofread(sequences, suppressed_ids=never, correct=True)[0]
     proof.corrected_ids = torch.tensor(tokens.ids)

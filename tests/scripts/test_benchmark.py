@@ -18,6 +18,7 @@ from sentences import one_sentence
 
 import critic_gpt
 from critic_gpt.scripts import benchmark, benchmark_worker
+from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, render, row_figures
 
 
 ROOT = Path(critic_gpt.__file__).parent
@@ -43,6 +44,9 @@ def workloads():
         ("train_step_critic", 2, 1),
         ("generate", 3, 3),
         ("generate_critic", 3, 3),
+        ("floor", 3, 3),
+        ("critic_joint", 3, 3),
+        ("critic_independent", 3, 3),
     ],
 )
 def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
@@ -52,7 +56,7 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     )
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
-    assert set(benchmark_worker.Workloads.CASES) >= {case}
+    assert {*benchmark_worker.Workloads.CASES, *benchmark_worker.Workloads.SAMPLING} >= {case}
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
@@ -73,7 +77,7 @@ def test_both_sides_are_checked_by_a_number_that_repeats(workloads):
     for case in benchmark_worker.Workloads.CASES:
         first, again = one.measure(case, 1), other.measure(case, 1)
         assert first["check"] == again["check"] and math.isfinite(first["check"])
-        assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check"}
+        assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check", "peak"}
 
 
 # ---- order ----
@@ -204,3 +208,50 @@ def test_a_side_that_cannot_be_measured_ends_the_run_with_its_folder(tmp_path):
         [sys.executable, benchmark.__file__, *FLAGS, *QUICK, "--baseline", str(other)], capture_output=True, text=True
     )
     assert run.returncode != 0 and "broken on purpose" in run.stderr and str(other) in run.stderr
+
+
+# ---- what sampling costs beyond its passes ----
+
+
+def answer(seconds, peak=2e6):
+    return {"seconds": seconds, "cpu_seconds": seconds / 2, "peak": peak}
+
+
+def test_a_row_is_divided_by_the_floor_of_the_same_turn_and_drawn_into_its_page(tmp_path):
+    floor, joint, alone = (1.0, 2.0, 4.0), (3.0, 3.0, 4.0), (2.0, 4.0, 8.0)
+    answers = {"floor": floor, "critic_joint": joint, "critic_independent": alone}
+    answers = {case: [answer(seconds) for seconds in times] for case, times in answers.items()}
+    rows = {"T 128, V 67, batch 1, 16 steps": None, "V 32,000, T 512, batch 4": None}
+    rows = {row: {"current": row_figures(answers, "cpu_seconds", ROWS[row])} for row in rows}
+    figures = rows["T 128, V 67, batch 1, 16 steps"]["current"]
+    assert figures["critic_joint"]["samples"] == [3.0, 1.5, 1.0] and figures["floor_seconds"] == 1.0
+    assert figures["critic_independent"]["median"] == 2.0 and figures["floor_tokens_per_second"] == 128
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    record.write_text(json.dumps({"current": {"commit": "abc"}, "rows": rows}))
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    benchmark.main(["--draw", str(page), str(record)])
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n| ") and text.endswith(f" |\n{END}\nafter\n") and "old" not in text
+    assert "| T 128, V 67, batch 1, 16 steps | 1000.0 ms | 1.50 (1.25 to 2.25) | 2.00 (2.00 to 2.00) |" in text
+    assert "| peak memory beyond the model, V 32,000, T 512, batch 4 | 2 MB | 2 MB | 2 MB |" in text
+    (tmp_path / "bare.md").write_text("nothing")
+    with pytest.raises(ValueError, match=r"^`page` must hold "):
+        benchmark.main(["--draw", str(tmp_path / "bare.md"), str(record)])
+
+
+def test_the_operations_of_a_pass_are_those_that_are_known():
+    assert operations(ROWS["6x6 grid, batch 1, 18 steps"]) == 36 * (2 * (12 * 128**2 * 5 + 8 * 128) + 4 * 36 * 128 * 5)
+
+
+def test_the_table_of_the_page_is_that_of_its_record():
+    text = (ROOT / "docs/PERFORMANCE.md").read_text(encoding="utf-8")
+    record = json.loads((ROOT / "docs/performance/sampling-cpu.json").read_text(encoding="utf-8"))
+    assert f"{BEGIN}\n{render(record)}\n{END}" in text
+
+
+def test_the_peak_of_memory_is_that_of_the_work():
+    with benchmark_worker.PeakMemory(torch.device("cpu")) as small:
+        torch.ones(10)
+    with benchmark_worker.PeakMemory(torch.device("cpu")) as large:
+        torch.ones(16_000_000).sum()
+    assert math.isnan(large.used) or (large.used > 6e7 and small.used < 3e7)

@@ -3,11 +3,13 @@
 
 import io
 import json
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from critic_gpt.hub.files import locked
 from critic_gpt.scripts import generate, proofread
 from critic_gpt.scripts.json_lines import ResultLines
 
@@ -177,3 +179,19 @@ def test_texts_are_proofread_line_by_line_and_a_stopped_run_goes_on(model_dir, t
     assert results.read_bytes() == done
     with pytest.raises(ValueError, match=r"^`lines` must be left out with lines of JSON"):
         proofread.main([*words, "--lines"])
+
+
+def test_a_file_that_another_process_writes_is_left_to_it(model_dir, prompts, tmp_path):
+    results = tmp_path / "r.jsonl"
+    with locked(results), pytest.raises(TimeoutError, match=r"must be free to be written, got a lock held by process"):
+        generated(model_dir, "--prompts", prompts, "--results", results)
+    assert not results.exists()
+    generated(model_dir, "--prompts", prompts, "--results", results)
+    assert len(lines_of(results)) == len(PROMPTS) and not list(tmp_path.glob("_*"))
+
+
+def test_what_a_run_that_goes_on_could_not_read_is_refused_before_the_work(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(ValueError, match="`results` must be a regular file"):
+            generate.main(["--model", "nowhere", "--results", str(target)])

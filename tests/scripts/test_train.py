@@ -10,6 +10,7 @@ from prepared_folders import as_flags, prepare_sudoku
 from sentences import one_sentence
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.hub.files import locked
 from critic_gpt.scripts import train, training_flags, training_setup
 
 
@@ -186,3 +187,9 @@ def test_the_long_help_names_the_flags(capsys):
     freezing = {"--freeze_trunk", "--untie", "--unfreeze_step", "--unfreeze_lr_multiplier"}
     for flag in {"--data_dir", "--task", "--streaming", "--precision"} | model | training | freezing:
         assert flag in out
+
+
+def test_a_folder_that_another_training_writes_into_is_left_to_it(data_dir, tmp_path):
+    with locked(tmp_path / "training"), pytest.raises(TimeoutError, match="must be free to be written, got a lock"):
+        train.main(flags(data_dir, tmp_path))
+    assert not list(tmp_path.glob("checkpoint-*")) and not (tmp_path / "config.json").exists()

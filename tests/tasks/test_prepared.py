@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from critic_gpt.hub.vocabulary import check_same_vocabulary
 from critic_gpt.scripts import calibrate, evaluate, train
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import build_character_tokenizer, load_task
+from critic_gpt.tasks.prepared import repair_prepared
 
 
 def sudoku(folder, size):
@@ -66,6 +69,27 @@ def test_a_folder_whose_replacement_was_killed_is_there_again_whoever_comes_next
     assert load_task(folder).size == (4 if renames == 0 else 6)
     if renames == 1:
         assert os.listdir(folder.parent) == [folder.name]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_ctrl_c_while_prepared_data_are_replaced_loses_nothing(tmp_path, monkeypatch, at, times):
+    folder, rename, done = sudoku(tmp_path / "data", 4), Path.rename, []
+
+    def interrupted(self, target):
+        done.append(target)
+        if at <= len(done) - 1 < at + times:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        sizes = as_flags(num_train=40, num_validation=8, num_test=8)
+        with suppress(KeyboardInterrupt):
+            main(["--task", "sudoku", "--size", "6", "--overwrite", *sizes, "--output_dir", str(folder)])
+    repair_prepared(folder)
+    assert load_task(folder).size in (4, 6)
+    assert at < 2 or load_task(folder).size == 6
 
 
 @pytest.fixture

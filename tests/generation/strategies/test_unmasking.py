@@ -5,6 +5,7 @@ import pytest
 import torch
 from denoising_steps import ADAPTIVE, MASK, generate, probabilities_of
 
+from critic_gpt.diffusion.selection import entropy
 from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal
 
 
@@ -17,7 +18,7 @@ def test_an_adaptive_order_lifts_what_it_says_and_ends_when_all_is_lifted(model,
         probabilities, masked = probabilities_of(model, step.input_ids), step.input_ids == MASK
         lifted = masked & (step.filled != MASK)
         if unmasking == "entropy_bound":
-            expected = entropy_bound_reveal(probabilities, masked, value)
+            expected = entropy_bound_reveal(entropy(probabilities), masked, value)
         else:
             expected = confidence_threshold_reveal(probabilities.amax(-1), masked, value)
         assert torch.equal(lifted, expected)

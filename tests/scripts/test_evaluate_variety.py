@@ -1,0 +1,153 @@
+# Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
+"""Claims about `scripts/evaluate.py` where many answers are right: D, what is better, temperatures, own data."""
+
+import importlib.util
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+from prepared_folders import prepare_text
+from sentences import one_sentence
+from transformers import AutoTokenizer
+
+from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
+from critic_gpt.evaluation.divergence import ERROR, EXCESS
+from critic_gpt.evaluation.results import merge_metrics, record_of
+from critic_gpt.scripts import evaluate, train
+from critic_gpt.tasks import SudokuTask, TextTask, answers_of
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    text = "".join(f"line {i} of a tiny text\n" for i in range(120))
+    (folder / "corpus.txt").write_text(text, encoding="utf-8")
+    return prepare_text(folder / "text", folder / "corpus.txt", sequence_length=16, test_share=0.2)
+
+
+@pytest.fixture(scope="module")
+def model_dir(data_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "critic"
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(data_dir)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "initializer_range": 0.3}
+    special = {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "pad_token_id": 0, "mask_token_id": 1}
+    model = CriticGPTForMaskedLM(CriticGPTConfig(**shape, **special, add_critic_head=True))
+    torch.nn.init.normal_(model.critic_head.weight)
+    model.generation_config.answers = "many"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def own_dir(data_dir, tmp_path_factory):
+    """Token ids of different lengths and a tokenizer, without a task."""
+    folder, tokenizer = tmp_path_factory.mktemp("own"), AutoTokenizer.from_pretrained(data_dir)
+    texts = [f"line {i} of a tiny"[: 12 + i % 5] for i in range(40)]
+    rows = Dataset.from_dict({"input_ids": [tokenizer(text)["input_ids"] for text in texts]})
+    DatasetDict({"train": rows, "validation": rows}).save_to_disk(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    return folder
+
+
+def run(model_dir, data_dir, output_dir, *more):
+    small = ["--num_samples", "6", "--forward_passes", "2", "4", "--batch_size", "6", "--num_judged", "8"]
+    flags = ["--model", model_dir, "--data_dir", data_dir, "--output_dir", output_dir, *small, *more]
+    return evaluate.main([str(flag) for flag in flags])
+
+
+def test_text_has_d_first_in_tables_and_the_picture_and_says_what_is_better(model_dir, data_dir, tmp_path, capsys):
+    metrics = run(model_dir, data_dir, tmp_path, "--strategies", "random", "critic", "critic_one", "critic_many")
+    assert (tmp_path / f"{EXCESS}.png").read_bytes().startswith(b"\x89PNG")
+    assert set(metrics[EXCESS]) == {"random", "critic", "critic_one", "critic_many"}
+    assert metrics["real_text"][EXCESS] == 0.0 and metrics["real_text"][ERROR] > 0
+    better = metrics["settings"]["better"]
+    assert (better[EXCESS], better["distinct_6gram_rate"]) == ("lower", "nearer to real")
+    out = capsys.readouterr().out
+    assert "held-out text, bits, by forward passes; lower is better (share of distinct" in out
+    # The model was trained for many answers; either family can be named.
+    cells = {name: row["4"] for name, row in metrics["comparison"].items()}
+    assert cells["critic"]["figures"] == cells["critic_many"]["figures"] != cells["critic_one"]["figures"]
+    assert cells["critic"]["arguments"]["temperature"] == cells["critic_many"]["arguments"]["temperature"] < 1
+    assert cells["random"]["arguments"]["temperature"] == 1.0
+
+
+def test_data_of_ones_own_are_measured_by_d_alone_at_their_own_lengths(model_dir, own_dir, tmp_path):
+    metrics = run(model_dir, own_dir, tmp_path, "--split", "val", "--strategies", "random", "--plot")
+    assert metrics["settings"]["task"] == "own data" and 0 < metrics[EXCESS]["random"]["2"] < 1
+    assert "known_word_rate" not in metrics and {EXCESS, ERROR} < set(metrics["real_text"])
+    with one_sentence("`split`", "train, validation", "'test'"):
+        run(model_dir, own_dir, tmp_path)
+
+
+@pytest.mark.parametrize("figure", [None, "unigram_entropy_bits"])
+def test_settings_and_temperatures_are_chosen_by_the_figure_asked_for(model_dir, data_dir, tmp_path, figure):
+    more = ("--strategies", "confidence", "--tune", "--tuning_samples", 6, "--tuning_temperatures", 1, 0.3)
+    metrics = run(model_dir, data_dir, tmp_path, *more, *(() if figure is None else ("--tuned_by", figure)))
+    assert metrics["settings"]["tuned_by"] == (figure or EXCESS)
+    cell = metrics["comparison"]["confidence"]["4"]
+    tried = cell["tuning"]["tried"]
+    assert {one["arguments"]["temperature"] for one in tried} == {1.0, 0.3}
+    assert len({json.dumps(one["arguments"], sort_keys=True) for one in tried}) == len(tried)
+    chosen = next(one["figures"] for one in tried if one["arguments"] == cell["arguments"])
+    values = [one["figures"][figure or EXCESS] for one in tried]
+    if figure is None:
+        assert chosen[EXCESS] == min(values)
+    elif figure == "unigram_entropy_bits":
+        real = metrics["real_text"][figure]
+        assert abs(chosen[figure] - real) == min(abs(value - real) for value in values)
+    recorded = record_of(metrics)
+    assert recorded["settings"]["tuning_temperatures"] == [1.0, 0.3]
+    other = {**metrics, "comparison": {"random": metrics["comparison"]["confidence"]}}
+    other["settings"] = {**metrics["settings"], "tuning_seed": None, "tuning_temperatures": None, "tuned_by": None}
+    assert merge_metrics([other, metrics])["settings"]["tuned_by"] == (figure or EXCESS)
+
+
+def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_path, monkeypatch):
+    seen = []
+
+    def compute_mauve(p_features, q_features, **kwargs):
+        seen.append((p_features.shape, q_features.shape))
+        return types.SimpleNamespace(mauve=float(np.isfinite(p_features).all()))
+
+    library = types.ModuleType("mauve")
+    library.__spec__, library.compute_mauve = importlib.util.spec_from_loader("mauve", None), compute_mauve
+    monkeypatch.setitem(sys.modules, "mauve", library)
+    metrics = run(model_dir, data_dir, tmp_path, "--strategies", "random", "--mauve", model_dir)
+    assert metrics["mauve"]["random"] == {"2": 1.0, "4": 1.0} and metrics["real_text"]["mauve"] == 1.0
+    assert set(seen) == {((6, 16), (6, 16))}
+
+
+def test_what_cannot_be_measured_is_refused_before_the_work(model_dir, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mauve", None)
+    with one_sentence("mauve-text", "pip install critic_gpt[mauve]", "--mauve", error=ImportError):
+        run(model_dir, data_dir, tmp_path, "--mauve", "gpt2")
+    for more, parts in (
+        (("--tune", "--tuned_by", "beauty"), ("`tuned_by`", EXCESS, "'beauty'")),
+        (("--tuned_by", EXCESS), ("`tuned_by` needs `tune`",)),
+        (("--tune", "--tuning_temperatures", "-1"), ("`tuning_temperatures`", "-1")),
+        (("--tune", "--tuning_temperatures", "nan"), ("`tuning_temperatures`", "nan")),
+        (("--strategies", "critic_both"), ("`strategies`", "critic_many", "'critic_both'")),
+    ):
+        with one_sentence(*parts):
+            run(model_dir, data_dir, tmp_path, *more)
+
+
+def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path):
+    def written(data, *more):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        small = ["--hidden_size", "16", "--num_hidden_layers", "1", "--num_attention_heads", "2", "--max_steps", "1"]
+        cpu = ["--use_cpu", "True", "--disable_tqdm", "True", "--eval_strategy", "no"]
+        train.main(["--data_dir", str(data), "--output_dir", str(folder), *small, *cpu, *more])
+        return CriticGPTForMaskedLM.from_pretrained(folder).generation_config.answers
+
+    assert written(own_dir) == "many" and TextTask.answers == "many" and SudokuTask.answers == "one"
+    assert written(data_dir, "--answers", "one") == "one"
+    assert answers_of(data_dir) == "many"
+    with one_sentence("`answers`", "one or many", "'two'"):
+        written(data_dir, "--answers", "two")
