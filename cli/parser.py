@@ -167,6 +167,8 @@ class ActParsing:
                 added.append(f"--{action}={_text(value)}")
             elif action.option_strings:
                 added += self._words_of(action, value) if action.dest not in given_to else []
+            elif action.nargs == "*":
+                action.default = [str(word) for word in (value if isinstance(value, list) else [value])]
             else:
                 action.nargs, action.default, action.required = "?", _text(value), False
         return [*words[:end], *added, *words[end:]]

@@ -244,9 +244,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     return results
 
 
-def status_of(results: list[dict[str, Any]]) -> int:
+def status_of(results: list[dict[str, Any]] | None) -> int:
     """What the command ends with: 1 where anything was found, as linters do."""
-    return int(any(result["spans"] for result in results))
+    return int(any(result["spans"] for result in results or ()))
 
 
 if __name__ == "__main__":
