@@ -142,11 +142,11 @@ GRIDS: dict[str, list[Arguments]] = {
 }
 
 
-def grid_of(model, name: str) -> Sequence[Arguments]:
+def grid_of(model, name: str) -> Arguments | Sequence[Arguments]:
     """What a competitor may choose from; ours as many answers as are right for the model."""
     if name == OURS and model.resolve_generation_config(remasking=OURS).answers == "many":
         return [{key: value for key, value in one.items() if key != "answers"} for one in GRIDS["critic_many"]]
-    return GRIDS.get(name, [named()[name]])
+    return GRIDS.get(name, named()[name])
 
 
 def named() -> dict[str, Arguments]:

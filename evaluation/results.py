@@ -64,6 +64,8 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     merged = {name: value for part in reversed(parts) for name, value in part.items()}
     mine = dict(parts[0]["settings"])
     for name in OF_TUNING:
+        if name != "tuning_seed" and all(name not in part["settings"] for part in parts):
+            continue  # recorded before there were such
         given = [part["settings"].get(name) for part in parts]
         mine[name] = next((value for value in given if value is not None), None)
     rows: dict[str, dict[str, Any]] = {}
