@@ -126,18 +126,21 @@ def unmasking_order(
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
     """
+    needed = {"confidence": probability, "margin": probabilities, "entropy": probabilities}.get(unmasking, noise)
+    if needed is None:
+        raise ValueError(f"`unmasking={unmasking!r}` needs what it goes by, got None: give it.")
     if unmasking == "confidence":
-        return probability
+        return needed
     if unmasking == "margin":
-        top = probabilities.topk(2, dim=-1).values
+        top = needed.topk(2, dim=-1).values
         return top[..., 0] - top[..., 1]
     if unmasking == "entropy":
-        return -entropy(probabilities)
+        return -entropy(needed)
     if unmasking == "random":
-        return noise
+        return needed
     if unmasking == "left_to_right":
-        position = torch.arange(noise.shape[1], dtype=noise.dtype, device=noise.device)
-        return -position.expand(noise.shape)
+        position = torch.arange(needed.shape[1], dtype=needed.dtype, device=needed.device)
+        return -position.expand(needed.shape)
     raise ValueError(
         f"`unmasking` must be confidence, margin, entropy, random or left_to_right, got {unmasking!r}: choose one."
     )
