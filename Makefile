@@ -70,7 +70,7 @@ browser:
 # fetched, the tests on them are skipped with that reason.
 test: quality common-tests browser
 	-$(BIN)/python tests/real_models/real_models.py
-	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	CRITIC_GPT_REQUIRE_CONFORMANCE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations 15
 
 results: $(STAMP)
 	$(BIN)/python scripts/record_results.py

@@ -146,7 +146,8 @@ class ActParsing:
 
     def error(self, message: str):
         """Ends the program with one sentence and exit status 2."""
-        message = " ".join(message.split())
+        # What a file or a word quotes must not act on the terminal.
+        message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(message.split()))
         self.exit(2, f"{self.prog}: {message}{'' if message[-1] in '.?' else '.'}\n")
 
     # ---- a file of flags ----

@@ -51,6 +51,8 @@ class HeldOutFigures:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of these and of the samples.
         num_samples (`int`): How many samples are reported, for what `real` says of as many real sequences.
         whole_words (`bool`, *optional*, defaults to `False`): Whether words at the ends of a sequence are cut.
+        has_words (`bool`, *optional*): Whether there are words to compare; by default where there is white space in
+            most of the held-out sequences, since a protein or a molecule is one word.
         mauve ([`Mauve`], *optional*): Measured as well.
     """
 
@@ -61,16 +63,23 @@ class HeldOutFigures:
         tokenizer: PreTrainedTokenizerBase,
         num_samples: int,
         whole_words: bool = False,
+        has_words: bool | None = None,
         mauve: Mauve | None = None,
     ):
         self.task, self.tokenizer, self.mauve = task, tokenizer, mauve
         self.words_of = functools.partial(words_of, whole_only=whole_words)
         self.special_ids = {*tokenizer.all_special_ids} - {None}
         rows, self.real_texts = self._read(rows)
-        self.divergence = HeldOutDivergence(rows, [self.words_of(text) for text in self.real_texts])
+        if has_words is None:
+            has_words = 2 * sum(len(text.split()) > 1 for text in self.real_texts) > len(self.real_texts)
+        words = [self.words_of(text) for text in self.real_texts] if has_words else None
+        self.divergence = HeldOutDivergence(rows, words)
         self.figures = {EXCESS: "D: excess divergence of n-grams and words from held-out text, bits", **task.figures}
         self.better = {EXCESS: LOWER, **getattr(task, "better", {})}
-        self.real = {**self.divergence.of_real(num_samples), **getattr(task, "real", {})}
+        real = getattr(task, "real", None)
+        if real is None and task.compares_with_real_text:
+            real = task.judge(self.real_texts[:num_samples])
+        self.real = {**self.divergence.of_real(num_samples), **(real or {})}
         if mauve is not None:
             self.figures[MAUVE] = f"MAUVE by {mauve.name}"
             half = min(num_samples, len(self.real_texts) // 2)
@@ -99,6 +108,10 @@ class HeldOutFigures:
         if self.mauve is not None:
             found[MAUVE] = self.mauve.judge(texts, self.real_texts[: max(2, len(texts))])
         return found
+
+    def right(self, texts: Sequence[str]) -> Any:
+        """Which texts are right, where the task can tell, as of molecules."""
+        return self.task.right(texts)
 
     def score(self, figures: Mapping[str, float], figure: str = EXCESS) -> Any:
         """What to choose settings by, the larger the better: `figure`, as it is better or nearer to real sequences."""

@@ -66,6 +66,9 @@ class CollatorForCorruptedRows:
 
     Each example has `input_ids`, `labels` and `example_id`. A batch has no `loss_weights`: only who corrupted the rows
     knows their times. It is the same at every call, so there is nothing to choose between training and evaluation.
+
+    Rows are taken as they stand, without a frame ([CLS] ... [SEP]) put around them: who corrupted them decided what
+    the model is to see, and labels lie at the places of the tokens.
     """
 
     special: SpecialTokens

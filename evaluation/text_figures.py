@@ -19,6 +19,7 @@ class TextFigures:
     """
 
     name: ClassVar[str] = TextTask.name
+    compares_with_real_text: ClassVar[bool] = True
     # How far the entropy of a text may be from that of real text before its known words count for nothing.
     tolerance: ClassVar[float] = 0.03
 

@@ -358,7 +358,8 @@ def _scores(probabilities: torch.Tensor, target: torch.Tensor, valid: torch.Tens
 
 def text_view(explorer: Explorer, text: str, threshold: float = 0.5) -> TextView:
     """
-    Lets the critic judge a text; a literal `[MASK]` in it is a hole, on which there is no verdict.
+    Lets the critic judge a text; a literal `[MASK]` in it is a hole, on which there is no verdict. P(wrong) is that of
+    proofreading where the model has a table of planted errors.
 
     Args:
         explorer ([`Explorer`]): What is explored.
@@ -375,7 +376,11 @@ def text_view(explorer: Explorer, text: str, threshold: float = 0.5) -> TextView
     check_threshold(threshold)
     ids = explorer.encoded(text)
     logits = explorer.critic_logits(ids)
-    probabilities = explorer.calibration.error_probability(logits)
+    probabilities, passes = explorer.calibration.error_probability(logits), 1
+    planted = getattr(explorer.model, "planted_calibration", None)
+    if planted is not None:  # measured on texts, where few tokens are wrong, which the other table is not
+        probabilities = explorer.model.proofread([ids[0]], top_k=0)[0].error_probabilities[None].to(ids.device)
+        passes = 2
     visible = (ids != explorer.model.config.mask_token_id) & explorer.attention_mask(ids).bool()
     tokens = token_views(
         explorer,
@@ -391,10 +396,10 @@ def text_view(explorer: Explorer, text: str, threshold: float = 0.5) -> TextView
         tokens=tokens,
         row_width=explorer.row_width,
         threshold=threshold,
-        calibrated=not explorer.calibration.is_ramp,
+        calibrated=planted is not None or not explorer.calibration.is_ramp,
         num_masked=num_masked,
         num_flagged=sum(bool(token.flagged) for token in tokens),
         expected_wrong=float(probabilities[visible].double().sum()),
         judged=None if num_masked else explorer.judged(text),
-        forward_passes=1,
+        forward_passes=passes,
     )

@@ -124,7 +124,7 @@ def check_verifier(model, task) -> None:
     """Refuses to ask a critic that is none, or about what is neither right nor wrong."""
     if not model.has_trained_critic:
         raise ValueError("`verifier` needs a trained critic, got a model without: leave it out, or train a critic.")
-    if not task.exact:
+    if not hasattr(task, "right"):
         raise ValueError(f"`verifier` needs sequences that are right or wrong, got {task.name}: leave it out.")
 
 
@@ -179,7 +179,7 @@ def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerato
     if task.exact:
         return task, canvases
     rows = dataset[args.split]["input_ids"][: MOST_HELD_OUT * args.num_samples]
-    words_are_cut = isinstance(task, TextTask) and task.window == "fixed"
+    words = {"whole_words": task.window == "fixed", "has_words": True} if isinstance(task, TextTask) else {}
     if isinstance(task, OwnSequences):
         canvases = canvases_like(rows, args.num_samples, tokenizer, backbone)
     if isinstance(task, TextTask):
@@ -189,7 +189,7 @@ def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerato
     elif args.judge is not None or args.train_judge:
         raise ValueError(f"`judge` must be for prepared text, got {task.name}: leave it out.")
     mauve = None if args.mauve is None else Mauve(args.mauve, accelerator.device)
-    return HeldOutFigures(task, rows, tokenizer, args.num_samples, words_are_cut, mauve), canvases
+    return HeldOutFigures(task, rows, tokenizer, args.num_samples, **words, mauve=mauve), canvases
 
 
 def judge_folder(args: argparse.Namespace) -> Path:

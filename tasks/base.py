@@ -63,7 +63,8 @@ class Task(ABC):
         name (`str`): What `--task` and `task.json` call it.
         figures (`dict[str, str]`): The figures of `judge` that reports show, in words; the first one counts.
         Flags (`type`): A dataclass. Its fields are the task's flags, each with `metadata={"help": ...}`.
-        exact (`bool`): Whether a text is right or wrong; then `right(texts)` tells which, of shape `(num,)`.
+        exact (`bool`): Whether being right is all that is asked of a text. `right(texts)` tells which are, of shape
+            `(num,)`; other tasks may have it, too.
         compares_with_real_text (`bool`): Whether the figures mean something only beside those of held-out text.
         better (`dict[str, str]`): What is better of a figure, `"lower"` or `"nearer to real"`, where it is not higher.
         answers (`str`): How many answers are right, `"one"` or `"many"`: which defaults of generation training writes.

@@ -119,7 +119,7 @@ class Critic(PlainUnmasking):
         "remasked_first": True,
         "remask_floor": 0.0,
         "correction": "remask",
-        "temperature": 0.7,
+        "temperature": 0.8,
         "temperature_end": 0.4,
     }
     harmless: ClassVar = {}

@@ -175,6 +175,7 @@ def test_a_value_that_yaml_reads_as_false_may_be_the_word_no(tmp_path):
     ("name", "text", "said"),
     [
         ("run.yaml", "modle: m\n", "`modle` in '{}' is no flag of generate: did you mean model?"),
+        ("run.yaml", '"\\e[31mred": 1\n', "`\\x1b[31mred` in '{}' is no flag of generate: "),
         ("run.yaml", "config: other.yaml\n", "`config` in '{}' is no flag of generate: "),
         ("run.yaml", "num-steps: 1\nnum_steps: 2\n", "`num_steps` must stand once in '{}', got it in two spellings"),
         ("run.yaml", "- model\n", "`config` must hold flags by name, got '{}' with none: "),

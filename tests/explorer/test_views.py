@@ -111,6 +111,16 @@ def test_a_text_is_judged_where_it_is_visible(explorer):
     assert view.num_flagged == sum(token.error_probability > 0 for token in visible) and view.judged is None
 
 
+def test_a_text_is_judged_as_in_proofreading_where_errors_were_planted(explorer):
+    explorer.model.planted_calibration = CriticCalibration(
+        [i / 99 for i in range(100)], {"source": "planted", "positive_rate": 0.02}
+    )
+    view = text_view(explorer, "ab[MASK]c")
+    (proof,) = explorer.model.proofread(list(explorer.encoded("ab[MASK]c")))
+    seen = [token.error_probability or 0.0 for token in view.tokens]
+    assert seen == pytest.approx(proof.error_probabilities.tolist()) and view.calibrated
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
 def test_a_threshold_out_of_range_is_refused(explorer, threshold):
     for view in (lambda: critic_view(explorer, 0, threshold=threshold), lambda: text_view(explorer, "a", threshold)):

@@ -18,6 +18,7 @@ from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation.divergence import ERROR, EXCESS
 from critic_gpt.evaluation.results import merge_metrics, record_of
 from critic_gpt.scripts import evaluate, train
+from critic_gpt.tasks import SudokuTask, TextTask, answers_of
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +80,12 @@ def test_text_has_d_first_in_tables_and_the_picture_and_says_what_is_better(mode
 def test_data_of_ones_own_are_measured_by_d_alone_at_their_own_lengths(model_dir, own_dir, tmp_path):
     metrics = run(model_dir, own_dir, tmp_path, "--split", "val", "--strategies", "random", "--plot")
     assert metrics["settings"]["task"] == "own data" and 0 < metrics[EXCESS]["random"]["2"] < 1
-    assert "known_word_rate" not in metrics and set(metrics["real_text"]) == {EXCESS, ERROR}
+    assert "known_word_rate" not in metrics and {EXCESS, ERROR} < set(metrics["real_text"])
     with one_sentence("`split`", "train, validation", "'test'"):
         run(model_dir, own_dir, tmp_path)
 
 
-@pytest.mark.parametrize("figure", [None, "unigram_entropy_bits", "known_word_rate"])
+@pytest.mark.parametrize("figure", [None, "unigram_entropy_bits"])
 def test_settings_and_temperatures_are_chosen_by_the_figure_asked_for(model_dir, data_dir, tmp_path, figure):
     more = ("--strategies", "confidence", "--tune", "--tuning_samples", 6, "--tuning_temperatures", 1, 0.3)
     metrics = run(model_dir, data_dir, tmp_path, *more, *(() if figure is None else ("--tuned_by", figure)))
@@ -145,7 +146,8 @@ def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path)
         train.main(["--data_dir", str(data), "--output_dir", str(folder), *small, *cpu, *more])
         return CriticGPTForMaskedLM.from_pretrained(folder).generation_config.answers
 
-    assert written(data_dir) == written(own_dir) == "many"
+    assert written(own_dir) == "many" and TextTask.answers == "many" and SudokuTask.answers == "one"
     assert written(data_dir, "--answers", "one") == "one"
+    assert answers_of(data_dir) == "many"
     with one_sentence("`answers`", "one or many", "'two'"):
         written(data_dir, "--answers", "two")

@@ -74,6 +74,14 @@ EVERY_FIELD = [
     {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.4},
     {"remasking": "critic", "remask_per_step": 0.3, "remask_by": "alternative", "remask_floor": 0.1},
     {"remasking": "none", "token_draws": "independent"},
+    {
+        "remasking": "critic",
+        "answers": "many",
+        "remask_by": "likelihood",
+        "remask_exponent": 0.5,
+        "temperature_end": 0.5,
+    }
+    | {"remask_selection": "gumbel", "unmasking": "random", "remasked_first": True},
     {"remasking": "p2", "schedule": "cosine", "randomness_strength": 0.3},
     {"remasking": "critic_full", "start_ratio": 0.9, "end_ratio": 0.1},
     {"remasking": "critic_full", "error_threshold": 0.7},
@@ -88,9 +96,8 @@ def test_every_field_of_the_configuration_can_be_set(model_dir, tmp_path):
     for fields in EVERY_FIELD:
         flags = ["--prompt", "ab" if "max_new_tokens" in fields else "[MASK]b" * 4]
         for name, value in fields.items():
-            no = ["--no-return_error_probabilities"] if value is False else None
             values = value if isinstance(value, list) else [value]
-            flags += no or [f"--{name}", *values]
+            flags += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", *values]
         run(model_dir, *flags, "--save", tmp_path / "results.json")
         document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
         assert fields.items() <= document["settings"]["generation_config"].items()
