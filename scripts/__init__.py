@@ -63,8 +63,8 @@ def run_as_program(main: Callable, name: str, status_of: Callable[[Any], int] | 
     except KeyboardInterrupt as stop:
         leave_interrupted(f"{name}: {one_line(stop) or 'interrupted; what was saved before is as it was.'}")
     leave_together()
-    if status_of is not None:
-        sys.exit(status_of(result))
+    if status_of is not None and (status := status_of(result)):
+        sys.exit(status)
 
 
 def say(line: str) -> None:

@@ -7,17 +7,17 @@ On a laptop, seconds each:
     python scripts/prepare_data.py --task sudoku --size 6 --num_train 90000 --output_dir data/sudoku-6x6
     python scripts/prepare_data.py --task sudoku --size 9 --num_train 48000 --num_puzzles 1000 --output_dir data/sudoku
     python scripts/prepare_data.py --task text --sequence_length 256 --output_dir data/reference
-    python scripts/prepare_data.py --task smiles --source molecules.smi --sequence_length 64 --output_dir data/molecules
+    python scripts/prepare_data.py --task smiles --source molecules.smi --output_dir data/molecules
     python scripts/prepare_data.py --task fillings --model runs/lm --data_dir data/reference --output_dir data/fillings
 
 The folder holds a `datasets.DatasetDict` (splits train, validation and test with the column `input_ids`), the files of
 the tokenizer, `task.json`, and for text the words of the training split. Text is read in pieces and may be larger than
 memory; --judge_share keeps the end of it from the model, as one more split, "judge". Grids with --num_puzzles have
 `puzzles.txt` beside them: puzzles with exactly one solution, each from a grid that is in no split (for 9x9 nor any of
-its twins by symmetry). `smiles` takes --source and what goes with it, --num_train, --validation_share and --test_share,
-by default all but 0.01 and 0.01, and rows of at most --sequence_length 64. `fillings` has two columns more: `labels`, 1 where the model filled a mask rightly, 0 where
-wrongly and -100 elsewhere, and `score`, the share of wrong tokens; train.py learns from them. A folder appears
-complete or not at all.
+its twins by symmetry). `smiles` takes --source and what goes with it, --num_train, --sequence_length (64 by default),
+--validation_share and --test_share (0.01 each). `fillings` has two columns more: `labels`, 1 where the model filled a
+mask rightly, 0 where wrongly and -100 elsewhere, and `score`, the share of wrong tokens; train.py learns from them. A
+folder appears complete or not at all.
 """
 
 from critic_gpt.cli.command import answer_help
