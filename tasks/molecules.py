@@ -4,7 +4,7 @@
 By RDKit and, for the Fréchet ChemNet distance, by the package fcd: both come with `pip install critic_gpt[molecules]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def chemistry() -> Any:
     return Chem
 
 
-def canonical_molecules(texts: Sequence[str]) -> list[str | None]:
+def canonical_molecules(texts: Iterable[str]) -> list[str | None]:
     """The canonical SMILES of each text, `None` where a text is no molecule that RDKit reads and can exist."""
     chem = chemistry()
     found = []

@@ -1,6 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Tokenizers for the tasks: one token per character, and strict encoding which never loses a character silently."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -37,17 +39,34 @@ def build_character_tokenizer(text_or_alphabet: str, model_max_length: int) -> P
         raise ValueError("`text_or_alphabet` must hold at least one character, got ''; pass the training text.")
     if model_max_length < 1:
         raise ValueError(f"`model_max_length` must be at least 1, got {model_max_length}; pass the sequence length.")
-    vocabulary = {token: i for i, token in enumerate([PAD_TOKEN, MASK_TOKEN, *sorted(set(text_or_alphabet))])}
+    # "." would lose newlines.
+    return tokenizer_of_pattern(text_or_alphabet, r"[\s\S]", model_max_length)
+
+
+def tokenizer_of_pattern(
+    tokens: Iterable[str], pattern: str, model_max_length: int, eos_token: str | None = None
+) -> PreTrainedTokenizerFast:
+    """
+    Builds a tokenizer whose tokens are the matches of a pattern that matches all of a text. `[PAD]` has id 0, `[MASK]`
+    id 1, an EOS id 2; the others follow in code point order. There is no unknown token.
+
+    Args:
+        tokens (`Iterable[str]`):
+            The vocabulary.
+        pattern (`str`):
+            A regular expression.
+        model_max_length (`int`):
+            Longest sequence in tokens.
+        eos_token (`str`, *optional*):
+            What ends a text.
+    """
+    special = {"pad_token": PAD_TOKEN, "mask_token": MASK_TOKEN, **({"eos_token": eos_token} if eos_token else {})}
+    vocabulary = {token: i for i, token in enumerate([*special.values(), *sorted(set(tokens))])}
     backend = Tokenizer(models.WordLevel(vocabulary))
-    # "." would lose newlines, and without the fusing decoder spaces would appear between the characters.
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    backend.decoder = decoders.Fuse()
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    backend.decoder = decoders.Fuse()  # others would put spaces between tokens
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token=PAD_TOKEN,
-        mask_token=MASK_TOKEN,
-        model_max_length=model_max_length,
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=backend, model_max_length=model_max_length, clean_up_tokenization_spaces=False, **special
     )
 
 
