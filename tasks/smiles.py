@@ -192,7 +192,7 @@ class SmilesTask(Task):
 
     @cached_property
     def _trained_on(self) -> frozenset[str]:
-        # One molecule has many spellings, and RDKit's own have changed between versions: some 0.2 ms per molecule, once.
+        # One molecule has many spellings, and RDKit's own differ by version. Takes some 0.2 ms per molecule, once.
         return frozenset(filter(None, canonical_molecules(self._molecules("train"))))
 
     @cached_property
