@@ -100,6 +100,8 @@ def resolve_settings(
     if config.token_draws is None and joint and strategy.draws_jointly:
         config.token_draws = "joint"
     strategy.complete(config)
+    if config.temperature is None:  # a strategy from outside may complete nothing
+        config.temperature = strategy.default_of(config, "temperature")
     config.validate()  # again: what the call says may contradict a default
     _check_candidates(model, config, strategy)
     return ResolvedSettings(config, strategy)

@@ -30,13 +30,13 @@ _LARGEST |= {"_size": 2**24, "_dim": 2**24, "d_model": 2**24, "n_embd": 2**24, "
 _KINDS: dict[str, tuple[type, ...]] = {
     "model_type": (str,),
     "architectures": (list, type(None)),
-    "auto_map": (dict,),
+    "auto_map": (dict, type(None)),
     "custom_pipelines": (dict,),
     "dtype": (str, dict, type(None)),
     "torch_dtype": (str, dict, type(None)),
     "id2label": (dict, type(None)),
     "label2id": (dict, type(None)),
-    "quantization_config": (dict,),
+    "quantization_config": (dict, type(None)),
     "attn_implementation": (str, dict, type(None)),
     "_attn_implementation": (str, dict, type(None)),
 }
@@ -96,7 +96,7 @@ def check_kinds(content: Mapping[str, Any], file: str | os.PathLike) -> None:
             _refuse(name, "the name of a precision", dtype, file)
     inner = (content[name].items() for name in ("auto_map", "id2label") if isinstance(content.get(name), dict))
     for key, value in itertools.chain.from_iterable(inner):
-        if not isinstance(value, (str, list)):
+        if not isinstance(value, (str, list)) and not (isinstance(value, int) and key.isdecimal()):
             _refuse(key, "a name", value, file)
 
 

@@ -284,7 +284,9 @@ class Critic(PlainUnmasking):
         if self._replaces(step):  # by the odds of any other token
             return 1.0 - likelihood, settle(-likelihood)
         config = self.run.config
-        log_weight = unlikelihood(likelihood, config.remask_exponent, input_ids != config.mask_token_id)
+        # Of those that may change: a frame or a prompt would outweigh them all, and padding would depend on the batch.
+        visible = self.editable & (input_ids != config.mask_token_id)
+        log_weight = unlikelihood(likelihood, config.remask_exponent, visible)
         return log_weight.exp(), log_weight
 
     def _room(self, step: int) -> torch.Tensor:

@@ -152,6 +152,15 @@ def test_the_least_likely_are_remasked_whatever_the_critic_says(model):
     assert not torch.equal(flat, model.generate(BLANK, remask_exponent=3.0, **drawn).sequences)
 
 
+def test_padding_beside_a_row_outweighs_none_of_its_tokens(model):
+    fields = {"remasking": "critic", "remask_by": "likelihood", "remask_selection": "gumbel", "remask_floor": 0.0}
+    fields |= {"remask_exponent": 2.0, "remask_per_step": 2, "num_steps": 6, "correction": "remask", "seed": SEEDS}
+    padded = torch.cat([BLANK, torch.zeros_like(BLANK[:, :3])], dim=1)
+    mask = (padded != 0).long()
+    alone = model.generate(BLANK, **fields).sequences
+    assert torch.equal(model.generate(padded, attention_mask=mask, **fields).sequences[:, : BLANK.shape[1]], alone)
+
+
 def test_the_exponent_means_nothing_without_it(model):
     with refused(start="`remask_exponent` has no meaning where tokens are not ranked by the language model's"):
         model.generate(canvas, remasking="critic", remask_by="error", remask_exponent=0.5)
