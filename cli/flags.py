@@ -76,7 +76,7 @@ def _add_declared(parser: ActParser, module: str, cls: str, *names: str, only: s
 def prepare_parser() -> ActParser:
     """Of the flags of `scripts/prepare_data.py` those that matter."""
     parser = ActParser(act=ACTS["prepare"])
-    parser.add_argument("--task", required=True, help="text, sudoku, fillings, or a task of your own")
+    parser.add_argument("--task", required=True, help="text, sudoku, smiles, fillings, or a task of your own")
     _add_declared(parser, "scripts.prepare_data", "PrepareDataArguments", "output_dir", "overwrite", "seed")
     text = ("source", "tokenizer", "sequence_length", "window")
     _add_declared(parser, "tasks.text", "TextFlags", *text, only="text")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers.generation import LogitsProcessorList
 
-from critic_gpt.diffusion.randomness import STREAM_REVEAL, row_seeds
+from critic_gpt.diffusion.randomness import row_seeds
 from critic_gpt.diffusion.selection import settle
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.views import check_threshold
@@ -278,8 +278,9 @@ def unmask(
     else:
         editable = run.canvas.editable
         target = (editable & (tokens != mask_id)).sum(dim=-1) + count
-        noise, nothing = run.uniforms(STREAM_REVEAL, state.step), torch.zeros_like(editable)
-        revealed = scheduled_reveal(tokens, editable, prediction, mask_id, target, order, noise, nothing)
+        run.config.unmasking = order
+        eagerness = run.eagerness(prediction, prediction.probability, state.step)
+        revealed = scheduled_reveal(tokens, editable, eagerness, mask_id, target, torch.zeros_like(editable))
         after = torch.where(revealed, prediction.tokens, tokens)
     passes = state.forward_passes + 1
     return _after(state, "unmask", after, step=state.step + 1, forward_passes=passes)

@@ -17,6 +17,7 @@ from typing import Any
 from critic_gpt.explorer.guard import ABOUT, ASKED, MAX_CONNECTIONS, SHOWN, SILENCE, BusyError, Turns, refusal
 from critic_gpt.explorer.page import Page
 from critic_gpt.explorer.session import Explorer
+from critic_gpt.hub.documents import parse_json
 
 
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -103,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused(path):
             return
         try:
-            given = json.loads(self.rfile.read(int(self.headers["content-length"])), parse_constant=_no_number)
+            given = parse_json(self.rfile.read(int(self.headers["content-length"])), constants=False)
             with self.server.turns.turn(self._visitor(), self.headers.get("x-page", "")[:64]):
                 status, answer = 200, self.server.page.answer(ASKED[path], given)
         except BusyError as error:
@@ -158,10 +159,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"`request` must be strict JSON, got {name}: send a number.")
 
 
 def serve(

@@ -3,7 +3,7 @@
 Times the forward pass, training steps and generation, alone or against another checkout of the package.
 
     python scripts/benchmark.py --output runs/benchmark.json
-    git worktree add /tmp/base COMMIT && python scripts/benchmark.py --baseline /tmp/base --output runs/benchmark.json
+    git worktree add ../base COMMIT && python scripts/benchmark.py --baseline ../base --output runs/benchmark.json
 
 With --baseline both packages are measured in the same run, in two processes that stay alive, one after the other in
 turns (A B A B ...), so that whatever else the machine does meets both alike. Quoted are medians with the quartiles
@@ -14,7 +14,7 @@ no difference was shown. Pointed at this checkout itself, --baseline shows how f
 Cases: `forward` (no gradients), `train_step` and `train_step_critic` (forward, backward, AdamW; without and with a
 critic), `generate` and `generate_critic` (by forward pass; without and with re-masking by the critic).
 
-    python scripts/benchmark.py --sampling --repeats 5 --threads 1 --baseline /tmp/base --output runs/sampling-cpu.json
+    python scripts/benchmark.py --sampling --repeats 5 --threads 1 --baseline ../base --output runs/sampling-cpu.json
     python scripts/benchmark.py --sampling --repeats 20 --device cuda --dtype bfloat16 --output runs/sampling-gpu.json
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 

@@ -6,7 +6,6 @@ In each row of the table `floor` is as many bare passes of trunk and LM head ove
 it is divided by it, both measured one after the other in the same turn of the same process.
 """
 
-import json
 import math
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file
 
 
@@ -114,7 +114,7 @@ def _size(number: float) -> str:
 
 def write_page(page: str | Path, record: str | Path) -> None:
     """Draws the table of a record into a page, between its markers."""
-    text, document = Path(page).read_text(encoding="utf-8"), json.loads(Path(record).read_text(encoding="utf-8"))
+    text, document = Path(page).read_text(encoding="utf-8"), read_object(record)
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
         raise ValueError(f"`page` must hold {BEGIN} and {END}, got {page}: write both on lines of their own.")

@@ -242,7 +242,9 @@ class PeakMemory:
             self.before = torch.cuda.memory_allocated()
             return self
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+            switch = os.open("/proc/self/clear_refs", os.O_WRONLY)
+            os.write(switch, b"5")  # the peak counts from here
+            os.close(switch)
         self.before = self._status("VmRSS")
         return self
 

@@ -40,7 +40,7 @@ def test_the_history_tells_what_happened(model, strategy):
         assert (after.input_ids[now.remasked] == MASK).all()
         assert torch.equal(after.input_ids, now.filled.masked_fill(now.remasked, MASK))
         assert not (now.remasked & (canvas != MASK)).any(), "given tokens"
-    if strategy in (*ONE_PASS, "prism", "proseco", "backtrack") or strategy.startswith("remdm"):
+    if strategy in (*ONE_PASS, "prism", "proseco", "backtrack", "accept_reject") or strategy.startswith("remdm"):
         assert not history[0].remasked.any()
         for now in history:
             assert not (now.remasked & (now.input_ids == MASK)).any(), "only visible tokens are judged"

@@ -21,9 +21,12 @@ CALLS: dict[str, dict[str, Any]] = {"critic-diffusion": {"max_new_tokens": 6, "n
 
 
 def plain(value: Any) -> Any:
-    """A result as JSON gives it back, without the digits that the order of additions decides."""
+    """
+    A result as JSON gives it back, without the digits that the order of additions decides, and without entries that
+    say nothing, which versions may add.
+    """
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, (list, tuple)):
         return [plain(inner) for inner in value]
     return round(value, 3) if isinstance(value, float) else value

@@ -115,6 +115,7 @@ def test_the_keys_of_the_figures_are_frozen(report):
     assert all(keys == {"count", "mean", "p10", "p90"} for keys in by_target.values())
     assert set(metrics["settings"]) == {
         *("task", "split", "num_judged", "num_samples", "seed", "seeds", "tuning_seed", "forward_passes"),
+        *("tuning_temperatures", "tuned_by", "better"),
         *("temperature", "dtype", "strategies", "left_out", "num_parameters", "fingerprint", "critic_gpt_version"),
     }
     assert metrics["settings"]["seeds"] == [1] and metrics["settings"]["tuning_seed"] is None
