@@ -215,10 +215,9 @@ class CorpusReader:
         if path.is_dir() and self.dataset_config is None:
             if any((path / name).is_file() for name in ("dataset_dict.json", "dataset_info.json")):
                 return self._dataset()
-            return self._by_split(_files_below(path), path)
+            return self._by_split(files_of(self.source), path)
         if not path.is_dir() and glob.has_magic(self.source):
-            paths = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-            return self._by_split([name for name in paths if name.is_file()], Path(path.anchor or "."))
+            return self._by_split(files_of(self.source), Path(path.anchor or "."))
         if not path.is_dir() and (not HUB_NAME.fullmatch(self.source) or path.suffix.lower() in FILE_SUFFIXES):
             raise FileNotFoundError(
                 "`source` must be a file, a folder, a pattern of files or the name of a dataset, got "
@@ -337,6 +336,17 @@ def _refusal(error: Exception, name: str) -> ValueError:
     if isinstance(error, NoTextColumn):
         return ValueError(str(error).replace("{name}", repr(name)))
     return ValueError(f"`source` must be text, or a table that holds some, got {name!r}, {error}.")
+
+
+def files_of(source: str) -> list[Path]:
+    """The files that a source names: itself, those below a folder or of a pattern; none of a dataset of the hub."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_below(path)
+    found = sorted(glob.glob(str(path), recursive=True)) if glob.has_magic(source) else []
+    return [Path(name) for name in found if Path(name).is_file()]
 
 
 def _files_below(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The task of molecules, written as SMILES: one a row, ended and filled up by EOS, so that lengths are learnt."""
 
-import glob
 import hashlib
 import itertools
 import re
@@ -16,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from critic_gpt.tasks.base import Prepared, Task, register_task
-from critic_gpt.tasks.corpus import CorpusReader
+from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
 from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, internal_diversity
 from critic_gpt.tasks.prepared import SPLITS
@@ -275,15 +274,10 @@ class _Molecules:
 
 def _reader(flags: SmilesFlags) -> CorpusReader:
     """As for text; tables have their molecules in the column SMILES unless another one is named."""
-    column = flags.text_column or ("text" if _is_plain_text(flags.source) else "SMILES")
+    files = files_of(flags.source)
+    of_text = files and not any(map(is_table, files))
+    column = flags.text_column or ("text" if of_text else "SMILES")
     return CorpusReader(flags.source, column, flags.dataset_config, flags.dataset_split)
-
-
-def _is_plain_text(source: str) -> bool:
-    path = Path(source).expanduser()
-    paths = [path] if path.is_file() else path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path)))
-    files = [one for one in paths if one.is_file()]
-    return bool(files) and not any(map(is_table, files))
 
 
 def _lines(reader: CorpusReader, split: str) -> Iterator[str]:

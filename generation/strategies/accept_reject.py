@@ -38,8 +38,8 @@ class AcceptReject(PlainUnmasking):
 
     c is the language model's probability of the visible token (`remask_by="likelihood"`, the default) or one minus
     the critic's P(wrong) (`"error"`, at the temperature 1). The law is corrected as far as c is the probability of the
-    token given all others. A critic trained on fillings among other wrong tokens is no such c, and a language model at
-    a token that it sees is one only nearly: on real models the gain is small (docs/experiments/text.md).
+    token given all others. A critic trained on fillings among other wrong tokens is no such c, and a language model is
+    one only approximately at a token that it sees: on real models the gain is small (docs/experiments/text.md).
     """
 
     name = "accept_reject"

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from killing import Killed, killed_after
 from safetensors.torch import load_file, save_file
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
 from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
@@ -183,10 +184,6 @@ def test_an_adapter_lies_beside_its_critic(base, tmp_path):
     assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits)
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("moves", [0, 2, 3, 4, 5, 6])
 def test_a_critic_saved_over_another_one_is_the_old_or_the_new_whatever_kills_it(
     base, folder, trained, monkeypatch, moves
@@ -196,16 +193,8 @@ def test_a_critic_saved_over_another_one_is_the_old_or_the_new_whatever_kills_it
         for weight in other.critic_head.parameters():
             weight.normal_()
     expected = [model.critic_scores(**INPUTS) for model in (trained, other)]
-    done, replace = [], os.replace
-
-    def kill(source, target):
-        if len(done) == moves:
-            raise Killed
-        done.append(target)
-        replace(source, target)
-
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(os, "replace", kill)
+        patch.setattr(os, "replace", killed_after(moves))
         other.save_pretrained(folder)
     loaded = AutoModelForMaskedLMWithCritic.from_pretrained(folder).eval()
     assert any(torch.equal(loaded.critic_scores(**INPUTS), scores) for scores in expected)

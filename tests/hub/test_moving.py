@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from killing import Killed, killed_after
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.hub.moving import finish_moving
@@ -16,25 +17,14 @@ def model(width):
     return CriticGPTForMaskedLM(CriticGPTConfig(hidden_size=width, **config))
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("moves", [0, 1, 2, 3, 5])
 def test_a_save_that_is_killed_while_files_move_is_ended_at_the_next_load(tmp_path, monkeypatch, moves):
     old, new = model(8), model(16)
     old.save_pretrained(tmp_path)
-    done, replace = [], os.replace
-
-    def kill(source, target):
-        if len(done) == moves:
-            raise Killed
-        done.append(target)
-        replace(source, target)
-
+    replace = os.replace
     with pytest.raises(Killed), staged_folder(tmp_path) as staging:
         new.save_pretrained(staging)
-        monkeypatch.setattr(os, "replace", kill)
+        monkeypatch.setattr(os, "replace", killed_after(moves))
     monkeypatch.setattr(os, "replace", replace)
     loaded = CriticGPTForMaskedLM.from_pretrained(tmp_path)
     kept = new if moves else old  # the first move is the switch

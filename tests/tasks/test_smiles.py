@@ -120,6 +120,15 @@ def test_flags_that_cannot_be_are_refused_in_one_sentence(tmp_path, flags, sente
     assert sentence in str(refused.value) and not (tmp_path / "data").exists()
 
 
+def test_lines_of_smiles_are_read_in_folders_within_folders_by_a_pattern_too(tmp_path):
+    for name, molecules in (("one", CHAINS[:60]), ("two", CHAINS[60:120])):
+        (tmp_path / "deep" / name).mkdir(parents=True)
+        (tmp_path / "deep" / name / "some.smi").write_text("\n".join(molecules) + "\n")
+    flags = ["--source", f"{tmp_path}/**/*.smi", "--validation_share", "0.2", "--test_share", "0.2"]
+    prepare(["--task", "smiles", *flags, "--output_dir", str(tmp_path / "data")])
+    assert sum(map(len, load_prepared(tmp_path / "data")[0].values())) > 60
+
+
 def test_a_split_without_molecules_is_refused(tmp_path):
     (tmp_path / "few.smi").write_text("CCO\n")
     with pytest.raises(ValueError, match=r"which leaves .* empty"):
