@@ -26,13 +26,11 @@ from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
-from critic_gpt.hub.moving import finish_moving, move_into
+from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME, finish_moving, move_into
 
 
 logger = logging.get_logger(__name__)
 
-CRITIC_CONFIG_NAME = "critic_config.json"
-CRITIC_HEAD_NAME = "critic_head.safetensors"
 FORMAT_VERSION = 1
 _HEAD = "critic_head."
 # What loads the model under a critic.

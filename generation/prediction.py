@@ -234,11 +234,6 @@ def _probabilities(scores: torch.Tensor) -> torch.Tensor:
     return at_least_float32(scores).softmax(dim=-1)
 
 
-def _at(places: torch.Tensor | None, values: torch.Tensor) -> torch.Tensor:
-    """Values (B, T) at the places (N,), or all of them (B * T,)."""
-    return values.flatten() if places is None else values.flatten()[places]
-
-
 def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
     """For each position of each row of (B, T) all tokens of the row but its own: (B * T, T - 1)."""
     length = input_ids.shape[1]

@@ -14,13 +14,13 @@ import torch
 from transformers.utils import cached_file
 
 from critic_gpt.hub.documents import read_object
-from critic_gpt.hub.moving import finish_moving
+from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, finish_moving
 
 
 # What Transformers and PEFT read of a folder, beside weights and the rules of a tokenizer.
 DOCUMENTS = (
     *("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("added_tokens.json", "adapter_config.json", "critic_config.json", "model.safetensors.index.json"),
+    *("added_tokens.json", "adapter_config.json", CRITIC_CONFIG_NAME, "model.safetensors.index.json"),
 )
 _WEIGHTS = ("model", "pytorch_model")
 _WEIGHTS_ENDINGS = (".safetensors", ".bin")
@@ -63,7 +63,7 @@ def look_at_folder(path: str | os.PathLike, **location: Any) -> None:
     if folder.is_dir():
         found = {name: folder / name for name in DOCUMENTS if (folder / name).is_file()}
     else:
-        file = _from_hub(path, location)
+        file = file_if_any(path, "config.json", **location)
         found = {} if file is None else {"config.json": Path(file)}
     documents = {name: read_object(file, max_bytes=_most_bytes(name)) for name, file in found.items()}
     if "config.json" in documents:
@@ -76,10 +76,11 @@ def _most_bytes(name: str) -> int:
     return 2**26 if name.endswith(".index.json") else 2**23  # a line for each of many weights
 
 
-def _from_hub(path: str | os.PathLike, location: Mapping[str, Any]) -> str | None:
+def file_if_any(path: str | os.PathLike, name: str, **location: Any) -> str | None:
+    """Where a file of a folder, or of a repository of the hub, lies on this machine; `None` where there is none."""
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
     try:
-        return cached_file(os.fspath(path), "config.json", **{**location, **quiet})
+        return cached_file(os.fspath(path), name, **{**location, **quiet})
     except (OSError, ValueError):  # neither a folder nor a name: whoever reads it says so
         return None
 

@@ -21,10 +21,10 @@ _NAMES = "names.json.moving"
 # One file of weights, or shards and their index.
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 # The head of a critic whose model lies elsewhere, perhaps in the same folder; and what is read of it first.
-CRITIC_HEAD = "critic_head.safetensors"
-CRITIC_CONFIGURATION = "critic_config.json"
+CRITIC_HEAD_NAME = "critic_head.safetensors"
+CRITIC_CONFIG_NAME = "critic_config.json"
 # Without one of these a folder holds no model.
-CONFIGURATIONS = ("config.json", "adapter_config.json", CRITIC_CONFIGURATION)
+CONFIGURATIONS = ("config.json", "adapter_config.json", CRITIC_CONFIG_NAME)
 
 
 def move_into(staging: Path, folder: Path) -> None:
@@ -64,13 +64,13 @@ def finish_moving(folder: str | os.PathLike) -> None:
         )
     names = set(listed)
     whole = any(WEIGHTS.fullmatch(name) for name in names)
-    if whole or CRITIC_HEAD in names:
+    if whole or CRITIC_HEAD_NAME in names:
         for name in CONFIGURATIONS:
             if (saved / name).exists():
                 (folder / name).unlink(missing_ok=True)
     if whole:
         for path in folder.iterdir():
-            known = WEIGHTS.fullmatch(path.name) or path.name in (CRITIC_HEAD, CRITIC_CONFIGURATION)
+            known = WEIGHTS.fullmatch(path.name) or path.name in (CRITIC_HEAD_NAME, CRITIC_CONFIG_NAME)
             if known and path.name not in names:
                 path.unlink(missing_ok=True)
     for name in sorted(names, key=lambda name: (name in CONFIGURATIONS, name)):

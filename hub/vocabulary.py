@@ -5,12 +5,11 @@ import os
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.utils import cached_file
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.hub.documents import cause_of
 from critic_gpt.hub.folder import location_of
-from critic_gpt.hub.looking import look_at_folder
+from critic_gpt.hub.looking import file_if_any, look_at_folder
 
 
 def tokenizer_beside(path: str | os.PathLike, **location: Any) -> PreTrainedTokenizerBase | None:
@@ -24,15 +23,7 @@ def tokenizer_beside(path: str | os.PathLike, **location: Any) -> PreTrainedToke
     Raises:
         `ValueError`: If its files do not load.
     """
-    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
-    names = ("tokenizer.json", "tokenizer_config.json")
-    try:
-        if not any(cached_file(os.fspath(path), name, **location, **quiet) for name in names):
-            return None
-    except (
-        OSError,
-        ValueError,
-    ):  # neither a folder nor a name: nothing is there any more
+    if not any(file_if_any(path, name, **location) for name in ("tokenizer.json", "tokenizer_config.json")):
         return None
     return read_tokenizer(path, **location)
 

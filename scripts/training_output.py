@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from critic_gpt import CriticTrainingArguments
 from critic_gpt.hub.files import locked
-from critic_gpt.hub.moving import CRITIC_HEAD, SAVED, WEIGHTS
+from critic_gpt.hub.moving import CRITIC_HEAD_NAME, SAVED, WEIGHTS
 from critic_gpt.scripts import check_output_dir
 from critic_gpt.scripts.training_flags import RunArguments
 from critic_gpt.training.base_trainer import ExactTrainer
@@ -24,7 +24,7 @@ def _occupied(folder: str) -> str | None:
     """What a new training in a folder would replace."""
     if any(WEIGHTS.fullmatch(path.name) or path.name == SAVED for path in _content(folder)):
         return "a model"
-    if any(path.name == CRITIC_HEAD for path in _content(folder)):
+    if any(path.name == CRITIC_HEAD_NAME for path in _content(folder)):
         return "a critic"
     if any(path.name.startswith("adapter_model.") for path in _content(folder)):
         return "an adapter"

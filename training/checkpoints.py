@@ -17,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from critic_gpt.hub.documents import read_json
-from critic_gpt.hub.moving import finish_moving, move_into
+from critic_gpt.hub.moving import CRITIC_HEAD_NAME, finish_moving, move_into
 
 
 STAGING = ".saving"
@@ -27,7 +27,7 @@ RUN_NAME = "run.json"
 # Weights, as they are saved whole, in shards, as adapters, by FSDP and by DeepSpeed.
 _WEIGHTS = (
     *("model*.safetensors", "adapter_model.safetensors", "*/adapter_model.safetensors", "pytorch_model*.bin"),
-    *("adapter_model.bin", "pytorch_model_fsdp_*", "global_step*", "critic_head.safetensors"),
+    *("adapter_model.bin", "pytorch_model_fsdp_*", "global_step*", CRITIC_HEAD_NAME),
 )
 # What goes on beside the weights: the sentence where it is missing, by the forms it comes in.
 _STATE = {

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from critic_gpt.hub.documents import read_json
 from critic_gpt.hub.files import write_json
-from critic_gpt.hub.moving import finish_moving
+from critic_gpt.hub.moving import CRITIC_HEAD_NAME, finish_moving
 from critic_gpt.training.checkpoints import MAX_STATE_BYTES, RUN_NAME, checkpoints_in, fault_of, uninterrupted
 from critic_gpt.training.runs import changes, describe_run, model_fields, other_run
 
@@ -148,7 +148,7 @@ class ResumableTraining:
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """As the parent's, and of a critic alone; what does not fit is a sentence."""
         with _Sentence(resume_from_checkpoint):
-            alone = Path(resume_from_checkpoint, "critic_head.safetensors").is_file()
+            alone = Path(resume_from_checkpoint, CRITIC_HEAD_NAME).is_file()
             if alone:
                 (self.model if model is None else model).load_critic_head(resume_from_checkpoint)
             if not alone or Path(resume_from_checkpoint, "adapter_config.json").is_file():
@@ -157,7 +157,7 @@ class ResumableTraining:
     def _load_best_model(self) -> None:
         """As the parent's, and of a critic alone."""
         best = self.state.best_model_checkpoint
-        if best is not None and Path(best, "critic_head.safetensors").is_file():
+        if best is not None and Path(best, CRITIC_HEAD_NAME).is_file():
             self.model.load_critic_head(best)
             if not Path(best, "adapter_config.json").is_file():
                 return
