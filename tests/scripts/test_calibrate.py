@@ -492,14 +492,14 @@ def test_an_interruption_leaves_the_old_table_and_nothing_half_written(data_dir,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=["one_shot", "trajectory"])
-def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source):
+def test_two_processes_count_and_write_the_same_as_one(data_dir, model_dir, source, tmp_path):
     alone = run(data_dir, model_dir, 45, "--batch_size", 10, *source)
     (model_dir / "calibration.json").unlink()
     more = ["--batch_size", 10, "--verbose", "--method", "nearest", *source]
-    done = launch(["-m", "critic_gpt.scripts.calibrate", data_dir, model_dir, 45, *more], world=2)
+    printed, _ = launch(["-m", "critic_gpt.scripts.calibrate", data_dir, model_dir, 45, *more], 2, tmp_path)
     together = CriticCalibration.load(model_dir, "model.safetensors@trajectory" if source else "model.safetensors")
     assert together.probabilities == alone.probabilities
     assert together.metadata["counts"] == alone.metadata["counts"]
     assert together.metadata["positives"] == alone.metadata["positives"]
-    assert "by 2 processes." in done.stdout and done.stdout.count("Share of wrong tokens") == 1
-    assert done.stdout.count("the table as saved") == 1
+    assert "by 2 processes." in printed and printed.count("Share of wrong tokens") == 1
+    assert printed.count("the table as saved") == 1

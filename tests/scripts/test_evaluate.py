@@ -400,9 +400,9 @@ def test_two_processes_measure_the_same_as_one_and_the_main_one_reports(model_di
     flags = as_flags(num_judged=9, num_samples=7, batch_size=4)
     alone = run(folder, sudoku_dir, tmp_path / "alone", *flags)
     flags += as_flags(model=folder, data_dir=sudoku_dir, output_dir=tmp_path / "together", forward_passes=[2, 4])
-    done = launch(["-m", "critic_gpt.scripts.evaluate", *flags], world=2)
+    printed, _ = launch(["-m", "critic_gpt.scripts.evaluate", *flags], 2, tmp_path)
     together = json.loads((tmp_path / "together" / "metrics.json").read_text())
     assert figures(together) == pytest.approx(figures(alone), rel=1e-9)
     assert together["settings"] == alone["settings"]
-    assert done.stdout.count("Report in") == done.stdout.count("by forward passes (") == 1
+    assert printed.count("Report in") == printed.count("by forward passes (") == 1
     assert contents(tmp_path / "together") == contents(tmp_path / "alone")

@@ -165,7 +165,7 @@ accelerator.wait_for_everyone()
 @pytest.mark.parametrize("kind", ["dispatch", "shard"])
 def test_two_processes_see_the_batches_of_one(tmp_path, kind, num_workers):
     (tmp_path / "run.py").write_text(BEGINNING + PROCESS)
-    launch([tmp_path / "run.py", tmp_path, 2, kind, num_workers], world=2)
+    launch([tmp_path / "run.py", tmp_path, 2, kind, num_workers], 2, tmp_path)
     ranks = [torch.load(tmp_path / f"found.{rank}") for rank in range(2)]
     together = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     one = batches_of(IdentifiedStream(sharded(24, 4, shuffled=True, ragged=kind == "shard"), 2), batch_size=2)
