@@ -33,6 +33,7 @@ from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
 from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, term_losses
 from critic_gpt.diffusion.losses import token_classification_loss
 from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
+from critic_gpt.diffusion.second_pass import second_pass_rows
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.heads.building import build_critic_head
@@ -386,6 +387,7 @@ class CriticGPTForMaskedLM(
         given_mask: torch.BoolTensor | None = None,
         critic_pass: bool = True,
         critic_batch_share: float = 1.0,
+        joint_batch_share: float = 1.0,
         return_logits: bool = True,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | CriticGPTMaskedLMOutput:
@@ -407,17 +409,30 @@ class CriticGPTForMaskedLM(
         critic_batch_share (`float`, *optional*, defaults to 1.0):
             Share of the rows, in (0, 1] and rounded up, that the second pass is made of; evenly spread over the batch.
             In the others nothing is filled and nothing judged.
+        joint_batch_share (`float`, *optional*, defaults to 1.0):
+            Share of the rows, in (0, 1] and rounded up, in which the joint head is asked for masks; evenly spread over
+            the batch.
         return_logits (`bool`, *optional*, defaults to `True`):
-            `False` gives the states in place of the logits, and no losses: for whoever wants `lm_logits` of some
-            positions only.
+            `False` leaves the logits out. With `labels` the losses are the same to rounding, and the LM head sees the
+            positions that they read alone (all under `torch.compile`); there are no `critic_logits` either. Without
+            `labels` the states are given in place of the logits: for whoever wants `lm_logits` of some positions.
         """
         inputs = {"position_ids": position_ids, "inputs_embeds": inputs_embeds, **kwargs}
         reading = self.read(input_ids, attention_mask, **inputs)
-        if not return_logits:
+        if labels is None and not return_logits:
             return self.judged(reading, position_ids)
         fill = {"fill_mask": fill_mask, "fill_uniforms": fill_uniforms}
         return self.both_passes(
-            reading, labels, loss_weights, fill, given_mask, critic_pass, critic_batch_share, inputs
+            reading,
+            labels,
+            loss_weights,
+            fill,
+            given_mask,
+            critic_pass,
+            critic_batch_share,
+            inputs,
+            joint_batch_share,
+            return_logits,
         )
 
     def read(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None = None, **inputs) -> Reading:
@@ -428,7 +443,7 @@ class CriticGPTForMaskedLM(
         return Reading(self, input_ids, attention_mask, *found)
 
     def lm_logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Predictions (B, T, V) by states (B, T, D)."""
+        """Predictions (..., V) by states (..., D)."""
         return self.lm_head(states)
 
     @property
@@ -436,6 +451,11 @@ class CriticGPTForMaskedLM(
         """Whether a forward pass is what it is here: nobody wrote another one, or hooked something on it."""
         own = type(self).forward is CriticGPTForMaskedLM.forward and "forward" not in vars(self)
         return own and not (self._forward_hooks or self._forward_pre_hooks)
+
+    @property
+    def losses_need_no_logits(self) -> bool:
+        """Whether `forward` takes `return_logits=False` beside labels: nobody wrote another one."""
+        return type(self).forward is CriticGPTForMaskedLM.forward
 
     def language_model_learns(self) -> bool:
         """Whether a term of the language model reaches a trainable weight."""
@@ -451,8 +471,10 @@ class CriticGPTForMaskedLM(
         queries, keys = self.joint_head(states, position_ids, vectors)
         return {"joint_queries": queries, "joint_keys": keys}
 
-    def joint_losses(self, reading: Reading, labels, given_mask, joint_queries, joint_keys) -> dict[str, torch.Tensor]:
-        """The joint head's cross-entropy at the masks that are not given."""
+    def joint_losses(
+        self, reading: Reading, labels, given_mask, batch_share, joint_queries, joint_keys
+    ) -> dict[str, torch.Tensor]:
+        """The joint head's cross-entropy at the masks that are not given, of a share of the rows."""
         input_ids, mask_id = reading.input_ids, self.config.mask_token_id
         if input_ids is None:
             # Of embeddings alone nobody can say where [MASK] stands: where something is to be predicted.
@@ -460,9 +482,21 @@ class CriticGPTForMaskedLM(
         if given_mask is None:
             given_mask = draw_given_mask(input_ids, labels, mask_id)
         given, asked = given_and_asked(input_ids, labels, given_mask, mask_id)
+        if batch_share != 1.0:
+            rows = torch.tensor(second_pass_rows(len(labels), batch_share), device=labels.device)
+            asked = asked & torch.zeros_like(asked).index_fill(0, rows, True)
         values = self.joint_values(labels.clamp(min=0))
-        read, logits = self.joint_shift, reading.logits
-        token_loss = joint_token_loss(joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id)
+        read, logits, places = self.joint_shift, reading.logits, None
+        if reading.places is not None:
+            places, kept = reading.places.among(asked)
+            logits = logits[kept]
+
+            def read(queries, memory):
+                return self.lm_head(places.take(self.joint_head.read(queries, memory)))
+
+        token_loss = joint_token_loss(
+            joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id, places
+        )
         return term_losses("joint", token_loss, asked)
 
     def joint_values(self, tokens: torch.LongTensor) -> torch.FloatTensor:

@@ -12,7 +12,8 @@ import torch
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, corrects, term_losses, weighted_sum
 from critic_gpt.diffusion.losses import token_cross_entropy
-from critic_gpt.diffusion.masks import draw_fill_mask
+from critic_gpt.diffusion.masks import draw_fill_mask, masked_positions
+from critic_gpt.diffusion.places import Places
 from critic_gpt.diffusion.second_pass import critic_second_pass, second_pass_rows
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 from critic_gpt.heads.odds import token_opinions
@@ -32,6 +33,7 @@ class Reading:
         hidden_states, attentions (`tuple`, *optional*): Where asked for.
         given_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`, *optional*): Of a model
             that always computes them; else they are made when somebody asks.
+        places ([`~diffusion.places.Places`], *optional*): Where alone they are made, `(N, vocab_size)`.
     """
 
     model: Any
@@ -41,12 +43,14 @@ class Reading:
     hidden_states: tuple | None = None
     attentions: tuple | None = None
     given_logits: torch.Tensor | None = None
+    places: Places | None = None
 
     @property
     def logits(self) -> torch.Tensor:
-        """The language model's predictions (B, T, V), made once."""
+        """The language model's predictions (B, T, V), or those at `places` (N, V), made once."""
         if self.given_logits is None:  # no `cached_property`, whose lock torch.compile does not know
-            self.given_logits = self.model.lm_logits(self.states)
+            states = self.states if self.places is None else self.places.take(self.states)
+            self.given_logits = self.model.lm_logits(states)
         return self.given_logits
 
     def verdict(self, states: torch.Tensor | None = None) -> torch.Tensor:
@@ -76,7 +80,7 @@ class TwoPassMixin:
         raise NotImplementedError
 
     def lm_logits(self, states: torch.Tensor) -> torch.Tensor:
-        """Predictions (B, T, V) by states (B, T, D)."""
+        """Predictions (..., V) by states (..., D)."""
         raise NotImplementedError
 
     def language_model_learns(self) -> bool:
@@ -87,8 +91,10 @@ class TwoPassMixin:
         """Fields of the output by which tokens drawn together take account of each other; none by default."""
         return {}
 
-    def joint_losses(self, reading: Reading, labels: torch.Tensor, given_mask: Any, **joint: Any) -> dict:
-        """The loss of what [`TwoPassMixin.joint_outputs`] gives."""
+    def joint_losses(
+        self, reading: Reading, labels: torch.Tensor, given_mask: Any, batch_share: float, **joint: Any
+    ) -> dict:
+        """The loss of what [`TwoPassMixin.joint_outputs`] gives, of a share of the rows."""
         return {}
 
     def judged(self, reading: Reading, position_ids: torch.Tensor | None) -> CriticGPTMaskedLMOutput:
@@ -112,50 +118,75 @@ class TwoPassMixin:
         critic_pass: bool,
         critic_batch_share: float,
         inputs: dict[str, Any],
+        joint_batch_share: float = 1.0,
+        return_logits: bool = True,
     ) -> CriticGPTMaskedLMOutput:
         """
         What `forward` gives once the first pass is read.
 
         Args:
             reading ([`Reading`]): The first pass.
-            labels, loss_weights, given_mask, critic_pass, critic_batch_share: As for `forward`.
+            labels, loss_weights, given_mask, critic_pass, critic_batch_share, joint_batch_share, return_logits: As for
+                `forward`.
             fill (`dict`): Its `fill_mask` and `fill_uniforms`.
             inputs (`dict`): What else the backbone was given, `position_ids` among it.
         """
         input_ids, attention_mask = reading.input_ids, reading.attention_mask
-        logits = reading.logits  # (B, T, V)
+        if not return_logits:
+            self._choose_places(reading, labels)
+        logits = reading.logits  # (B, T, V), or (N, V)
         losses, joint = {}, self.joint_outputs(reading, inputs.get("position_ids"))
         if labels is not None:
             num_tokens = _num_tokens(labels, loss_weights, attention_mask)
-            losses = self._lm_losses(logits, labels, loss_weights, num_tokens)
+            losses = self._lm_losses(reading, labels, loss_weights, num_tokens)
             if self.critic_head is not None and critic_pass:
                 batch = {"input_ids": input_ids, "attention_mask": attention_mask}
                 batch |= {"logits": logits.detach(), "labels": labels, "num_tokens": num_tokens, **fill}
-                losses |= self._critic_losses(batch, critic_batch_share, inputs)
+                losses |= self._critic_losses(batch, critic_batch_share, inputs, reading.places)
             if joint and (given_mask is not None or self.training):
-                losses |= self.joint_losses(reading, labels, given_mask, **joint)
+                losses |= self.joint_losses(reading, labels, given_mask, joint_batch_share, **joint)
             losses["loss"] = self._combine(losses)
         # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
         return CriticGPTMaskedLMOutput(
-            logits=logits,
+            logits=logits if return_logits else None,
             hidden_states=reading.hidden_states,
             attentions=reading.attentions,
-            critic_logits=None if self.critic_head is None else reading.verdict(),
+            critic_logits=reading.verdict() if return_logits and self.critic_head is not None else None,
             **losses,
             **joint,
         )
 
-    def _lm_losses(self, logits, labels, loss_weights, num_tokens) -> dict[str, torch.Tensor]:
+    def _choose_places(self, reading: Reading, labels: torch.Tensor) -> None:
+        """
+        Leaves it at predictions where a loss or a draw reads them. How many these are the data say, which takes a look
+        at the device, and is not for a compiled graph; a critic that reads opinions wants them of every token.
+        """
+        reads_all = self.critic_head is not None and self.critic_head.reads_opinions
+        if reads_all or reading.given_logits is not None or torch.compiler.is_compiling():
+            return
+        where = labels != -100
+        if reading.input_ids is not None:  # a [MASK] without a truth may be filled as well
+            where = where | masked_positions(reading.input_ids, labels, self.config.mask_token_id)
+        reading.places = Places.where(where)
+
+    def _lm_losses(self, reading, labels, loss_weights, num_tokens) -> dict[str, torch.Tensor]:
         """The language model's loss, each cross-entropy computed once."""
-        token_loss = token_cross_entropy(logits, labels, self.config.mask_token_id)
+        token_loss = token_cross_entropy(reading.logits, labels, self.config.mask_token_id, places=reading.places)
         if loss_weights is not None:
             token_loss = token_loss * loss_weights
         return term_losses("lm", token_loss, num_tokens)
 
     def _critic_losses(
-        self, batch: dict[str, torch.Tensor | None], share: float, inputs: dict[str, Any]
+        self,
+        batch: dict[str, torch.Tensor | None],
+        share: float,
+        inputs: dict[str, Any],
+        places: Places | None,
     ) -> dict[str, torch.Tensor | None]:
-        """The second pass, of a share of the rows: the critic, and the LM where masks were filled and where not."""
+        """
+        The second pass, of a share of the rows: the critic, and the LM where masks were filled and where not. The
+        logits of the first pass are those at `places`, if these are given.
+        """
         input_ids = batch["input_ids"]
         if input_ids is None:
             raise ValueError(
@@ -174,7 +205,11 @@ class TwoPassMixin:
         batch |= of_rows
         if share != 1.0:
             rows = torch.tensor(second_pass_rows(len(input_ids), share), device=input_ids.device)
-            batch = {name: _rows_of(values, rows, len(input_ids)) for name, values in batch.items()}
+        if places is not None:
+            places, batch["logits"] = self._predictions_to_fill(batch, rows, places)
+        if rows is not None:
+            packed = {"logits": batch.pop("logits")} if places is not None else {}
+            batch = {name: _rows_of(values, rows, len(input_ids)) for name, values in batch.items()} | packed
         # The same call as in the first pass on other ids; what it records would be thrown away.
         encoding = {**inputs, "output_hidden_states": False, "output_attentions": False, "inputs_embeds": None}
         encoding |= {name: batch.pop(name) for name in ("attention_mask", *of_rows)}
@@ -186,6 +221,7 @@ class TwoPassMixin:
             **batch,
             config=self.config,
             correct=self.correction_trains or not self.training,
+            places=places,
         )
         if rows is None:
             return losses
@@ -196,6 +232,16 @@ class TwoPassMixin:
                 values = untouched.index_copy(0, rows, values)
             whole[name] = values
         return whole
+
+    def _predictions_to_fill(self, batch, rows: torch.Tensor | None, places: Places) -> tuple[Places, torch.Tensor]:
+        """Of predictions at some places those of masks that are filled, as they stand in a batch of these rows."""
+        filled = masked_positions(batch["input_ids"], batch["labels"], self.config.mask_token_id)
+        if batch["fill_mask"] is not None:
+            filled = filled & batch["fill_mask"].bool()
+        if rows is not None:
+            filled = filled & torch.zeros_like(filled).index_fill(0, rows, True)
+        at, kept = places.among(filled)
+        return at if rows is None else at.of_rows(rows), batch["logits"][kept]
 
     def _combine(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         """One number, for people without our Trainer."""
@@ -263,7 +309,7 @@ class _SecondReading:
         return self.reading.states
 
     def lm_head(self, states: torch.Tensor) -> torch.Tensor:
-        return self.reading.logits
+        return self.reading.logits if states is self.reading.states else self.model.lm_logits(states)
 
     def critic_head(self, states: torch.Tensor) -> torch.Tensor:
         return self.reading.verdict(states)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.places import Places
 from critic_gpt.diffusion.randomness import sample_inverse_cdf
 
 
@@ -77,6 +78,7 @@ def build_critic_artifacts_from_logits(
     fill_uniforms: torch.Tensor | None = None,
     generator: torch.Generator | None = None,
     suppressed_token_ids: Iterable[int] = (),
+    places: Places | None = None,
 ) -> CriticArtifacts:
     """
     Fills masks with the model's own predictions and says where they are wrong. The only place where the critic's
@@ -101,6 +103,8 @@ def build_critic_artifacts_from_logits(
             the draw. Without them they come from `generator`.
         generator (`torch.Generator`, *optional*): Source of the draw, torch's global one by default.
         suppressed_token_ids (iterable of `int`, *optional*): Never filled in, beside [MASK] and padding.
+        places ([`~diffusion.places.Places`], *optional*): Of which positions the logits are, `(N, vocab_size)`; those
+            that are filled must be among them.
 
     Returns:
         [`CriticArtifacts`]: critic_input, critic_target, critic_valid, filled.
@@ -119,8 +123,10 @@ def build_critic_artifacts_from_logits(
             if fill_uniforms is None:
                 device = logits.device if generator is None else generator.device
                 fill_uniforms = torch.rand(input_ids.shape, generator=generator, device=device).to(logits.device)
+            fill_uniforms = fill_uniforms if places is None else places.take(fill_uniforms)
             dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
             tokens = sample_inverse_cdf(logits.to(dtype).softmax(dim=-1), fill_uniforms)
+        tokens = tokens if places is None else places.put(tokens)
         critic_input = torch.where(fill_mask, tokens, input_ids)
     critic_valid = judged_positions(input_ids, labels, fill_mask, masked, scope, ignore_index, pad_token_id)
     critic_target = (critic_input != labels) & (labels != ignore_index)

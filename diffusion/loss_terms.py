@@ -18,6 +18,7 @@ from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.critic_targets import CriticArtifacts, judged_positions
 from critic_gpt.diffusion.losses import remaining_token_loss, token_cross_entropy
 from critic_gpt.diffusion.masks import given_and_asked, masked_positions
+from critic_gpt.diffusion.places import Places
 
 
 @dataclass
@@ -34,6 +35,7 @@ class SecondPass:
         config ([`CriticGPTConfig`]): The rules.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`, *optional*): The LM head's
             predictions for the filled input, where a term needs them.
+        places ([`~diffusion.places.Places`], *optional*): Of which positions the logits are, `(N, vocab_size)`.
     """
 
     input_ids: torch.Tensor
@@ -43,6 +45,27 @@ class SecondPass:
     num_tokens: torch.Tensor | None
     config: CriticGPTConfig
     logits: torch.Tensor | None = None
+    places: Places | None = None
+
+    @property
+    def filled(self) -> torch.Tensor:
+        """Where (B, T) the model filled and there is a truth."""
+        return self.artifacts.filled & (self.labels != -100)
+
+    @property
+    def left(self) -> torch.Tensor:
+        """Where (B, T) [MASK] still stands and there is a truth."""
+        masked = masked_positions(self.input_ids, self.labels, self.config.mask_token_id)
+        return masked & ~self.artifacts.filled & (self.labels != -100)
+
+    def predicted(self) -> Places:
+        """The positions at which a term that weighs something reads predictions."""
+        where = torch.zeros_like(self.artifacts.filled)
+        for term in _CORRECTIONS:
+            if term.weight_in(self.config) > 0:
+                assert term.reads is not None  # a term of the LM head
+                where = where | term.reads(self)
+        return Places.where(where)
 
 
 def _critic_token_loss(judged: SecondPass) -> torch.Tensor:
@@ -53,13 +76,12 @@ def _critic_token_loss(judged: SecondPass) -> torch.Tensor:
 
 def _correction_token_loss(judged: SecondPass) -> torch.Tensor:
     labels = judged.labels.masked_fill(~judged.artifacts.filled, -100)
-    return token_cross_entropy(judged.logits, labels, judged.config.mask_token_id)
+    return token_cross_entropy(judged.logits, labels, judged.config.mask_token_id, places=judged.places)
 
 
 def _remaining_token_loss(judged: SecondPass) -> torch.Tensor:
-    mask_token_id = judged.config.mask_token_id
-    left = masked_positions(judged.input_ids, judged.labels, mask_token_id) & ~judged.artifacts.filled
-    return remaining_token_loss(judged.logits, judged.labels, left, judged.num_tokens, mask_token_id)
+    mask_token_id, places = judged.config.mask_token_id, judged.places
+    return remaining_token_loss(judged.logits, judged.labels, judged.left, judged.num_tokens, mask_token_id, places)
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,7 @@ class LossTerm:
         head (`str`): Whose predictions it trains: `"lm"`, `"critic"` or `"joint"`.
         token_loss (callable, *optional*): Computes a term of the second pass, per token, 0 where it does not count;
             `None` for a term of the first pass, which the model computes.
+        reads (callable, *optional*): Where (B, T) such a term of the LM head reads its predictions.
     """
 
     name: str
@@ -81,6 +104,7 @@ class LossTerm:
     counts: str
     head: str
     token_loss: Callable[[SecondPass], torch.Tensor] | None = None
+    reads: Callable[[SecondPass], torch.Tensor] | None = None
 
     @property
     def mean_field(self) -> str:
@@ -111,8 +135,8 @@ class LossTerm:
 LOSS_TERMS = (
     LossTerm("lm", None, "real", "lm"),
     LossTerm("critic", "critic_alpha", "judged", "critic", _critic_token_loss),
-    LossTerm("correction", "correction_alpha", "filled", "lm", _correction_token_loss),
-    LossTerm("remaining", "remaining_alpha", "real", "lm", _remaining_token_loss),
+    LossTerm("correction", "correction_alpha", "filled", "lm", _correction_token_loss, lambda judged: judged.filled),
+    LossTerm("remaining", "remaining_alpha", "real", "lm", _remaining_token_loss, lambda judged: judged.left),
     LossTerm("joint", "joint_alpha", "asked", "joint"),
 )
 # Computed for every second pass; and those that need the LM head once more, and are left out where they weigh nothing.
@@ -137,9 +161,7 @@ def second_pass_losses(judged: SecondPass) -> dict[str, torch.Tensor]:
         for term in _CORRECTIONS:
             if term.weight_in(judged.config) > 0:
                 terms.append(term)
-    artifacts = judged.artifacts
-    filled = artifacts.filled & (judged.labels != -100)
-    counted = {"real": judged.num_tokens, "judged": artifacts.critic_valid, "filled": filled}
+    counted = {"real": judged.num_tokens, "judged": judged.artifacts.critic_valid, "filled": judged.filled}
     losses: dict[str, torch.Tensor] = {}
     for term in terms:
         assert term.token_loss is not None  # a term of the second pass
@@ -227,7 +249,7 @@ class CriticGPTMaskedLMOutput(ModelOutput):
         critic_input_ids, critic_input_logits, critic_target, critic_valid (`torch.Tensor` of shape `(batch_size,
             sequence_length)`): What the critic judged, its logits, the truth about it and where that counts.
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, sequence_length, hidden_size)`): Of the trunk;
-            with `return_logits=False`, in place of the logits.
+            with `return_logits=False` and without labels, in place of the logits.
     """
 
     loss: torch.FloatTensor | None = None

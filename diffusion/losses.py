@@ -1,16 +1,28 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""Cross-entropies per token of the heads' predictions. Letters: B batch, T positions, V vocabulary, C classes."""
+"""Cross-entropies per token of the heads' predictions. Letters: B batch, T positions, V vocabulary,
+N positions that are chosen, C classes.
+"""
 
 import torch
 from torch import nn
 
 from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.places import Places
 
 
 def token_cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, mask_token_id: int | None, ignore_index: int = -100
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    mask_token_id: int | None,
+    ignore_index: int = -100,
+    places: Places | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy per token in nats (B, T), 0 at `ignore_index`; [MASK] itself is never a prediction."""
+    """
+    Cross-entropy per token in nats (B, T), 0 at `ignore_index`; [MASK] itself is never a prediction. With `places` the
+    logits (N, V) are those of these positions, and elsewhere it is 0.
+    """
+    if places is not None:
+        return places.put(token_cross_entropy(logits, places.take(labels), mask_token_id, ignore_index))
     logits = suppress_tokens(logits, [] if mask_token_id is None else [mask_token_id])
     flat = nn.functional.cross_entropy(
         logits.reshape(-1, logits.shape[-1]).to(torch.promote_types(logits.dtype, torch.float32)),
@@ -27,6 +39,7 @@ def remaining_token_loss(
     left: torch.Tensor,
     num_tokens: torch.Tensor,
     mask_token_id: int | None,
+    places: Places | None = None,
 ) -> torch.Tensor:
     """
     Cross-entropy (B, T) at the masks that a filling has left, weighted by the inverse of the rate at which they stand
@@ -40,11 +53,12 @@ def remaining_token_loss(
         left (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where [MASK] still stands.
         num_tokens (`torch.LongTensor` of shape `(batch_size,)`): Tokens of which these are the masked ones.
         mask_token_id (`int`, *optional*): Id of [MASK], never a prediction.
+        places ([`~diffusion.places.Places`], *optional*): Of which positions the logits are, `(N, vocab_size)`.
     """
     labels = labels.masked_fill(~left, -100)
     num_left = (labels != -100).sum(dim=-1)
     weights = num_tokens / num_left.clamp(min=1)  # 1 / rate; rows without masks have no loss to weigh
-    return token_cross_entropy(logits, labels, mask_token_id) * weights[:, None]
+    return token_cross_entropy(logits, labels, mask_token_id, places=places) * weights[:, None]
 
 
 def token_classes(labels: torch.Tensor) -> torch.Tensor:

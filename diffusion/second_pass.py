@@ -14,6 +14,7 @@ from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.critic_targets import build_critic_artifacts_from_logits
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.loss_terms import SecondPass, corrects, second_pass_losses
+from critic_gpt.diffusion.places import Places
 
 
 def second_pass_rows(batch_size: int, share: float) -> list[int]:
@@ -42,12 +43,14 @@ def critic_second_pass(
     config: CriticGPTConfig,
     correct: bool = True,
     num_tokens: torch.Tensor | None = None,
+    places: Places | None = None,
 ) -> dict[str, torch.Tensor]:
     """
     Fills masks with the model's own predictions, encodes the result and judges it: the critic's loss and, with
     `correct`, those of the LM head towards the truth that weigh something. Knows no model class: `encode` maps ids
     (B, T) to states (B, T, D). `num_tokens` (B,), needed for `remaining_alpha > 0`, is what each row counts in the
-    language model's loss.
+    language model's loss. With `places` the logits (N, V) are those of these positions, and `lm_head` is asked for
+    positions that a term reads alone: states (n, D).
     """
     artifacts = build_critic_artifacts_from_logits(
         input_ids,
@@ -60,6 +63,7 @@ def critic_second_pass(
         fill_mask=fill_mask,
         fill_uniforms=fill_uniforms,
         suppressed_token_ids=never_drawn_ids(config),
+        places=places,
     )
     # A statement, not an expression: torch.compile may hold the weights as symbols, which it compares only in an `if`.
     lm_terms = False
@@ -72,6 +76,9 @@ def critic_second_pass(
     critic_logits = critic_logits.to(torch.promote_types(critic_logits.dtype, torch.float32))
     judged = SecondPass(input_ids, labels, artifacts, critic_logits, num_tokens, config)
     if lm_terms:
+        if places is not None:
+            judged.places = judged.predicted()
+            hidden_states = judged.places.take(hidden_states)
         judged.logits = lm_head(hidden_states)
     return {
         "critic_input_ids": artifacts.critic_input,

@@ -16,6 +16,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.losses import token_cross_entropy
+from critic_gpt.diffusion.places import Places
 from critic_gpt.heads.critic import UnnoticedLinear, ZeroLinear
 
 
@@ -101,6 +102,7 @@ def joint_token_loss(
     given: torch.Tensor,
     asked: torch.Tensor,
     mask_token_id: int | None,
+    places: Places | None = None,
 ) -> torch.Tensor:
     """
     Cross-entropy in nats (B, T) of the masks that are `asked` for, once the true tokens of those `given` are known: a
@@ -117,9 +119,9 @@ def joint_token_loss(
         labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The truth.
         given, asked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Masks, never both.
         mask_token_id (`int`, *optional*): Id of [MASK], never a prediction.
+        places ([`~diffusion.places.Places`], *optional*): Of which positions logits and shifts are, `(N, vocab_size)`.
     """
     known = values.transpose(1, 2).masked_fill(~given[:, None, :, None], 0.0)
     memory = keys.transpose(-1, -2).float() @ known.float()
-    return token_cross_entropy(
-        logits.detach() + read(queries, memory), labels.masked_fill(~asked, -100), mask_token_id
-    )
+    shifted = logits.detach() + read(queries, memory)
+    return token_cross_entropy(shifted, labels.masked_fill(~asked, -100), mask_token_id, places=places)
