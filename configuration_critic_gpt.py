@@ -25,7 +25,7 @@ logger = logging.get_logger(__name__)
 
 CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
 CRITIC_FILLS = ("multinomial", "argmax")
-CRITIC_REGIMES = ("full", "partial", "mixed")
+CRITIC_REGIMES = ("full", "partial", "mixed", "sparse")
 CRITIC_HEAD_TYPES = ("linear", "mlp", "odds")
 POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
 
@@ -106,7 +106,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             `"multinomial"` (a draw from the model's own distribution) or `"argmax"`.
         critic_regime (`str`, *optional*, defaults to `"mixed"`): How many of the masks are filled: `"full"` (all, the
             Token-Critic regime), `"partial"` (a fraction drawn per sequence; teaches judging while masks remain, which
-            makes guidance free at generation, the PRISM regime), `"mixed"` (a quarter of the sequences full).
+            makes guidance free at generation, the PRISM regime), `"mixed"` (a quarter of the sequences full),
+            `"sparse"` (one to four, so that what is judged stands among true tokens).
         critic_fill_exponent (`float`, *optional*, defaults to 1.0): Where a fraction of the masks is filled, it is a
             uniform number raised to this exponent, above 0: on average `1 / (1 + critic_fill_exponent)`. Above 1 few
             masks are filled more often, below 1 many.
@@ -120,6 +121,11 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         remaining_alpha (`float`, *optional*, defaults to 0.0): Weight of a language-model term at the masks that the
             second pass still sees: cross-entropy there, weighted by the inverse of their share of the row, which makes
             it a diffusion bound given the filled input. 0 switches it off; `critic_regime="full"` leaves no masks.
+        leave_one_out_alpha (`float`, *optional*, defaults to 0.0): Weight of a language-model term at the filled
+            positions: the divergence, in nats, of what the LM head says where it sees the token from what it said
+            where it did not. As it falls, the probability of a visible token becomes that of the token given all
+            others, which `remasking="accept_reject"` and `remask_by="likelihood"` ask for; with
+            `critic_regime="sparse"` all others are true. 0 switches it off.
         add_joint_head (`bool`, *optional*, defaults to `False`): Whether [`CriticGPTForMaskedLM`] carries a joint
             head, by which tokens drawn in one forward pass take account of each other. It learns from the states of
             the trunk and sends nothing back to them. `False` leaves the model exactly as without it.
@@ -147,11 +153,13 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         "critic_loss",
         "correction_loss",
         "remaining_loss",
+        "leave_one_out_loss",
         "joint_loss",
         "lm_token_loss",
         "critic_token_loss",
         "correction_token_loss",
         "remaining_token_loss",
+        "leave_one_out_token_loss",
         "joint_token_loss",
         "joint_queries",
         "joint_keys",
@@ -201,6 +209,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     critic_detach: bool = False
     correction_alpha: float | int = 0.1
     remaining_alpha: float | int = 0.0
+    leave_one_out_alpha: float | int = 0.0
     add_joint_head: bool = False
     joint_num_heads: int = 4
     joint_head_dim: int = 16
@@ -406,10 +415,15 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                     f'`{name}` must be {neutral} with `critic_regime="full"`, which fills every mask, got '
                     f'{getattr(self, name)}: choose `critic_regime="mixed"`, or leave it out.'
                 )
+        if self.critic_regime == "sparse" and self.critic_fill_exponent != 1:
+            raise ValueError(
+                '`critic_fill_exponent` must be 1 with `critic_regime="sparse"`, which fills a number of masks, not a '
+                f"share of them, got {self.critic_fill_exponent}: leave it out."
+            )
 
     def validate_loss_weights(self):
         """Checks the weights of the terms of the loss."""
-        for name in ("critic_alpha", "correction_alpha", "remaining_alpha", "joint_alpha"):
+        for name in ("critic_alpha", "correction_alpha", "remaining_alpha", "leave_one_out_alpha", "joint_alpha"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"`{name}` must be a finite number of at least 0, got {getattr(self, name)}: 0 switches the term "

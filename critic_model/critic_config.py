@@ -30,6 +30,8 @@ class CriticConfig:
         correction_alpha (`float`, *optional*, defaults to 0.1): Weight of the second pass's language-model term. It
             needs weights that learn: a frozen model has none.
         remaining_alpha (`float`, *optional*, defaults to 0.0): Weight of the term at the masks that are left there.
+        leave_one_out_alpha (`float`, *optional*, defaults to 0.0): Weight of the term that has the language model say
+            of a token that it sees what it says of the token given all others.
     """
 
     freeze: bool = True
@@ -42,6 +44,7 @@ class CriticConfig:
     critic_detach: bool = False
     correction_alpha: float = 0.1
     remaining_alpha: float = 0.0
+    leave_one_out_alpha: float = 0.0
 
     def __post_init__(self):
         if not isinstance(self.freeze, bool):

@@ -12,6 +12,8 @@ import torch
 from critic_gpt.diffusion.selection import select_worst
 
 
+# How many masks of a sequence are filled at most under the "sparse" critic regime.
+SPARSE_FILLS = 4
 # Share of the sequences whose masks are all filled under the "mixed" critic regime.
 MIXED_FULL_SHARE = 0.25
 
@@ -104,7 +106,7 @@ def fill_positions(
     Args:
         masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Where [MASK] stands.
         regime (`str`): `"full"` fills all; `"partial"` a fraction drawn for each sequence; `"mixed"` all in a share
-            `MIXED_FULL_SHARE` of the sequences and a fraction in the others.
+            `MIXED_FULL_SHARE` of the sequences and a fraction in the others; `"sparse"` one to `SPARSE_FILLS`.
         share_uniforms (`torch.FloatTensor` of shape `(batch_size, 2)`): Decide over full or partial, and the fraction.
         position_uniforms (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Decide over the positions.
         exponent (`float`, *optional*, defaults to 1.0): Above 0; the fraction is a uniform number raised to it, on
@@ -114,11 +116,13 @@ def fill_positions(
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`: a subset of `masked`, at least one position in
         every sequence that has a mask.
     """
-    if regime not in ("full", "partial", "mixed"):
-        raise ValueError(f"`regime` must be full, partial or mixed, got {regime!r}: choose one.")
+    if regime not in ("full", "partial", "mixed", "sparse"):
+        raise ValueError(f"`regime` must be full, partial, mixed or sparse, got {regime!r}: choose one.")
     if regime == "full":
         return masked
     count = masked.sum(dim=-1)
+    if regime == "sparse":
+        return select_worst(position_uniforms, masked, (share_uniforms[:, 1] * SPARSE_FILLS).long() + 1)
     num_fill = torch.ceil(share_uniforms[:, 1] ** exponent * count).long()
     num_fill = num_fill.clamp(min=1)  # a large exponent rounds small shares down to nothing
     if regime == "mixed":

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.diffusion.critic_targets import CriticArtifacts, judged_positions
-from critic_gpt.diffusion.losses import remaining_token_loss, token_cross_entropy
+from critic_gpt.diffusion.losses import remaining_token_loss, token_cross_entropy, token_divergence
 from critic_gpt.diffusion.masks import given_and_asked, masked_positions
 from critic_gpt.diffusion.places import Places
 
@@ -36,6 +36,9 @@ class SecondPass:
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`, *optional*): The LM head's
             predictions for the filled input, where a term needs them.
         places ([`~diffusion.places.Places`], *optional*): Of which positions the logits are, `(N, vocab_size)`.
+        first_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`, *optional*): The
+            predictions of the first pass, from which the fillings were drawn.
+        first_places ([`~diffusion.places.Places`], *optional*): Of which positions these are, `(N, vocab_size)`.
     """
 
     input_ids: torch.Tensor
@@ -46,6 +49,8 @@ class SecondPass:
     config: CriticGPTConfig
     logits: torch.Tensor | None = None
     places: Places | None = None
+    first_logits: torch.Tensor | None = None
+    first_places: Places | None = None
 
     @property
     def filled(self) -> torch.Tensor:
@@ -82,6 +87,16 @@ def _correction_token_loss(judged: SecondPass) -> torch.Tensor:
 def _remaining_token_loss(judged: SecondPass) -> torch.Tensor:
     mask_token_id, places = judged.config.mask_token_id, judged.places
     return remaining_token_loss(judged.logits, judged.labels, judged.left, judged.num_tokens, mask_token_id, places)
+
+
+def _leave_one_out_token_loss(judged: SecondPass) -> torch.Tensor:
+    mask_token_id, filled = judged.config.mask_token_id, judged.filled
+    assert judged.logits is not None and judged.first_logits is not None  # a term of the LM head
+    if judged.places is None or judged.first_places is None:
+        return token_divergence(judged.logits, judged.first_logits, mask_token_id).masked_fill(~filled, 0.0)
+    at, kept = judged.places.among(filled)
+    said, meant = judged.logits[kept], judged.first_logits[judged.first_places.among(filled)[1]]
+    return at.put(token_divergence(said, meant, mask_token_id))
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,14 @@ LOSS_TERMS = (
     LossTerm("critic", "critic_alpha", "judged", "critic", _critic_token_loss),
     LossTerm("correction", "correction_alpha", "filled", "lm", _correction_token_loss, lambda judged: judged.filled),
     LossTerm("remaining", "remaining_alpha", "real", "lm", _remaining_token_loss, lambda judged: judged.left),
+    LossTerm(
+        "leave_one_out",
+        "leave_one_out_alpha",
+        "filled",
+        "lm",
+        _leave_one_out_token_loss,
+        lambda judged: judged.filled,
+    ),
     LossTerm("joint", "joint_alpha", "asked", "joint"),
 )
 # Computed for every second pass; and those that need the LM head once more, and are left out where they weigh nothing.
@@ -227,13 +250,14 @@ class CriticGPTMaskedLMOutput(ModelOutput):
 
     Args:
         loss (`torch.FloatTensor` of shape `()`): `lm_loss + critic_alpha * critic_loss + correction_alpha *
-            correction_loss + remaining_alpha * remaining_loss + joint_alpha * joint_loss`.
+            correction_loss + remaining_alpha * remaining_loss + leave_one_out_alpha * leave_one_out_loss +
+            joint_alpha * joint_loss`.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions for `input_ids`.
         hidden_states, attentions (`tuple`): Of the first pass, where asked for.
         critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): The critic's verdict on
             `input_ids` themselves; higher = more likely wrong.
-        lm_loss, critic_loss, correction_loss, remaining_loss, joint_loss (`torch.FloatTensor` of shape `()`): The
-            terms.
+        lm_loss, critic_loss, correction_loss, remaining_loss, leave_one_out_loss, joint_loss (`torch.FloatTensor` of
+            shape `()`): The terms.
         lm_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy in nats times
             `loss_weights`, 0 at unsupervised positions.
         critic_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Binary cross-entropy of the
@@ -242,6 +266,8 @@ class CriticGPTMaskedLMOutput(ModelOutput):
             second pass's LM head towards the truth at the filled positions, 0 elsewhere.
         remaining_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy of the
             second pass's LM head at the masks that are left, over their rate in the row, 0 elsewhere.
+        leave_one_out_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Divergence of the
+            second pass's predictions from those of the first at the filled positions, 0 elsewhere.
         joint_token_loss (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Cross-entropy at the masks,
             given the true tokens of some others; 0 at these and at what is no mask.
         joint_queries, joint_keys (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length,
@@ -261,11 +287,13 @@ class CriticGPTMaskedLMOutput(ModelOutput):
     critic_loss: torch.FloatTensor | None = None
     correction_loss: torch.FloatTensor | None = None
     remaining_loss: torch.FloatTensor | None = None
+    leave_one_out_loss: torch.FloatTensor | None = None
     joint_loss: torch.FloatTensor | None = None
     lm_token_loss: torch.FloatTensor | None = None
     critic_token_loss: torch.FloatTensor | None = None
     correction_token_loss: torch.FloatTensor | None = None
     remaining_token_loss: torch.FloatTensor | None = None
+    leave_one_out_token_loss: torch.FloatTensor | None = None
     joint_token_loss: torch.FloatTensor | None = None
     joint_queries: torch.FloatTensor | None = None
     joint_keys: torch.FloatTensor | None = None

@@ -61,6 +61,19 @@ def remaining_token_loss(
     return token_cross_entropy(logits, labels, mask_token_id, places=places) * weights[:, None]
 
 
+def token_divergence(logits: torch.Tensor, target_logits: torch.Tensor, mask_token_id: int | None) -> torch.Tensor:
+    """
+    Kullback-Leibler divergence per token in nats (...,) of the predictions `logits` (..., V) from those that
+    `target_logits` (..., V) make, to which no gradient flows; [MASK] itself is never a prediction.
+    """
+    never = [] if mask_token_id is None else [mask_token_id]
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    said = suppress_tokens(logits, never).to(dtype).log_softmax(dim=-1)
+    meant = suppress_tokens(target_logits.detach(), never).to(dtype).log_softmax(dim=-1)
+    # What is meant never adds nothing, where the difference of two infinities would be none.
+    return (meant.exp() * (meant - said).masked_fill(meant == float("-inf"), 0.0)).sum(dim=-1)
+
+
 def token_classes(labels: torch.Tensor) -> torch.Tensor:
     """Classes (B, T) with -100 where ignored, of hard labels (B, T) or of soft ones (B, T, C) by their maximum."""
     if labels.dim() == 3:

@@ -80,6 +80,7 @@ def critic_second_pass(
             judged.places = judged.predicted()
             hidden_states = judged.places.take(hidden_states)
         judged.logits = lm_head(hidden_states)
+        judged.first_logits, judged.first_places = logits, places
     return {
         "critic_input_ids": artifacts.critic_input,
         "critic_input_logits": critic_logits,

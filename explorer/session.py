@@ -29,8 +29,8 @@ class Explorer:
         splits (mapping of `str` to datasets, *optional*): Map-style, each row with `input_ids`; without them only
             texts and generation can be looked at.
         task ([`Task`], *optional*): Judges finished texts, and says how they are laid out.
-        critic_regime (`str`, *optional*): How many masks are filled for the critic, `"full"`, `"partial"` or
-            `"mixed"`; by default as the model was trained.
+        critic_regime (`str`, *optional*): How many masks are filled for the critic, `"full"`, `"partial"`,
+            `"mixed"` or `"sparse"`; by default as the model was trained.
         name (`str`, *optional*): What the model is called.
 
     Raises:

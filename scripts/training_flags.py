@@ -48,7 +48,7 @@ class ModelArguments:
     attention_dropout: float | None = field(default=None, metadata={"help": "Dropout on attention; default 0."})
     add_critic_head: bool | None = field(default=None, metadata={"help": "Add a critic head; default False."})
     critic_alpha: float | None = field(default=None, metadata={"help": "Weight of the critic's loss; default 0.5."})
-    critic_regime: str | None = field(default=None, metadata={"help": "full, partial or mixed (default)."})
+    critic_regime: str | None = field(default=None, metadata={"help": "full, partial, mixed (default) or sparse."})
     critic_fill: str | None = field(default=None, metadata={"help": "multinomial (default) or argmax."})
     critic_target_scope: str | None = field(default=None, metadata={"help": "Positions the critic is judged on."})
     critic_fill_exponent: float | None = field(
@@ -63,6 +63,9 @@ class ModelArguments:
     )
     remaining_alpha: float | None = field(
         default=None, metadata={"help": "Weight of the second pass's LM term at the masks left; default 0."}
+    )
+    leave_one_out_alpha: float | None = field(
+        default=None, metadata={"help": "Weight of the LM's divergence between seeing a token and not; default 0."}
     )
     add_joint_head: bool | None = field(
         default=None, metadata={"help": "Add a joint head, by which tokens of one pass agree; default False."}
@@ -88,6 +91,7 @@ FIELDS_OF = {
     "critic_detach": ("language_model",),
     "correction_alpha": ("language_model",),
     "remaining_alpha": ("language_model",),
+    "leave_one_out_alpha": ("language_model",),
     "add_joint_head": ("language_model",),
     "joint_num_heads": ("language_model",),
     "joint_head_dim": ("language_model",),

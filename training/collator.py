@@ -54,7 +54,7 @@ class DataCollatorForMaskedDiffusion:
     Args:
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): Gives the mask token, the padding token and its side.
         critic_regime (`str`, *optional*, defaults to `"mixed"`): How many masks are filled for the critic: `"full"`,
-            `"partial"`, `"mixed"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
+            `"partial"`, `"mixed"`, `"sparse"` ([`CriticGPTConfig`]); `None` draws nothing for a critic.
         critic_fill_exponent (`float`, *optional*, defaults to 1.0): Exponent, above 0, of the share of the masks that
             is filled where it is not all of them ([`CriticGPTConfig`]).
         joint (`bool`, *optional*, defaults to `False`): Draw the masks of which a joint head is told the truth.

@@ -153,6 +153,16 @@ def test_the_share_that_is_filled_is_a_uniform_number_raised_to_the_exponent(reg
         assert torch.equal(filled, fill_positions(masked, regime, share, order))
 
 
+def test_a_sparse_filling_fills_one_to_four_masks_equally_often_however_many_there_are():
+    generator = torch.Generator().manual_seed(0)
+    masked = (torch.arange(12) < torch.tensor([[12], [3], [0]])).repeat(4000, 1)
+    share, order = (torch.rand(len(masked), width, generator=generator) for width in (2, 12))
+    counts = fill_positions(masked, "sparse", share, order).sum(dim=1).view(4000, 3)
+    for row, ends in ((0, (1, 2, 3, 4)), (1, (1, 2, 3, 3)), (2, (0, 0, 0, 0))):
+        found = torch.bincount(counts[:, row], minlength=5) / 4000
+        assert found.tolist() == pytest.approx([ends.count(count) / 4 for count in range(5)], abs=0.03)
+
+
 def test_a_large_exponent_still_fills_one_mask_and_none_where_there_is_none():
     masked = torch.tensor([[True, True, False], [False, False, False]])
     filled = fill_positions(masked, "partial", torch.full((2, 2), 0.01), torch.rand(2, 3), 100.0)
@@ -160,5 +170,5 @@ def test_a_large_exponent_still_fills_one_mask_and_none_where_there_is_none():
 
 
 def test_an_unknown_regime_is_refused():
-    with pytest.raises(ValueError, match="`regime` must be full, partial or mixed, got 'half': "):
+    with pytest.raises(ValueError, match="`regime` must be full, partial, mixed or sparse, got 'half': "):
         fill_positions(torch.ones(1, 2, dtype=torch.bool), "half", torch.rand(1, 2), torch.rand(1, 2))

@@ -61,5 +61,5 @@ def test_a_term_exists_with_the_head_that_it_needs():
         return [term.name for term in LOSS_TERMS if term.exists(CriticGPTConfig(**changes))]
 
     assert names() == ["lm"]
-    assert names(add_critic_head=True) == ["lm", "critic", "correction", "remaining"]
+    assert names(add_critic_head=True) == ["lm", "critic", "correction", "remaining", "leave_one_out"]
     assert names(add_joint_head=True) == ["lm", "joint"]

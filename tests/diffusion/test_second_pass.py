@@ -23,7 +23,8 @@ MASK, PAD, VOCAB = 1, 0, 12
 # All that the second pass asks of a configuration.
 RULES = {"vocab_size": VOCAB, "drawable_vocab_size": None, "suppressed_token_ids": None, "mask_token_id": MASK}
 RULES |= {"pad_token_id": PAD, "critic_target_scope": "masked_only", "critic_fill": "multinomial"}
-RULES |= {"correction_alpha": 0.5, "remaining_alpha": 0.0, "critic_detach": False}
+RULES |= {"correction_alpha": 0.5, "remaining_alpha": 0.0, "leave_one_out_alpha": 0.0}
+RULES["critic_detach"] = False
 
 
 class Parts:
@@ -122,6 +123,22 @@ def test_the_remaining_loss_of_a_uniform_guess_is_the_bound_of_one_whatever_is_l
     loss = remaining_token_loss(torch.zeros(4, 8, VOCAB), labels, left, torch.full((4,), 8), MASK)
     bound = math.log(VOCAB - 1)  # a token is never [MASK]
     assert loss.sum(dim=1).tolist() == pytest.approx([8 * bound, 8 * bound, 8 * bound, 0])
+
+
+def test_the_leave_one_out_loss_is_the_divergence_of_what_is_said_with_the_token_in_sight():
+    parts = Parts()
+    output = parts.second_pass(leave_one_out_alpha=0.5, correction_alpha=0.0)
+    filled = parts.batch["fill_mask"] & (parts.batch["input_ids"] == MASK) & (parts.batch["labels"] != -100)
+    said = parts.lm_head(parts.trunk(output["critic_input_ids"]))
+    kept = [token for token in range(VOCAB) if token != MASK]
+    said, meant = (torch.distributions.Categorical(logits=logits[..., kept]) for logits in (said, parts.logits))
+    divergence = torch.distributions.kl_divergence(meant, said)
+    torch.testing.assert_close(output["leave_one_out_token_loss"], divergence * filled)
+    torch.testing.assert_close(output["leave_one_out_loss"], (divergence * filled).sum() / filled.sum())
+    assert "correction_loss" not in output
+    # Whoever says the same of a token in sight as of a hidden one has none of it.
+    same = parts.second_pass(lm_head=lambda states: parts.logits, leave_one_out_alpha=0.5)
+    assert same["leave_one_out_loss"].abs() < 1e-6
 
 
 @pytest.mark.parametrize("detach", [False, True])

@@ -25,6 +25,7 @@ RECIPE = {
     "critic_detach": True,
     "critic_fill_exponent": 0.5,
     "remaining_alpha": 0.6,
+    "leave_one_out_alpha": 0.4,
     "critic_regime": "partial",
 }
 

@@ -18,7 +18,7 @@ from critic_gpt.training.masking import Masking, Stage, load_masking
 from critic_gpt.training.masking_strategies import BertMasking, DiffusionMasking, StickyMasking
 
 
-REGIMES = ("full", "partial", "mixed")
+REGIMES = ("full", "partial", "mixed", "sparse")
 MIXTURE = ((DiffusionMasking(), 0.5), (BertMasking(rate=0.6), 0.25), (StickyMasking(), 0.25))
 MASKINGS = [*map(load_masking, ("diffusion", "random", "bert", "span", "sticky")), Masking((Stage(MIXTURE),))]
 

@@ -39,10 +39,10 @@ from critic_gpt.evaluation.metrics import auroc
 
 
 @pytest.mark.parametrize("scope", ["masked_only", "all"])
-@pytest.mark.parametrize("remaining_alpha", [0.0, 0.6])
-def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remaining_alpha):
+@pytest.mark.parametrize(("remaining_alpha", "leave_one_out_alpha"), [(0.0, 0.2), (0.6, 0.0)])
+def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remaining_alpha, leave_one_out_alpha):
     fields = {"critic_alpha": 0.3, "correction_alpha": 0.7, "remaining_alpha": remaining_alpha}
-    fields |= {"add_joint_head": True, "joint_alpha": 0.9}
+    fields |= {"add_joint_head": True, "joint_alpha": 0.9, "leave_one_out_alpha": leave_one_out_alpha}
     model = make_model(critic_target_scope=scope, **fields)
     trainer = make_trainer(tmp_path, model, make_rows(6, lengths=(3, 12)), evaluation=True)
     batch = next(iter(trainer.get_train_dataloader()))
@@ -54,12 +54,14 @@ def test_compute_loss_is_the_hand_computed_combination(tmp_path, scope, remainin
     expected = expected + 0.7 * out.correction_token_loss.sum() / filled
     if remaining_alpha:
         expected = expected + 0.6 * out.remaining_token_loss.sum() / real
+    if leave_one_out_alpha:
+        expected = expected + 0.2 * out.leave_one_out_token_loss.sum() / filled
     asked = ((batch["input_ids"] == 1) & ~batch["given_mask"]).sum()
     expected = expected + 0.9 * out.joint_token_loss.sum() / asked
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(loss, out.loss)
     _, counts = trainer.get_batch_samples(iter([batch, batch]), 2, torch.device("cpu"))
-    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real, 2 * asked]
+    assert counts.tolist() == [2 * real, 2 * out.critic_valid.sum(), 2 * filled, 2 * real, 2 * filled, 2 * asked]
     torch.testing.assert_close(trainer.compute_loss(model, batch, num_items_in_batch=counts), expected / 2)
 
 
