@@ -26,17 +26,20 @@ function words(token, position, another) {
   return parts.join(", ");
 }
 
+// P(wrong) as colour, and as an underline for those who see none.
+function colour(element, p) {
+  element.dataset.p = p;
+  element.style.setProperty("--p", p);
+  element.dataset.u = p > 0.9 ? 3 : p > 0.5 ? 2 : p > 0.1 ? 1 : 0;
+}
+
 function tokenButton(token, position, another, number = true) {
   const button = make("button", { type: "button", tabIndex: -1, title: words(token, position, another) },
     make("span", {}, token.s));
   button.className = ["t", ..."mnrwfg".split("").filter((letter) => token.k?.includes(letter))].join(" ");
   button.setAttribute("aria-label", button.title);
   button.dataset.position = position;
-  if (token.p !== undefined) {
-    button.dataset.p = token.p;
-    button.style.setProperty("--p", token.p);
-    button.dataset.u = token.p > 0.9 ? 3 : token.p > 0.5 ? 2 : token.p > 0.1 ? 1 : 0;
-  }
+  if (token.p !== undefined) colour(button, token.p);
   if (number) button.append(make("small", {}, token.p === undefined ? "" : String(Math.round(100 * token.p))));
   return button;
 }
