@@ -26,14 +26,18 @@ typed.close()
 """
 
 
-def typed(keys, home):
-    """What the program reads where somebody presses these keys."""
+def typed(lines, home):
+    """What the program reads where somebody types these lines, each once it is asked for."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", READER, str(Path(command_line.__file__))]
     settings = {**os.environ, "XDG_STATE_HOME": str(home), "TERM": "dumb", "INPUTRC": os.devnull}
     running = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=settings, text=True)
     os.close(theirs)
-    os.write(ours, keys.encode())
+    for line in lines:
+        shown = b""
+        while not shown.endswith(b"> "):
+            shown += os.read(ours, 1024)
+        os.write(ours, line.encode())
     _, said = running.communicate(timeout=60)
     os.close(ours)
     assert running.returncode == 0, said
@@ -41,13 +45,13 @@ def typed(keys, home):
 
 
 def test_words_are_completed_and_what_was_typed_is_there_the_next_time(tmp_path):
-    assert typed("al\tt\tx  \nq\n", tmp_path) == ["'alpha two x  '", "'q'"], "blanks at the end are kept"
-    assert typed("\x1b[A\x1b[A\n\x04", tmp_path) == ["'alpha two x  '"], "the end of the input ends it"
+    assert typed(["al\tt\tx  \n", "q\n"], tmp_path) == ["'alpha two x  '", "'q'"], "blanks at the end are kept"
+    assert typed(["\x1b[A\x1b[A\n", "\x04"], tmp_path) == ["'alpha two x  '"], "the end of the input ends it"
 
 
 def test_a_home_that_may_not_be_written_to_changes_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    assert typed("beta\nq\n", tmp_path / "file") == ["'beta'", "'q'"]
+    assert typed(["beta\n", "q\n"], tmp_path / "file") == ["'beta'", "'q'"]
 
 
 def test_commands_splits_and_strategies_are_known_by_their_place(explorer):

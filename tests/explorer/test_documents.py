@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -36,6 +36,7 @@ HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>\u2
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=30, deadline=None)
 @given(said=st.text() | st.just(HOSTILE))
 def test_whatever_a_text_says_a_document_is_ascii_and_holds_its_own_scripts_and_styles_alone(name, said):
     made = document(name, said, {"samples": [said], "texts": []}, element("p", said, title=said))
@@ -65,7 +66,7 @@ def test_children_and_attributes_are_text_unless_they_are_elements():
 # ---- animations ----
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def recorded(tiny_model, tokenizer):
     model = tiny_model().eval()
     recorder = Recorder(tokenizer, row_width=4)
@@ -126,6 +127,6 @@ def test_a_text_too_long_for_a_picture_is_refused(recorded, tmp_path):
     (heading, tokens), *_ = recorder.samples[0]
     long = Recorder(recorder.tokenizer, 1)
     long.samples = [[(heading, tokens * 20)]]
-    with pytest.raises(ValueError, match=r"^`animate` must be .html for more than 100 lines"):
+    with pytest.raises(ValueError, match=r"^`animate` must be .html for a text of more than 100 lines"):
         long.save(tmp_path / "a.gif", "a title")
     assert not (tmp_path / "a.gif").exists()

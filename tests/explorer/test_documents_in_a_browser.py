@@ -54,14 +54,14 @@ def test_an_animation_plays_and_is_stepped_by_keys(browser, tmp_path, width):
         page.keyboard.press("ArrowLeft")
         assert page.inner_text("#frame-shown") == "2 of 3"
         page.keyboard.press("Space")
-        page.wait_for_function("document.getElementById('frame-shown').textContent === '3 of 3'")
+        page.get_by_text("3 of 3").wait_for()
         token = page.locator("#canvas .t").nth(1)
         token.focus()
         assert page.inner_text("#detail") == "position 1: b, P(wrong) 95.0 %" and token.get_attribute("data-u") == "3"
         page.select_option("#sample", "1")
         assert page.inner_text("#frame-shown") == "1 of 1" and no_sideways_scrolling(page)
     with opened(browser, url, **more, reduced_motion="no-preference") as page:
-        page.wait_for_function("document.getElementById('frame-shown').textContent === '3 of 3'")
+        page.get_by_text("3 of 3").wait_for()
 
 
 def proof(text, *spans, holes=(), tokens=()):
