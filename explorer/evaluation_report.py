@@ -2,15 +2,12 @@
 """What `evaluate` measured, as one HTML file to pass on: tables, pictures, samples coloured by P(wrong), settings."""
 
 import base64
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
-from critic_gpt import __version__
 from critic_gpt.evaluation.report import budgets_of, critic_text, table_of_figure, too_small_text, verifier_text
 from critic_gpt.explorer.denoising import start_from_ids
 from critic_gpt.explorer.denoising_views import generation_view
@@ -55,6 +52,7 @@ def report_page(
     folder: Path,
     samples: Sequence[Mapping[str, Any]],
     num_steps: int,
+    versions: Mapping[str, str],
 ) -> str:
     """
     Makes the report.
@@ -66,6 +64,7 @@ def report_page(
         folder (`Path`): Where the pictures are.
         samples (sequence of `dict`): From [`sample_views`].
         num_steps (`int`): Their steps.
+        versions (`dict`): Of the libraries that measured.
 
     Returns:
         `str`: HTML, in ASCII.
@@ -85,7 +84,7 @@ def report_page(
     parts += [
         element("h2", "How it was measured"),
         facts("settings", _settings(settings)),
-        facts("versions", _versions()),
+        facts("versions", versions),
     ]
     return document("report", title, {"samples": list(samples)}, element("div", *parts))
 
@@ -163,8 +162,3 @@ def _settings(settings: Mapping[str, Any]) -> dict[str, str]:
         for name, fields in shown.pop("strategies").items()
     }
     return {name.replace("_", " "): str(value) for name, value in shown.items() if value is not None}
-
-
-def _versions() -> dict[str, str]:
-    versions = {"critic_gpt": __version__, "transformers": transformers.__version__}
-    return versions | {"torch": torch.__version__, "python": platform.python_version()}

@@ -51,10 +51,12 @@ if __name__ == "__main__":
 import argparse
 import functools
 import math
+import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from accelerate import Accelerator
 
 import critic_gpt
@@ -339,9 +341,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "critic_gpt_version": critic_gpt.__version__,
     }
     if accelerator.is_main_process:
-        write_report(report_dir, metrics, subject, args.plot)
-        write_page(report_dir, metrics, subject, samples_of(model, tokenizer, task, args, canvases))
-        say(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
+        write_report(report_dir, metrics, subject, args.plot, samples_of(model, tokenizer, task, args, canvases))
     return metrics
 
 
@@ -355,11 +355,16 @@ def samples_of(model, tokenizer, task, args: argparse.Namespace, canvases: torch
 def write_page(report_dir: Path, metrics: dict[str, Any], subject, samples: tuple[list, int]) -> None:
     """Writes report.html, which travels alone."""
     title = f"{subject.name}: what the model can, and what its critic knows"
-    replace_file(report_dir / REPORT_NAME, report_page(title, metrics, subject.figures, report_dir, *samples))
+    versions = {"critic_gpt": critic_gpt.__version__, "transformers": transformers.__version__}
+    versions |= {"torch": torch.__version__, "python": platform.python_version()}
+    page = report_page(title, metrics, subject.figures, report_dir, *samples, versions)
+    replace_file(report_dir / REPORT_NAME, page)
 
 
-def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
-    """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
+def write_report(
+    report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool, samples: tuple[list, int]
+) -> None:
+    """Writes metrics.json, plots and page, and prints what is in them, in this order: nothing is lost."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed, better = figures_of(table, "by_seed"), metrics["settings"]["better"]
     drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
@@ -377,6 +382,7 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
             better=better.get(figure, HIGHER),
             reference=("real text", real[figure]) if figure in real else None,
         )
+    write_page(report_dir, metrics, subject, samples)
     print(comparison_text(table, subject.figures, real, better))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")
@@ -388,6 +394,7 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
         print(critic_text(metrics["calibration"]))
     if "verifier" in metrics:
         print(verifier_text(metrics["verifier"]))
+    say(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
 
 
 if __name__ == "__main__":
