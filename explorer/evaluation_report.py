@@ -75,7 +75,7 @@ def report_page(
         parts += [element("h2", "The critic"), element("p", critic_text(metrics["calibration"])), *_critic(metrics)]
     parts += _pictures(folder, [name for name in CAPTIONS if name in metrics["pictures"]], CAPTIONS)
     if samples:
-        parts += _samples(settings, num_steps)
+        parts += _samples(settings, num_steps, "calibration" in metrics)
     parts += [element("h2", "Strategies at equal cost"), *_comparison(metrics, figures)]
     words = {f"{name}.png": f"{words}, by forward passes" for name, words in figures.items()}
     parts += _pictures(folder, [name for name in metrics["pictures"] if name not in CAPTIONS], words)
@@ -135,10 +135,12 @@ def _comparison(metrics: Mapping[str, Any], figures: Mapping[str, str]) -> list[
     return [*found, *(element("p", line, class_="lead") for line in said)]
 
 
-def _samples(settings: Mapping[str, Any], num_steps: int) -> list[Markup]:
-    said = (
-        f"Made by the model's own strategy in {num_steps} steps, seeds from {settings['seeds'][0]}; not chosen. The "
-        "colour, and the number or underline beneath, is P(wrong): how likely the critic holds a token to be wrong."
+def _samples(settings: Mapping[str, Any], num_steps: int, judged: bool) -> list[Markup]:
+    said = f"Made by the model's own strategy in {num_steps} steps, seeds from {settings['seeds'][0]}; not chosen. "
+    said += (
+        "The colour, and the number or underline beneath, is P(wrong): how likely the critic holds a token to be wrong."
+        if judged
+        else "There is no trained critic, so nothing is coloured."
     )
     legend = element("div", id="legend", class_="tokens numbers")
     return [element("h2", "Samples"), element("p", said, class_="lead"), legend, element("div", id="samples")]

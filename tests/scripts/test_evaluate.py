@@ -221,7 +221,7 @@ def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
 def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained, capsys):
     folder = save_model(tmp_path / "plain", sudoku_dir, critic=trained is not None, trained=False)
     metrics = run(folder, sudoku_dir, tmp_path / "report")
-    assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
+    assert contents(tmp_path / "report") == ["metrics.json", "report.html", "valid_rate.png"]
     assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
     assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
     assert metrics["settings"]["left_out"] == {"critic": "the model has no trained critic"}
@@ -273,7 +273,7 @@ def test_puzzles_may_be_filled_and_the_critic_verifies(model_dir, sudoku_dir, tm
 def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path):
     metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--plot")
     pictures = ["expected_errors.png", "reliability.png", "right_cell_rate.png", "success_rate.png"]
-    assert contents(tmp_path) == sorted([*pictures, "metrics.json"])
+    assert contents(tmp_path) == sorted([*pictures, "metrics.json", "report.html"])
     errors = metrics["expected_errors"]
     assert errors["sequences"] == 6 and 0 <= errors["actual"] <= 8
     grids = run(model_dir, sudoku_dir, tmp_path / "grids", "--plot", "--num_judged", 7)
