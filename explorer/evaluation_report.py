@@ -138,7 +138,7 @@ def _comparison(metrics: Mapping[str, Any], figures: Mapping[str, str]) -> list[
 def _samples(settings: Mapping[str, Any], num_steps: int, judged: bool) -> list[Markup]:
     said = f"Made by the model's own strategy in {num_steps} steps, seeds from {settings['seeds'][0]}; not chosen. "
     said += (
-        "The colour, and the number or underline beneath, is P(wrong): how likely the critic holds a token to be wrong."
+        "The colour, and the number or underline beneath, is P(wrong): how likely a token is wrong, by the critic."
         if judged
         else "There is no trained critic, so nothing is coloured."
     )

@@ -166,9 +166,6 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.animate:
         streamer = recorder = Recorder(generate.tokenizer, args.row_width, streamer)
     results = generated(generate, repeated, args.batch_size, seed, options, streamer)
-    if args.animate:
-        name = Path(args.model).resolve().name if Path(args.model).exists() else args.model
-        recorder.save(args.animate, f"{name}, denoising with seed {seed}", generate.model.fingerprint())
     if args.save:
         settings = {**made_by(generate.model, args, seed, options), "prompts": prompts, "batch_size": args.batch_size}
         settings["versions"] = {
@@ -180,6 +177,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         write_json(args.save, {"settings": settings, "results": results})
     for result in results:
         print(visible_text(describe(result if args.history else {**result, "history": []})))
+    if args.animate:  # last, since a text may turn out too long for a GIF
+        name = Path(args.model).resolve().name if Path(args.model).exists() else args.model
+        recorder.save(args.animate, f"{name}, denoising with seed {seed}", generate.model.fingerprint())
     return results
 
 

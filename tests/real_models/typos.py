@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="folder of a text model with a critic")
     parser.add_argument("--text", required=True, help="English text that it has not seen")
     parser.add_argument("--characters", type=int, default=60_000, help="how much of it")
+    parser.add_argument("--kinds", nargs="+", default=["misspelt", "swapped"], help="of typos")
     parser.add_argument("--share", type=float, default=0.1, help="of the words that can be misspelt are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="write the figures to this JSON file")
@@ -163,7 +164,7 @@ def main() -> None:
     model = CriticGPTForMaskedLM.from_pretrained(args.model).eval()
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     whole, figures = Path(args.text).read_text(encoding="utf-8")[: args.characters], {}
-    for kind in ("misspelt", "swapped"):
+    for kind in args.kinds:
         text, places, wrong = planted(whole, kind, args.share, args.seed)
         methods = {
             "critic": lambda *given: by_model(model, tokenizer, *given, together=False),
