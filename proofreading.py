@@ -5,7 +5,7 @@ A mixin that knows no model class: it asks a forward pass for `logits` and `crit
 `calibration` and `has_trained_critic`. Letters: W windows of a batch, T positions, V vocabulary, K candidates.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -170,7 +170,9 @@ class ProofreadingRun:
         threshold: float,
         masks_doubtful: bool,
         suppressed_ids: Collection[int],
+        on_windows: Callable[[int, int], None] | None,
     ):
+        self.on_windows, self.num_read, self.num_known = on_windows, 0, 0
         self.model, self.window, self.stride, self.batch_size = model, window, stride, batch_size
         self.backbone = Backbone.of(model.config)
         self.num_candidates = min(num_candidates, self.backbone.vocab_size)
@@ -251,6 +253,7 @@ class ProofreadingRun:
     def _pass(self, windows: list[_Shown]) -> Iterator[tuple[list[_Shown], torch.Tensor, torch.Tensor]]:
         """Sends windows through the model, `batch_size` at a time: each batch, its scores and the LM's logits."""
         pad_id, device = self.model.config.pad_token_id, self.model.device
+        self.num_known += len(windows)
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
             heads, rows = zip(*(self._framed(shown.ids) for shown in batch), strict=True)
@@ -267,6 +270,9 @@ class ProofreadingRun:
             if self.together:
                 scores = text_scores(scores, output.logits, inputs["input_ids"], self.never)
             yield batch, _without_heads(scores, heads), _without_heads(output.logits, heads)
+            self.num_read += len(batch)
+            if self.on_windows is not None:
+                self.on_windows(self.num_read, self.num_known)
 
     def _framed(self, ids: torch.Tensor) -> tuple[int, torch.Tensor]:
         """A window within the frame that the model knows, and how far that moves it."""
@@ -343,6 +349,7 @@ class ProofreadingMixin:
         suppressed_ids: Collection[int] = (),
         correct: bool = False,
         max_rounds: int | None = None,
+        on_windows: Callable[[int, int], None] | None = None,
     ) -> list[Proof]:
         """
         Judges every token of complete sequences, suggests alternatives, and corrects the sequences if asked to.
@@ -369,6 +376,8 @@ class ProofreadingMixin:
                 again, until there is nothing to replace. Of all states on the way the one with the fewest expected
                 errors is kept.
             max_rounds (`int`, *optional*): How often at most, at least 1; 8 by default.
+            on_windows (callable, *optional*): Called after each forward pass with the number of windows that are read,
+                and of those that are known to be read; correction adds to them.
 
         Returns:
             `list[Proof]`: One per sequence, independent of the other sequences.
@@ -381,7 +390,7 @@ class ProofreadingMixin:
         window, stride, max_rounds = self._checked_counts(window, stride, batch_size, top_k, correct, max_rounds)
         masks = suggest_by == "masked" or (suggest_by == "auto" and self.config.correction_alpha == 0)
         wanted = max(top_k, 1) if correct else top_k
-        run = ProofreadingRun(self, window, stride, batch_size, wanted, threshold, masks, suppressed_ids)
+        run = ProofreadingRun(self, window, stride, batch_size, wanted, threshold, masks, suppressed_ids, on_windows)
         judged = [None] * len(sequences) if judged is None else judged
         texts = [run.text(*pair) for pair in zip(sequences, judged, strict=True)]
         with evaluation_mode(self):

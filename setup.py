@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(encoding="utf-8")).group(1)
 
-VIZ = ["matplotlib>=3.8"]
+VIZ = ["matplotlib>=3.8", "pillow>=10.1"]
 PEFT = ["peft>=0.21"]
 MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2"]
 MAUVE = ["mauve-text>=0.4"]

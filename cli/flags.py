@@ -171,10 +171,12 @@ def generate_parser() -> ActParser:
     parser.add_argument("--batch_size", type=int, default=16, help="samples at a time")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; drawn where not given")
     parser.add_argument("--stream", action="store_true", help="draw every step in the terminal while it happens")
+    parser.add_argument("--animate", metavar="FILE", help="write every step as an animation: FILE.html or FILE.gif")
     parser.add_argument("--save", help="write settings, results and every step to this JSON file")
     add_generation_flags(parser, that_matter=("max_new_tokens", "num_steps", "remasking", "temperature"))
     more = parser.add_argument_group("who and what else")
     more.add_argument("--history", action="store_true", help="print every step as well")
+    more.add_argument("--row_width", type=int, help="tokens per line for --stream and --animate: 6 for 6x6 grids")
     add_strategy_flag(more)
     for name, words in JUDGES.items():
         more.add_argument(f"--{name}", help=words)
@@ -229,8 +231,9 @@ def proofread_parser() -> ActParser:
     parser.add_argument("--model", required=True, help="folder or hub name of a model with a critic")
     parser.add_argument(
         "--format",
-        choices=("marked", "text", "jsonl", "sarif"),
-        help="the text with what is doubtful marked (by default); or what is doubtful alone, by file:line:col",
+        choices=("marked", "text", "jsonl", "sarif", "html"),
+        help="the text with what is doubtful marked (by default); what is doubtful alone, by file:line:col; or a page "
+        "to accept and reject it",
     )
     parser.add_argument("--text", help="the text itself")
     parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")

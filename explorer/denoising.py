@@ -136,6 +136,19 @@ def start_from_text(explorer: Explorer, text: str, seed: int = 1, revise: bool =
     return _start(explorer, input_ids, seed, None, revise, options)
 
 
+def start_from_ids(explorer: Explorer, input_ids: torch.Tensor, seed: int = 1, **options) -> DenoisingState:
+    """
+    Begins with tokens of shape `(1, sequence_length)`, whose masks are holes; the rest is given and stays.
+
+    Args:
+        explorer ([`Explorer`]): What is explored.
+        input_ids (`torch.LongTensor` of shape `(1, sequence_length)`): The tokens, in the model's frame.
+        seed (`int`, *optional*, defaults to 1): Of all draws.
+        options: As for [`start_from_sample`].
+    """
+    return _start(explorer, input_ids, seed, None, False, options)
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # Acts
 # --------------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ MAX_OF_A_PAGE, MAX_OF_AN_ADDRESS = 2, 3
 PATIENCE, SILENCE, MAX_CONNECTIONS = 60.0, 30.0, 32
 
 # What the page consists of, and what it asks: nothing else has an address.
-SHOWN = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+SHOWN = {"/": "index.html"}
+SHOWN |= {f"/{name}": name for name in ("tokens.css", "page.css", "tokens.js", "page.js", "icon.svg")}
 ABOUT = "/api/about"
 ASKED = {f"/api/{name}": name for name in ("sample", "critic", "text", "begin", "act", "generate")}
 

@@ -84,37 +84,40 @@ class TerminalStreamer(CriticStreamer):
         """All rows, each under a line that counts."""
         parts = []
         for row in range(len(step.sequences)):
-            tokens = self._tokens(step, row)
-            parts.append(Text(self._heading(step, row, tokens)))
+            tokens = step_tokens(step, row, self.tokenizer)
+            parts.append(Text(f"{self._num_before + row + 1}: {step_heading(step, row, tokens)}"))
             for line in lines_of(tokens, self.row_width):
                 parts.append(Text("  ").append_tokens((sign_of(token), style_of(token)) for token in line))
         return Group(*parts)
 
-    def _heading(self, step: StreamedStep, row: int, tokens: tuple[TokenView, ...]) -> str:
-        masks = sum(token.masked or token.remasked for token in tokens)
-        parts = [f"{masks} masks left"] * (not step.finished) + [f"{int(step.row_passes[row])} forward passes"]
-        judged = [token.error_probability for token in tokens if token.error_probability is not None]
-        if judged:
-            parts.append(f"{sum(judged):.2f} wrong tokens expected")
-        return f"{self._num_before + row + 1}: {'; '.join(parts)}"
 
-    def _tokens(self, step: StreamedStep, row: int) -> tuple[TokenView, ...]:
-        """The real tokens of a row, those just re-masked as they were before."""
-        places = step.attention_mask[row].nonzero().flatten()
-        ids = step.filled[row][places].tolist()
-        remasked, editable = step.remasked[row][places].tolist(), step.editable[row][places].tolist()
-        known = [None] * len(ids)
-        if step.error_probabilities is not None:
-            known = [None if p != p else p for p in step.error_probabilities[row][places].tolist()]
-        return tuple(
-            TokenView(
-                position=int(places[i]),
-                id=ids[i],
-                text=self.tokenizer.decode([ids[i]]),
-                masked=ids[i] == self.tokenizer.mask_token_id,
-                filled=editable[i] and ids[i] != self.tokenizer.mask_token_id,
-                remasked=remasked[i],
-                error_probability=known[i],
-            )
-            for i in range(len(ids))
+def step_heading(step: StreamedStep, row: int, tokens: tuple[TokenView, ...]) -> str:
+    """Where a row stands, in numbers."""
+    masks = sum(token.masked or token.remasked for token in tokens)
+    parts = [f"{masks} masks left"] * (not step.finished) + [f"{int(step.row_passes[row])} forward passes"]
+    judged = [token.error_probability for token in tokens if token.error_probability is not None]
+    if judged:
+        parts.append(f"{sum(judged):.2f} wrong tokens expected")
+    return "; ".join(parts)
+
+
+def step_tokens(step: StreamedStep, row: int, tokenizer: PreTrainedTokenizerBase) -> tuple[TokenView, ...]:
+    """The real tokens of a row, those just re-masked as they were before."""
+    places = step.attention_mask[row].nonzero().flatten()
+    ids = step.filled[row][places].tolist()
+    remasked, editable = step.remasked[row][places].tolist(), step.editable[row][places].tolist()
+    known = [None] * len(ids)
+    if step.error_probabilities is not None:
+        known = [None if p != p else p for p in step.error_probabilities[row][places].tolist()]
+    return tuple(
+        TokenView(
+            position=int(places[i]),
+            id=ids[i],
+            text=tokenizer.decode([ids[i]]),
+            masked=ids[i] == tokenizer.mask_token_id,
+            filled=editable[i] and ids[i] != tokenizer.mask_token_id,
+            remasked=remasked[i],
+            error_probability=known[i],
         )
+        for i in range(len(ids))
+    )

@@ -3,7 +3,8 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 from rich.cells import cell_len
@@ -11,9 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from critic_gpt.explorer import denoising, denoising_views, views
+from critic_gpt.explorer.command_line import typed_lines
 from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, sign_of, visible_text
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.views import TokenView, view_data
+from critic_gpt.generation.declarations import remasking_names
 
 
 HELP = """\
@@ -34,6 +37,7 @@ x TEXT              score a text; [MASK] is a hole
 d TEXT              denoise a text with [MASK] by hand
 json                the data of the last view
 help, q             this list, the end
+At a keyboard Tab completes, the arrows bring back what was typed, this time or earlier.
 Colour: P(wrong), green to red. Underlined: differs from the truth. Without colour a line of marks beneath:
 + wrong and flagged, x wrong and not flagged, ! flagged though right or unknown, ~ re-masked."""
 
@@ -126,17 +130,31 @@ class TerminalSession:
             _say("No data: `x TEXT` scores a text, `d TEXT` denoises one, `help` lists the rest.", self.console)
         else:
             self.handle(f"g {self.index}")
-        prompting = lines is None and sys.stdin.isatty()
-        lines = iter(sys.stdin if lines is None else lines)
+        if lines is None and sys.stdin.isatty():
+            with closing(typed_lines(self.words)) as typed:
+                self._follow(typed)
+        else:
+            self._follow(iter(sys.stdin if lines is None else lines))
+
+    def _follow(self, lines: Iterator[str]) -> None:
         while True:
-            if prompting:
-                self.console.print("> ", end="")
             try:
                 line = next(lines, None)
             except KeyboardInterrupt:
                 line = None
             if line is None or not self.handle(line):
                 return
+
+    def words(self, line: str) -> list[str]:
+        """What the last word of a line might be: a command, a split, a strategy, or what `r` goes by."""
+        name, blank, rest = line.lstrip().partition(" ")
+        if not blank:
+            return [*self.COMMANDS, "q"]
+        if " " in rest.lstrip():
+            return []
+        splits = self.explorer.split_names() if name == "split" else []
+        known = {"gen": remasking_names, "split": lambda: splits, "r": lambda: ("threshold", "random", "at")}
+        return [*known[name]()] if name in known else ["at"] if name == "u" else []
 
     def handle(self, line: str) -> bool:
         """Carries out one command; `False` if it was the last. A bad one is answered by one sentence."""

@@ -99,6 +99,8 @@ class CriticProofreadPipeline(CriticPipeline):
             right more likely than it, judge again, and so on; of all states the one with the fewest expected errors
             is returned.
         max_rounds (`int`, *optional*): How often at most, 8 by default; for `correct=True`.
+        on_windows (callable, *optional*): Called after each forward pass with how many windows of the texts read
+            together are done, and how many are known.
 
     Raises:
         `ValueError`: A model without a trained critic, a tokenizer of another model, or a value out of range.
@@ -124,7 +126,7 @@ class CriticProofreadPipeline(CriticPipeline):
         return super().__call__(inputs, **kwargs)
 
     def _sanitize_parameters(self, windows_per_pass: int | None = None, top_k: int | None = None, **kwargs):
-        known = ("threshold", "suggest_by", "window", "stride", "correct", "max_rounds")
+        known = ("threshold", "suggest_by", "window", "stride", "correct", "max_rounds", "on_windows")
         unknown = sorted(kwargs.keys() - set(known))
         if unknown:
             raise ValueError(

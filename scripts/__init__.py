@@ -192,13 +192,14 @@ def load_model(
     return model
 
 
-def load_pipeline(task: str, path: str) -> Pipeline:
+def load_pipeline(task: str, path: str, device: torch.device | None = None) -> Pipeline:
     """
     The pipeline of a task for `--model`.
 
     Args:
         task (`str`): Its name.
         path (`str`): Folder or hub name.
+        device (`torch.device`, *optional*): Where it works; left to Transformers by default.
 
     Raises:
         `ValueError`: No model there, or a damaged one.
@@ -211,7 +212,7 @@ def load_pipeline(task: str, path: str) -> Pipeline:
             f"`model` must have its tokenizer beside it, got {path!r} without one: save it there with "
             "`tokenizer.save_pretrained`."
         )
-    return pipeline(task, model=model, tokenizer=tokenizer)
+    return pipeline(task, model=model, tokenizer=tokenizer, **({} if device is None else {"device": device}))
 
 
 def _below_adapter(path: str) -> str:

@@ -16,7 +16,8 @@ Measures a model: the language model bound, the critic's calibration on held-out
     # every strategy at its best by D, temperature and all; and MAUVE by any model (pip install critic_gpt[mauve])
     python scripts/evaluate.py ... --forward_passes 16 32 --strategies all --tune --mauve gpt2-large
 
-Prints tables and writes metrics.json, a reliability diagram and a plot of quality by forward passes. The corruption
+Prints tables and writes metrics.json, a reliability diagram, a plot of quality by forward passes and report.html, one
+file to pass on with all of it and a few samples coloured by P(wrong). The corruption
 is fixed by --seed, and no figure but `seconds` depends on the batch size or the number of processes. In metrics.json:
 
     language_model.nats_per_token, .bits_per_token       the diffusion bound; null: no token to judge
@@ -50,10 +51,12 @@ if __name__ == "__main__":
 import argparse
 import functools
 import math
+import platform
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from accelerate import Accelerator
 
 import critic_gpt
@@ -79,7 +82,9 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.text_figures import TextFigures
 from critic_gpt.evaluation.text_judge import TextJudge
 from critic_gpt.evaluation.verifier import verify
-from critic_gpt.hub.files import write_json
+from critic_gpt.explorer.evaluation_report import REPORT_NAME, report_page, sample_views
+from critic_gpt.explorer.session import Explorer
+from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -308,9 +313,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         metrics["real_text"] = subject.real
     if args.verifier is not None:
         more = {"seeds": args.seeds, "batch_size": args.batch_size, "accelerator": accelerator}
-        metrics["verifier"] = {
-            str(budget): verify(model, tokenizer, subject, canvases, budget, **more) for budget in args.verifier
-        }
+        metrics["verifier"] = {}
+        with progress_bar(len(args.verifier), "budgets", accelerator) as bar:
+            for budget in args.verifier:
+                metrics["verifier"][str(budget)] = verify(model, tokenizer, subject, canvases, budget, **more)
+                bar.update()
     if args.plot and model.has_trained_critic:
         metrics["expected_errors"] = expected_error_report(model, subject, judged, tokenizer, args, accelerator)
     metrics["settings"] = {
@@ -334,12 +341,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "critic_gpt_version": critic_gpt.__version__,
     }
     if accelerator.is_main_process:
-        write_report(report_dir, metrics, subject, args.plot)
+        write_report(report_dir, metrics, subject, args.plot, samples_of(model, tokenizer, task, args, canvases))
     return metrics
 
 
-def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool) -> None:
-    """Writes metrics.json and the plots of quality, and prints what is in them, in this order: nothing is lost."""
+def samples_of(model, tokenizer, task, args: argparse.Namespace, canvases: torch.Tensor) -> tuple[list, int]:
+    """A few samples for the page, and in how many steps they were made."""
+    steps = sorted(args.forward_passes)[len(args.forward_passes) // 2]
+    explorer = Explorer(model, tokenizer, task=None if isinstance(task, OwnSequences) else task)
+    return sample_views(explorer, canvases, steps, args.seeds[0]), steps
+
+
+def write_page(report_dir: Path, metrics: dict[str, Any], subject, samples: tuple[list, int]) -> None:
+    """Writes report.html, which travels alone."""
+    title = f"{subject.name}: what the model can, and what its critic knows"
+    versions = {"critic_gpt": critic_gpt.__version__, "transformers": transformers.__version__}
+    versions |= {"torch": torch.__version__, "python": platform.python_version()}
+    page = report_page(title, metrics, subject.figures, report_dir, *samples, versions)
+    replace_file(report_dir / REPORT_NAME, page)
+
+
+def write_report(
+    report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool, samples: tuple[list, int]
+) -> None:
+    """Writes metrics.json, plots and page, and prints what is in them, in this order: nothing is lost."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
     by_seed, better = figures_of(table, "by_seed"), metrics["settings"]["better"]
     drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
@@ -357,6 +382,7 @@ def write_report(report_dir: Path, metrics: dict[str, Any], subject, every_pictu
             better=better.get(figure, HIGHER),
             reference=("real text", real[figure]) if figure in real else None,
         )
+    write_page(report_dir, metrics, subject, samples)
     print(comparison_text(table, subject.figures, real, better))
     for name, reason in metrics["settings"]["left_out"].items():
         print(f"Left out: {name}, since {reason}.")

@@ -12,17 +12,21 @@ from critic_gpt import __version__
 from critic_gpt.explorer.drawing import visible_text
 
 
-FORMATS = ("marked", "text", "jsonl", "sarif")
 RULE = "probably-wrong"
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a text comes from: a name, and the line (from 1) in which the text stands, if it is not the whole."""
+    """
+    Where a text comes from: a name, and the line (from 1) in which the text stands, if it is not the whole. Of a file
+    of text also the `whole`, and which character of it the text starts at.
+    """
 
     name: str
     line: int | None = None
+    whole: str | None = None
+    start: int = 0
 
 
 class Places:

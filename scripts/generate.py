@@ -16,14 +16,19 @@ generation configuration has a flag; what a flag leaves out is that of the model
 forward passes it took part, its numbers (by the model itself, by its critic, by a judge where one is given) and the
 least certain tokens with their error probability. Without --seed one is drawn. --stream draws every step in the
 terminal while it happens, coloured by error probability; into a file or pipe it writes the finished texts alone.
-In --prompt, [MASK]*30 stands for thirty [MASK].
+In --prompt, [MASK]*30 stands for thirty [MASK]. --animate writes every step into one file that travels alone: .html
+with a time line, for all samples, or a .gif of one; --row_width says how many tokens make a line of a grid.
+
+    python scripts/generate.py --model runs/demo/model --num_steps 12 --animate denoising.html --row_width 6
 
 For many prompts: --prompts reads lines of JSON, each a text, null or an object with the key `prompt` or `text`;
 --results writes lines of JSON as the batches are done, instead of printing: `index`, `input` (the line), `sample` and
 what is listed below under results. The same command goes on where it was stopped, with the same results as if it had
-not been; FILE.settings.json beside the results says what they were made by.
+not been; FILE.settings.json beside the results says what they were made by. Several processes, on one machine or on
+many, share out the batches and write the same file; a stopped run may go on with another number of them.
 
     python scripts/generate.py --model runs/model --prompts prompts.jsonl --results results.jsonl --num_samples 4
+    accelerate launch scripts/generate.py --model runs/model --prompts prompts.jsonl --results results.jsonl
 
 --save writes a JSON document, `null` where there is no such number:
 
@@ -60,10 +65,12 @@ import os
 import platform
 import re
 import secrets
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from tqdm import tqdm
 
 from critic_gpt import __version__
 from critic_gpt.cli.flags import JUDGES, generate_parser
@@ -71,11 +78,14 @@ from critic_gpt.cli.generation_flags import (
     flag_settings,
     import_strategies,
 )
+from critic_gpt.explorer.animation import Recorder, check_animation
 from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.explorer.streaming import TerminalStreamer
+from critic_gpt.generation.streamers import CriticStreamer
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
 from critic_gpt.scripts.json_lines import ResultLines, read_rows, text_of
+from critic_gpt.scripts.processes import Processes, refuse_to_share
 
 
 LEAST_CERTAIN = 5
@@ -130,23 +140,32 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     check_at_least(1, num_samples=args.num_samples, batch_size=args.batch_size)
     names = [*(setting.name for setting in flag_settings()), *JUDGES]
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    lines = check_lines(args)
-    prompts = args.prompt or [None] if args.prompts is None else read_rows("prompts", args.prompts, PROMPT_KEYS, True)
+    check_exclusive(args)
+    processes = Processes()
+    lines = None if args.results is None else processes.from_main(lambda: ResultLines("results", args.results))
+    prompts = processes.from_main(lambda: read_prompts(args))
     if args.save or args.history:
         options["return_history"] = True
-    if args.save:
-        check_output_file("save", args.save)
-        os.makedirs(os.path.dirname(os.path.abspath(args.save)), exist_ok=True)
-    generate = load_pipeline("critic-diffusion", args.model)
+    if args.animate:
+        check_animation(args.animate, len(prompts) * args.num_samples)
+    for name in ("save", "animate"):
+        if path := getattr(args, name):
+            check_output_file(name, path)
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    if args.row_width is not None and not (args.stream or args.animate):
+        raise ValueError(f"`row_width` is for `stream` and `animate`, got {args.row_width} without: leave it out.")
+    generate = load_pipeline("critic-diffusion", args.model, processes.device)
     if args.prompts is None:
         prompts = [written_out(prompt, generate.tokenizer.mask_token) for prompt in prompts]
     if lines is not None:
-        write_lines(lines, generate, args, prompts, options)
+        write_lines(lines, generate, args, prompts, options, processes)
         return []
     seed = secrets.randbits(30) if args.seed is None else args.seed
     repeated = [prompt for prompt in prompts for _ in range(args.num_samples)]
-    stream = {"streamer": TerminalStreamer(generate.tokenizer)} if args.stream else {}
-    results = generate(repeated, batch_size=args.batch_size, seed=seed, **options, **stream)
+    streamer = TerminalStreamer(generate.tokenizer, row_width=args.row_width) if args.stream else None
+    if args.animate:
+        streamer = recorder = Recorder(generate.tokenizer, args.row_width, streamer)
+    results = generated(generate, repeated, args.batch_size, seed, options, streamer)
     if args.save:
         settings = {**made_by(generate.model, args, seed, options), "prompts": prompts, "batch_size": args.batch_size}
         settings["versions"] = {
@@ -158,6 +177,24 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         write_json(args.save, {"settings": settings, "results": results})
     for result in results:
         print(visible_text(describe(result if args.history else {**result, "history": []})))
+    if args.animate:  # last, since a text may turn out too long for a GIF
+        name = Path(args.model).resolve().name if Path(args.model).exists() else args.model
+        recorder.save(args.animate, f"{name}, denoising with seed {seed}", generate.model.fingerprint())
+    return results
+
+
+def generated(
+    generate, prompts: list[Any], batch_size: int, seed: int, options: dict[str, Any], streamer: CriticStreamer | None
+) -> list[dict[str, Any]]:
+    """The results of all prompts, batch by batch; a bar counts them where nothing else is drawn."""
+    stream = {} if streamer is None else {"streamer": streamer}
+    silent = True if isinstance(streamer, TerminalStreamer) or len(prompts) <= batch_size else None
+    results: list[dict[str, Any]] = []
+    with tqdm(total=len(prompts), unit="samples", disable=silent) as bar:
+        for start in range(0, len(prompts), batch_size):
+            batch = prompts[start : start + batch_size]
+            results += generate(batch, batch_size=batch_size, seed=seed, first_index=start, **options, **stream)
+            bar.update(len(batch))
     return results
 
 
@@ -172,23 +209,36 @@ def written_out(prompt: str | None, mask: str) -> str | None:
     return prompt and re.sub(rf"({re.escape(mask)}|\[MASK\])\*(\d+)", repeated, prompt)
 
 
-def check_lines(args: argparse.Namespace) -> ResultLines | None:
-    """Refuses flags that exclude each other; returns the file of `--results`."""
+def read_prompts(args: argparse.Namespace) -> list[Any]:
+    """The prompts of a command line: `None` is from nothing, of lines of JSON the rows that hold them."""
+    if args.prompts is None:
+        return args.prompt or [None]
+    return read_rows("prompts", args.prompts, PROMPT_KEYS, True)
+
+
+def check_exclusive(args: argparse.Namespace) -> None:
+    """Refuses flags that exclude each other, and several processes that would all do the same."""
     if args.prompt is not None and args.prompts is not None:
         raise ValueError(f"`prompt` must be left out beside `prompts`, got {args.prompt!r:.60}: drop one of the two.")
     if args.results is None:
-        return None
-    for name in ("save", "history", "stream"):
+        refuse_to_share("results", "name a file, or start one process")
+        return
+    for name in ("save", "history", "stream", "animate"):
         if getattr(args, name):
             raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
-    return ResultLines("results", args.results)
 
 
 def write_lines(
-    lines: ResultLines, generate, args: argparse.Namespace, prompts: list[Any], options: dict[str, Any]
+    lines: ResultLines,
+    generate,
+    args: argparse.Namespace,
+    prompts: list[Any],
+    options: dict[str, Any],
+    processes: Processes,
 ) -> None:
     """Generates for `--results`; without `--seed` a run that goes on keeps the one that it drew."""
-    seed = lines.earlier.get("seed", secrets.randbits(30)) if args.seed is None else args.seed
+    drawn = processes.from_main(lambda: lines.earlier.get("seed", secrets.randbits(30)))
+    seed = drawn if args.seed is None else args.seed
     repeated = [(prompt, sample) for prompt in prompts for sample in range(args.num_samples)]
 
     def results_of(start: int, end: int) -> list[dict[str, Any]]:
@@ -198,9 +248,10 @@ def write_lines(
         return [{"index": i, "input": prompt, "sample": sample, **result} for i, (prompt, sample), result in places]
 
     settings = {**made_by(generate.model, args, seed, options), "critic_gpt_version": __version__}
-    before = lines.write(settings, repeated, args.batch_size, results_of, unit="samples")
+    before = lines.write(settings, repeated, args.batch_size, results_of, "samples", processes)
     there = f", {before} of them there before" if before else ""
-    say(f"{len(repeated)} results in {args.results}{there}.")
+    if processes.is_main:
+        say(f"{len(repeated)} results in {args.results}{there}.")
 
 
 def made_by(model, args: argparse.Namespace, seed: int, options: dict[str, Any]) -> dict[str, Any]:

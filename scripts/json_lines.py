@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from critic_gpt.hub.documents import parse_json, read_object
 from critic_gpt.hub.files import locked, write_json
 from critic_gpt.scripts import check_output_file
+from critic_gpt.scripts.processes import Processes
 
 
 STANDARD_INPUT = "-"
@@ -97,9 +99,11 @@ class ResultLines:
         batch_size: int,
         results_of: Callable[[int, int], Sequence[dict[str, Any]]],
         unit: str,
+        processes: Processes | None = None,
     ) -> int:
         """
-        Writes the results that are missing, batch by batch.
+        Writes the results that are missing, batch by batch. Several processes take turns at the batches, and the main
+        one writes, so that the file is the same for any number of them.
 
         Args:
             settings (`dict[str, Any]`): What the results depend on, beside the inputs.
@@ -108,6 +112,7 @@ class ResultLines:
                 all batches are those of a run that was never stopped.
             results_of (callable): Makes the results from one place of the inputs up to another.
             unit (`str`): What the inputs are called on the bar, which stands on stderr where that is a terminal.
+            processes ([`Processes`], *optional*): Those that share out the work; this one alone by default.
 
         Returns:
             `int`: How many results were there before.
@@ -115,11 +120,29 @@ class ResultLines:
         Raises:
             `TimeoutError`: Another process is writing the file.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(self.path, timeout=0):
-            return self._write(settings, inputs, batch_size, results_of, unit)
+        processes = processes or Processes()
+        with ExitStack() as stack:
+            done = processes.from_main(lambda: self._begin(settings, inputs, batch_size, stack))
+            starts = range(done, len(inputs), batch_size)
+            file = stack.enter_context(open(self.path, "ab")) if processes.is_main else None
+            bar = tqdm(total=len(inputs), initial=done, unit=unit, disable=None if processes.is_main else True)
+            stack.enter_context(bar)
+            for turn in range(0, len(starts), processes.count):
+                ours = starts[turn + processes.index :][:1]
+                lines = [json.dumps(one) for at in ours for one in results_of(at, min(at + batch_size, len(inputs)))]
+                parts = processes.gathered("".join(f"{line}\n" for line in lines).encode())
+                if file is not None:
+                    file.write(b"".join(parts))
+                    file.flush()
+                    os.fsync(file.fileno())
+                last = min(turn + processes.count, len(starts)) - 1
+                bar.update(min(starts[last] + batch_size, len(inputs)) - bar.n)
+        return done
 
-    def _write(self, settings, inputs, batch_size, results_of, unit) -> int:
+    def _begin(self, settings: dict[str, Any], inputs: Sequence[Any], batch_size: int, stack: ExitStack) -> int:
+        """Takes the file for this run; how many results stay in it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(self.path, timeout=0))
         self.earlier = self._read_settings()  # which another process may have written since
         digest = hashlib.sha256(json.dumps(list(inputs)).encode()).hexdigest()
         settings = parse_json(json.dumps({**settings, "inputs": digest}))
@@ -133,15 +156,8 @@ class ResultLines:
         write_json(self.settings_path, settings)
         ends = list(self._ends())[: len(inputs)]
         done = len(ends) if len(ends) == len(inputs) else len(ends) - len(ends) % batch_size
-        with open(self.path, "ab") as file, tqdm(total=len(inputs), initial=done, unit=unit, disable=None) as bar:
+        with open(self.path, "ab") as file:
             file.truncate(ends[done - 1] if done else 0)
-            for start in range(done, len(inputs), batch_size):
-                end = min(start + batch_size, len(inputs))
-                lines = [json.dumps(result) for result in results_of(start, end)]
-                file.write("".join(f"{line}\n" for line in lines).encode())
-                file.flush()
-                os.fsync(file.fileno())
-                bar.update(end - start)
         return done
 
     def _ends(self) -> Iterator[int]:

@@ -8,20 +8,23 @@ Proofreads an existing text: marks what is probably wrong, suggests replacements
     python scripts/proofread.py --model runs/demo/model --text 123456456123...
 
     python scripts/proofread.py --model runs/model --format sarif docs/*.md > found.sarif
+    python scripts/proofread.py --model runs/model --format html letter.txt > letter.html
 
 Texts come from files, from --text, or else from standard input; with --lines each of their lines is a text. Printed
 are the text, coloured from green to red where a token is doubtful, and a table of the doubtful spans: file, line and
 column, P(wrong) of the worst token, what stands there, and the suggestion. Without colours doubtful spans are written
 as [-wrong-]{+right+}. [MASK] in a text is a hole, for which the table has a filling. --format text prints nothing but
-lines `file:line:col: ...`, jsonl the same as JSON, sarif a log for code scanning. The exit status is 1 where anything
-is doubtful, 0 where nothing is, 2 where the command could not be carried out.
+lines `file:line:col: ...`, jsonl the same as JSON, sarif a log for code scanning, html a page that travels alone, in
+which each doubt is accepted or rejected, by mouse, touch or keys, and the corrected text downloaded. The exit status
+is 1 where anything is doubtful, 0 where nothing is, 2 where the command could not be carried out.
 
 What the critic finds are errors such as the model itself makes where it fills masks, and what looks like them. With a
 table of planted errors (`calibrate.py --source planted`) critic and language model decide together.
 
 A file .jsonl holds lines of JSON, each a text or an object with the key `text`. --results writes lines of JSON as the
 texts are done, instead of printing: `index`, `input` (the line) and the results below. The same command goes on where
-it was stopped; FILE.settings.json beside the results says what they were made by.
+it was stopped; FILE.settings.json beside the results says what they were made by. Several processes, on one machine or
+on many (`accelerate launch scripts/proofread.py`), share out the texts and write the same file.
 
 --save writes a JSON document:
 
@@ -51,6 +54,7 @@ import torch
 import transformers
 from rich.console import Console
 from rich.text import Text
+from tqdm import tqdm
 
 from critic_gpt import __version__
 from critic_gpt.cli.flags import PROOFREADING_FLAGS, proofread_parser
@@ -59,6 +63,8 @@ from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.scripts import check_at_least, check_output_file, load_pipeline, run_as_program, say
 from critic_gpt.scripts.findings import Places, Source, print_findings
 from critic_gpt.scripts.json_lines import STANDARD_INPUT, ResultLines, read_rows, text_of
+from critic_gpt.scripts.processes import Processes, refuse_to_share
+from critic_gpt.scripts.proofreading_page import proofreading_page
 
 
 # Of an input that is an object: where its text is.
@@ -76,14 +82,22 @@ def read_texts(args: argparse.Namespace) -> tuple[list[Any], list[Source]]:
         if name.endswith(".jsonl"):
             if args.lines:
                 raise ValueError(f"`lines` must be left out with lines of JSON, got {name!r}: each is a text already.")
-            read = list(enumerate(read_rows("input", name, TEXT_KEYS), 1))
-        else:
-            text = args.text if args.text is not None else read_text(name)
-            split = [line.removesuffix("\r") for line in text.split("\n")] if args.lines else []
-            read = [(number, line) for number, line in enumerate(split, 1) if line] if args.lines else [(None, text)]
+            rows = read_rows("input", name, TEXT_KEYS)
+            texts += rows
+            sources += [Source(name, number) for number in range(1, len(rows) + 1)]
+            continue
+        whole = args.text if args.text is not None else read_text(name)
         shown = "<text>" if args.text is not None else "<stdin>" if name == STANDARD_INPUT else name
-        texts += [text for _, text in read]
-        sources += [Source(shown, line) for line, _ in read]
+        if not args.lines:
+            texts.append(whole)
+            sources.append(Source(shown, whole=whole))
+            continue
+        start = 0
+        for number, line in enumerate(whole.split("\n"), 1):
+            if text := line.removesuffix("\r"):
+                texts.append(text)
+                sources.append(Source(shown, number, whole, start))
+            start += len(line) + 1
     return texts, sources
 
 
@@ -164,16 +178,41 @@ def draw(result: dict[str, Any], source: Source, console: Console) -> None:
         console.print(visible_text(result["corrected_text"]), soft_wrap=True, markup=False, highlight=False)
 
 
-def check_lines(args: argparse.Namespace) -> ResultLines:
-    """The file of `--results`; refuses what would write them elsewhere."""
+def proofread_all(proofread, texts: list[str], batch_size: int, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of all texts; a bar counts them, or the windows of a single one."""
+    results: list[dict[str, Any]] = []
+    single = len(texts) == 1
+    with tqdm(total=None if single else len(texts), unit="windows" if single else "texts", disable=None) as bar:
+
+        def on_windows(done: int, known: int) -> None:
+            bar.total = known
+            bar.update(done - bar.n)
+
+        counted = {"on_windows": on_windows} if single else {}
+        for start in range(0, len(texts), batch_size):
+            batch = texts[start : start + batch_size]
+            results += proofread(batch, batch_size=batch_size, **options, **counted)
+            bar.update(0 if single else len(batch))
+    return results
+
+
+def check_exclusive(args: argparse.Namespace) -> None:
+    """Refuses what would write the results elsewhere, and several processes that would all do the same."""
+    if args.results is None:
+        refuse_to_share("results", "name a file, or start one process")
+        return
     for name in ("output", "save", "json", "format"):
         if getattr(args, name):
             raise ValueError(f"`{name}` must be left out beside `results`, got {getattr(args, name)!r}: drop it.")
-    return ResultLines("results", args.results)
 
 
 def write_lines(
-    lines: ResultLines, proofread, args: argparse.Namespace, rows: list[Any], options: dict[str, Any]
+    lines: ResultLines,
+    proofread,
+    args: argparse.Namespace,
+    rows: list[Any],
+    options: dict[str, Any],
+    processes: Processes,
 ) -> None:
     """Proofreads for `--results`, some texts at a time."""
 
@@ -183,9 +222,11 @@ def write_lines(
         return [{"index": index, "input": row, **result} for index, row, result in places]
 
     settings = {"model": args.model, "fingerprint": proofread.model.fingerprint(), **options}
-    before = lines.write({**settings, "critic_gpt_version": __version__}, rows, TEXTS_AT_ONCE, results_of, "texts")
+    settings["critic_gpt_version"] = __version__
+    before = lines.write(settings, rows, TEXTS_AT_ONCE, results_of, "texts", processes)
     there = f", {before} of them there before" if before else ""
-    say(f"{len(rows)} results in {args.results}{there}.")
+    if processes.is_main:
+        say(f"{len(rows)} results in {args.results}{there}.")
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
@@ -194,12 +235,16 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     check_at_least(1, batch_size=args.batch_size)
     if args.output and not args.correct:
         raise ValueError(f"`output` is for the text that --correct makes, got {args.output!r} without: add --correct.")
-    lines = None if args.results is None else check_lines(args)
+    check_exclusive(args)
     if args.json and args.format is not None:
         raise ValueError(f"`format` must be left out beside `json`, got {args.format!r}: drop one of the two.")
+    if args.correct and args.format == "html":
+        raise ValueError("`correct` must be left out with `format` html, got both: each doubt is decided on the page.")
     if args.output and len(args.input) > 1:
         raise ValueError(f"`output` is for one input, got {len(args.input)}: correct one file at a time.")
-    rows, sources = read_texts(args)
+    processes = Processes()
+    lines = None if args.results is None else processes.from_main(lambda: ResultLines("results", args.results))
+    rows, sources = processes.from_main(lambda: read_texts(args))
     texts = [text_of(row, TEXT_KEYS) for row in rows]
     options = {name: getattr(args, name) for name in PROOFREADING_FLAGS if getattr(args, name) is not None}
     options |= {"correct": True} if args.correct else {}
@@ -207,11 +252,11 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         if path:
             check_output_file(name, path)
             os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    proofread = load_pipeline("critic-proofread", args.model)
+    proofread = load_pipeline("critic-proofread", args.model, processes.device)
     if lines is not None:
-        write_lines(lines, proofread, args, rows, options)
+        write_lines(lines, proofread, args, rows, options, processes)
         return []
-    results = proofread(texts, batch_size=args.batch_size, **options)
+    results = proofread_all(proofread, texts, args.batch_size, options)
     if args.output:
         ending = "\n" if args.lines else ""
         content = "".join(result["corrected_text"] + ending for result in results)
@@ -232,8 +277,12 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     if args.json:
         print(json.dumps(results, indent=2))
     elif args.format not in (None, "marked"):
-        print_findings(results, sources, args.format)
-        for line in dict.fromkeys(line for result in results for line in warnings_of(result)):
+        warnings = list(dict.fromkeys(line for result in results for line in warnings_of(result)))
+        if args.format == "html":
+            print(proofreading_page(results, sources, warnings), end="")
+        else:
+            print_findings(results, sources, args.format)
+        for line in warnings:
             print(f"proofread: {visible_text(line)}", file=sys.stderr)
     else:
         # "never" is a terminal without a colour system; by itself rich looks at the terminal and at NO_COLOR.

@@ -57,7 +57,7 @@ PUBLIC_NAMES = {
 
 
 # What only some scripts and the tests need.
-EXTRAS = {"matplotlib", "mauve", "rdkit", "fcd", "sklearn", "hypothesis", "pytest", "playwright", "peft"}
+EXTRAS = {"matplotlib", "PIL", "mauve", "rdkit", "fcd", "sklearn", "hypothesis", "pytest", "playwright", "peft"}
 
 
 @cache
@@ -357,7 +357,7 @@ def test_everything_imported_is_declared():
     declared = {re.match(r"[\w-]+", text).group() for text in ast.literal_eval(arguments["install_requires"])}
     through_transformers = {"tokenizers", "huggingface_hub", "safetensors"}
     through_datasets = {"pyarrow"}
-    optional = {"matplotlib", "mauve", "rdkit", "fcd"}
+    optional = {"matplotlib", "PIL", "mauve", "rdkit", "fcd"}
     other_names = {"yaml"} if "pyyaml" in declared else set()
     known = declared | through_transformers | through_datasets | optional | other_names | {"critic_gpt"}
     for path in MODULES.values():

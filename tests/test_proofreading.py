@@ -122,7 +122,11 @@ def test_a_text_is_judged_alike_whatever_the_batch(tiny_model, texts, suggest_by
 
 @pytest.mark.parametrize("suggest_by", ["visible", "masked"])
 def test_no_pass_has_more_windows_than_asked_for_and_all_are_counted(model, texts, rows_seen, suggest_by):
-    proofs = model.proofread(texts, batch_size=3, correct=True, suggest_by=suggest_by)
+    told = []
+    count = {"on_windows": lambda *numbers: told.append(numbers)}
+    proofs = model.proofread(texts, batch_size=3, correct=True, suggest_by=suggest_by, **count)
+    assert [done for done, _ in told] == torch.tensor(rows_seen).cumsum(0).tolist()
+    assert all(done <= known for done, known in told) and told[-1][0] == told[-1][1]
     assert max(rows_seen) == 3 and sum(rows_seen) == sum(proof.forward_passes for proof in proofs)
     assert max(proof.rounds for proof in proofs) > 1
     rows_seen.clear()

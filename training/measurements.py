@@ -29,6 +29,9 @@ from critic_gpt.hub.files import replace_file, write_json
 
 MEASUREMENTS_NAME = "measurements.json"
 FIGURES = "figures"
+# What `evaluate` writes to be passed on, and what `generate --animate` may leave beside the weights.
+REPORT = "report.html"
+ANIMATIONS = ("denoising.gif", "denoising.html")
 # Of the metadata that scripts/prepare_data.py leaves beside its data.
 DATA_FACTS = ("task", "size", "source", "sequence_length", "vocab_size", "num_examples", "num_tokens", "seed")
 # Of the training arguments: those that shape the weights.
@@ -142,7 +145,7 @@ def record_report(folder: str | os.PathLike, report_dir: str | os.PathLike) -> N
     if "pictures" in metrics:  # others are of an earlier report in the same folder, perhaps of another model
         pictures = [name for name in pictures if name in metrics["pictures"]]
     shutil.rmtree(folder / FIGURES, ignore_errors=True)
-    for name in pictures:
+    for name in [*pictures, *([REPORT] if (source / REPORT).is_file() else [])]:
         (folder / FIGURES).mkdir(exist_ok=True)
         replace_file(folder / FIGURES / name, (source / name).read_bytes())
     kept = ("language_model", "calibration", "real_text")

@@ -16,7 +16,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
 from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS
-from critic_gpt.training.measurements import FIGURES, read_json, read_measurements
+from critic_gpt.training.measurements import ANIMATIONS, FIGURES, REPORT, read_json, read_measurements
 
 
 DIFFUSION = "CriticGPTForMaskedLM"
@@ -206,6 +206,16 @@ class CardFacts:
         words = {"reliability.png": "Reliability diagram: P(wrong) and the share of tokens that are wrong"}
         return [(name, words.get(name, Path(name).stem.replace("_", " "))) for name in names]
 
+    def report(self) -> str | None:
+        """The report to pass on, where the figures of the card come from it."""
+        return f"{FIGURES}/{REPORT}" if self.evaluation and (self.folder / FIGURES / REPORT).is_file() else None
+
+    def animations(self) -> list[str]:
+        """Of the files of `generate --animate` in the folder those that these weights made."""
+        found = [name for name in ANIMATIONS if (self.folder / name).is_file()]
+        own = [fingerprint.encode() for fingerprint in (stored_fingerprints(self.folder) or () if found else ())]
+        return [name for name in found if any(one in (self.folder / name).read_bytes() for one in own)]
+
     def _longest(self) -> str:
         longest = Backbone.of(self.config).max_sequence_length
         return "any number of tokens" if longest is None else f"{longest} tokens"
@@ -252,6 +262,8 @@ class CardFacts:
             "tables": [_calibration_row(one) for one in self.calibrations()],
             "samplers": self.samplers(),
             "pictures": self.pictures(),
+            "report": self.report(),
+            "animations": self.animations(),
             "limits": self.limits(),
         }
 

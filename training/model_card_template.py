@@ -98,6 +98,18 @@ By forward passes of the trunk a sequence; every strategy takes as many steps as
 ![{{ words }}](figures/{{ picture }})
 
 {% endfor -%}
+{% for animation in animations if animation.endswith(".gif") -%}
+![A denoising, step by step; the colour is P(wrong)]({{ animation }})
+
+{% endfor -%}
+{% for animation in animations if animation.endswith(".html") -%}
+[A denoising, step by step]({{ animation }}), as a page with a time line: download it and open it in a browser.
+
+{% endfor -%}
+{% if report -%}
+[The whole report]({{ report }}), with samples coloured by P(wrong): download it and open it in a browser.
+
+{% endif -%}
 ## Limits
 
 {% for limit in limits -%}

@@ -27,10 +27,12 @@ def chromium() -> Iterator:
 
 
 @contextmanager
-def opened(browser, url: str, expected: str | None = None, **how) -> Iterator:
+def opened(
+    browser, url: str, expected: str | None = None, ready: str = "[role=tabpanel]:visible .result .t", **how
+) -> Iterator:
     """
-    A page at an address in a window of its own, loaded. Fails at the end if the console has said anything bad that was
-    not `expected`, as of an answer that is a refusal.
+    A page at an address in a window of its own, loaded: what the selector `ready` names is there. Fails at the end if
+    the console has said anything bad that was not `expected`, as of an answer that is a refusal.
     """
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **how})
     context.set_default_timeout(10_000)
@@ -39,8 +41,9 @@ def opened(browser, url: str, expected: str | None = None, **how) -> Iterator:
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(url)
-    page.wait_for_selector("[role=tabpanel]:visible .result .t")
+    page.wait_for_selector(ready)
     yield page
     context.close()
     assert [fault for fault in faults if expected is None or expected not in fault] == []
-    assert all(address.startswith(url) for address in asked), "it asks nobody else"
+    asked = [address for address in asked if not address.startswith((url, "data:", "blob:"))]
+    assert asked == [], "it asks nobody else"

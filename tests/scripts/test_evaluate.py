@@ -1,10 +1,12 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about `scripts/evaluate.py`."""
 
+import base64
 import importlib
 import io
 import json
 import math
+import re
 import sys
 
 import numpy as np
@@ -85,7 +87,7 @@ def report(tmp_path_factory, model_dir, sudoku_dir):
 
 def test_a_report_is_figures_and_two_pictures(report):
     folder, metrics = report
-    assert contents(folder) == ["metrics.json", "reliability.png", "valid_rate.png"]
+    assert contents(folder) == ["metrics.json", "reliability.png", "report.html", "valid_rate.png"]
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     for name in ("reliability.png", "valid_rate.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
@@ -97,6 +99,22 @@ def test_a_report_is_figures_and_two_pictures(report):
     assert metrics["calibration"]["calibrated"] is False
     judged = metrics["calibration"]["error_probability_by_target"]
     assert judged["right"]["count"] + judged["wrong"]["count"] == metrics["calibration"]["positions"] > 0
+
+
+def test_a_report_is_one_page_to_pass_on_with_pictures_tables_samples_settings_and_versions(report):
+    folder, metrics = report
+    page = (folder / "report.html").read_text(encoding="ascii")
+    for name in metrics["pictures"]:
+        assert base64.b64encode((folder / name).read_bytes()).decode() in page
+    for strategy, row in metrics["valid_rate"].items():
+        cells = "".join(f"<td>{value:.1%}</td>" for value in row.values())
+        assert f'<tr><th scope="row">{strategy}</th>{cells}</tr>' in page
+    (data,) = re.findall(r'id="data">(.*?)</script>', page)
+    samples = json.loads(data)["samples"]
+    assert [len(sample["tokens"]) for sample in samples] == [16] * 6 and samples[0]["grid"]
+    assert all("p" in token for token in samples[0]["tokens"])
+    assert f"{metrics['calibration']['ece']:.4f}" in page and metrics["settings"]["fingerprint"] in page
+    assert f'<th scope="row">torch</th><td>{torch.__version__}</td>' in page and "num samples" in page
 
 
 def test_the_keys_of_the_figures_are_frozen(report):
@@ -142,7 +160,7 @@ def test_the_same_command_measures_the_same_and_another_seed_something_else(repo
     assert without_times(again) == without_times(report[1])
     other = run(model_dir, sudoku_dir, tmp_path, "--seed", 2)
     assert other["language_model"] != again["language_model"]
-    assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
+    assert contents(tmp_path) == ["metrics.json", "reliability.png", "report.html", "valid_rate.png"]
 
 
 def figures(metrics):
@@ -203,7 +221,7 @@ def test_the_table_of_the_model_is_used(model_dir, sudoku_dir, tmp_path):
 def test_without_a_trained_critic_there_is_no_critic_in_the_report(sudoku_dir, tmp_path, trained, capsys):
     folder = save_model(tmp_path / "plain", sudoku_dir, critic=trained is not None, trained=False)
     metrics = run(folder, sudoku_dir, tmp_path / "report")
-    assert contents(tmp_path / "report") == ["metrics.json", "valid_rate.png"]
+    assert contents(tmp_path / "report") == ["metrics.json", "report.html", "valid_rate.png"]
     assert "calibration" not in metrics and metrics["language_model"]["nats_per_token"] > 0
     assert set(metrics["valid_rate"]) == set(metrics["settings"]["strategies"]) == {"random", "confidence"}
     assert metrics["settings"]["left_out"] == {"critic": "the model has no trained critic"}
@@ -255,7 +273,7 @@ def test_puzzles_may_be_filled_and_the_critic_verifies(model_dir, sudoku_dir, tm
 def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path):
     metrics = run(model_dir, sudoku_dir, tmp_path, "--puzzles", "--strategies", "critic", "--plot")
     pictures = ["expected_errors.png", "reliability.png", "right_cell_rate.png", "success_rate.png"]
-    assert contents(tmp_path) == sorted([*pictures, "metrics.json"])
+    assert contents(tmp_path) == sorted([*pictures, "metrics.json", "report.html"])
     errors = metrics["expected_errors"]
     assert errors["sequences"] == 6 and 0 <= errors["actual"] <= 8
     grids = run(model_dir, sudoku_dir, tmp_path / "grids", "--plot", "--num_judged", 7)
@@ -267,7 +285,12 @@ def test_every_figure_has_a_picture_if_asked_for(model_dir, sudoku_dir, tmp_path
 
 def test_text_is_measured_beside_real_text(text_dir, tmp_path, capsys):
     metrics = run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "report")
-    assert contents(tmp_path / "report") == ["excess_divergence_bits.png", "metrics.json", "reliability.png"]
+    assert contents(tmp_path / "report") == [
+        "excess_divergence_bits.png",
+        "metrics.json",
+        "reliability.png",
+        "report.html",
+    ]
     assert set(metrics["known_word_rate"]) == {"random", "confidence", "critic"}
     assert metrics["settings"]["task"] == "text"
     real = metrics["real_text"]
@@ -303,7 +326,7 @@ def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path,
     monkeypatch.setattr(evaluate, "comparison_text", lambda *_: "±")
     with pytest.raises(UnicodeEncodeError):
         run(model_dir, sudoku_dir, tmp_path)
-    assert contents(tmp_path) == ["metrics.json", "reliability.png", "valid_rate.png"]
+    assert contents(tmp_path) == ["metrics.json", "reliability.png", "report.html", "valid_rate.png"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 """Claims about `scripts/generate.py`, and about how every script ends with an error."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from transformers import pipeline
 
 from critic_gpt import (
     CriticGPTConfig,
+    CriticGPTForMaskedLM,
     CriticGPTForSequenceClassification,
     CriticGPTForTokenClassification,
     CriticGPTGenerationConfig,
 )
 from critic_gpt.cli.generation_flags import flag_settings
+from critic_gpt.explorer.drawing import visible
 from critic_gpt.generation.declarations import SETTINGS as DECLARED
 from critic_gpt.scripts import generate, run_as_program
 
@@ -293,6 +296,28 @@ def test_damaged_weights_are_one_sentence(tiny_model, tokenizer, tmp_path):
 def test_what_is_wrong_with_the_program_itself_keeps_its_traceback():
     with pytest.raises(RuntimeError):
         run_as_program(lambda: torch.zeros(2) @ torch.zeros(3), "act")
+
+
+def test_an_animation_shows_every_sample_and_changes_no_result(model_dir, tmp_path, capsys):
+    flags = ("--prompt", "ab[MASK][MASK]e", "[MASK]" * 9, "--seed", 0, "--batch_size", 1)
+    plain = run(model_dir, *flags)
+    for more in ((), ("--stream",)):
+        assert run(model_dir, *flags, "--animate", tmp_path / "new" / "a.html", "--row_width", 3, *more) == plain
+        page = (tmp_path / "new" / "a.html").read_text(encoding="ascii")
+        (data,) = re.findall(r'id="data">(.*?)</script>', page)
+        content = json.loads(data)
+        assert content["weights"] == CriticGPTForMaskedLM.from_pretrained(model_dir).fingerprint()
+        for frames, result in zip(content["samples"], plain, strict=True):
+            assert len(frames) > 3 and frames[0]["lines"][0] == 3 and sum(frames[0]["lines"]) == len(result["tokens"])
+            assert [token["s"] for token in frames[-1]["tokens"]] == [visible(one) for one in result["tokens"]]
+    for more, said in (
+        (("--animate", "a.gif"), "`animate` must be .html to show several samples, got 'a.gif' for 2"),
+        (("--animate", "a.txt"), "`animate` must end in .html or .gif, got 'a.txt'"),
+        (("--row_width", 3), "`row_width` is for `stream` and `animate`, got 3 without"),
+        (("--animate", "a.html", "--row_width", 0), "`row_width` must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            run(model_dir, *flags, *more)
 
 
 def test_a_stream_writes_the_texts_as_they_are_finished_and_changes_no_result(model_dir, capsys):

@@ -175,6 +175,26 @@ def test_each_line_as_a_text_is_found_by_its_line_of_the_file(model_dir, tmp_pat
     assert {one["line"] for one in found} == {1, 4} and min(one["column"] for one in found) == 1
 
 
+def test_the_page_holds_every_doubt_of_every_text_and_the_text_to_the_byte(model_dir, tmp_path, capsys):
+    file = tmp_path / "lines.txt"
+    file.write_bytes(b"the [MASK]uick\r\n\n\nfox is here\n")
+    for more in ((), ("--lines",)):
+        results = run(model_dir, file, "--format", "html", "--threshold", 0.1, *more)
+        page = capsys.readouterr().out
+        assert page.isascii() and page.count("<script") == 2
+        ((data,),) = [re.findall(r'id="data">(.*?)</script>', page)]
+        (text,) = json.loads(data)["texts"]
+        said = "".join(piece if isinstance(piece, str) else piece["t"] for piece in text["pieces"])
+        assert said.encode() == file.read_bytes() and text["file"] == "lines.txt"
+        doubts = [piece for piece in text["pieces"] if not isinstance(piece, str)]
+        assert (
+            len(doubts) == sum(len(result[kind]) for result in results for kind in ("spans", "holes", "unknown")) > 1
+        )
+        assert {"1:5"} <= {doubt["at"] for doubt in doubts if doubt.get("k") == "hole"}
+    with pytest.raises(ValueError, match=r"^`correct` must be left out with `format` html"):
+        run(model_dir, file, "--format", "html", "--correct")
+
+
 def test_the_log_for_code_scanning_has_all_that_its_schema_requires(model_dir, tmp_path, capsys):
     file = tmp_path / "a text.txt"
     file.write_text("the quick\nbrown", encoding="utf-8")

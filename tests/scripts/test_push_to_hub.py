@@ -73,6 +73,7 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
     # What a training leaves beside its model.
     for name in ("training_args.bin", "optimizer.pt", "trainer_state.json", "_half.tmp", ".secret"):
         (whole / name).write_text("{}")
+    (whole / "denoising.html").write_text("an animation")
     (whole / "checkpoint-1").mkdir()
     (whole / "checkpoint-1" / "config.json").write_text("{}")
     shards = write_folder(tmp_path / "shards", calibrated(1), None, max_shard_size="5KB")
@@ -101,7 +102,7 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         history = list(hub.repositories["me/model"].commits.values())
 
         assert said["whole"] == f"{hub.url}/me/model"
-        assert set(history[1]) == MODEL | TOKENIZER
+        assert set(history[1]) == MODEL | TOKENIZER | {"denoising.html"}
         config = json.loads(history[1]["config.json"])
         assert config["auto_map"] == AUTO_MAP and config["custom_pipelines"] == PIPELINES
         assert config["architectures"] == ["CriticGPTForMaskedLM"]
@@ -113,7 +114,7 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         assert "model.safetensors" not in main and "model.safetensors.index.json" in main
         assert main > TOKENIZER and (shards / "tokenizer.json").exists()
         assert said["again"] == f"{hub.url}/me/model/tree/whole"
-        assert set(hub.repositories["me/model"].files("whole")) == MODEL | TOKENIZER
+        assert set(hub.repositories["me/model"].files("whole")) == MODEL | TOKENIZER | {"denoising.html"}
         assert said["single"] == f"{hub.url}/me/back"
 
         assert said["private"] == f"{hub.url}/me/scorer/tree/trial" and hub.repositories["me/scorer"].private
@@ -125,7 +126,7 @@ def test_what_is_pushed(tmp_path, calibrated, tokenizer):
         assert "me/other" not in hub.repositories
         # Broken off once; the client repeats the commit.
         assert said["broken"] == f"{hub.url}/me/broken" and hub.faults == {"me/broken": []}
-        assert set(hub.repositories["me/broken"].files()) == MODEL | TOKENIZER
+        assert set(hub.repositories["me/broken"].files()) == MODEL | TOKENIZER | {"denoising.html"}
 
 
 @pytest.mark.slow

@@ -119,6 +119,19 @@ def test_figures_of_the_table_and_of_the_report_stand_in_the_card(folder, report
     assert (folder / "figures" / "reliability.png").read_bytes() == b"picture"
 
 
+def test_a_report_to_pass_on_and_animations_of_these_weights_are_linked(folder, report):
+    (report / "report.html").write_text("the report")
+    (folder / "denoising.gif").write_bytes(b"GIF89a of other weights")
+    (folder / "denoising.html").write_text(f"made by {folder_fingerprint(folder)}")
+    text = write_model_card(folder, report_dir=report).read_text()
+    assert "](figures/report.html)" in text and (folder / "figures" / "report.html").read_text() == "the report"
+    assert "](denoising.html)" in text and "denoising.gif" not in text
+    (report / "report.html").unlink()
+    (folder / "denoising.html").unlink()
+    text = write_model_card(folder, report_dir=report).read_text()
+    assert "report.html" not in text and "denoising" not in text and not (folder / "figures" / "report.html").exists()
+
+
 def test_what_was_not_measured_is_left_out(tmp_path, tiny_model):
     tiny_model(add_critic_head=False).save_pretrained(tmp_path)
     text = write_model_card(tmp_path).read_text()
