@@ -136,13 +136,28 @@ def draw_p_wrong(record: dict[str, Any]) -> None:
     axes.plot((0, 1), (0, 1), linestyle="--", color=GREY, linewidth=1.2, label="what is said comes true")
     for (name, curve), colour, marker in zip(record["curves"].items(), COLOURS, MARKERS, strict=False):
         # Of a handful of tokens nothing can be read off.
-        points = [(said, seen) for said, seen, count in curve["points"] if count >= 30]
-        label = f"{name}: {100 * curve['wrong']:.1f} % are wrong"
-        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=5, linewidth=1.8, label=label)
-    axes.set(xlabel="P(wrong) that was said", ylabel="share that was wrong", xlim=(0, 1), ylim=(-0.02, 1.02))
+        points = [point for point in curve["points"] if point[2] >= 30]
+        said, seen, counts = zip(*points, strict=True)
+        total = sum(count for _, _, count in curve["points"])
+        expected = sum(chance * count for chance, _, count in curve["points"]) / total
+        label = f"{name}: {expected:.1%} expected to be wrong, {curve['wrong']:.1%} are"
+        axes.plot(said, seen, color=colour, linewidth=1.2, alpha=0.6)
+        sizes = [8 + 220 * (count / total) ** 0.5 for count in counts]
+        axes.scatter(
+            said, seen, sizes, color=colour, marker=marker, label=label, alpha=0.85, edgecolor="white", zorder=3
+        )
+    axes.set(
+        xlabel="P(wrong) that was said",
+        ylabel="share that was wrong",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.04, 1.3),
+        yticks=[0, 0.2, 0.4, 0.6, 0.8, 1.0],
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(True, color=GREY, alpha=0.25)
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+    legend = axes.legend(frameon=False, fontsize=8, loc="upper left")
+    for handle in legend.legend_handles[1:]:
+        handle.set_sizes([30])
     save(figure, "p_wrong.png")
 
 
