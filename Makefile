@@ -1,5 +1,5 @@
 # Two commands for newcomers: `make demo` and `make test`. Each sets itself up. `make results` writes the tables of the
-# documents from docs/results/*.json.
+# documents from docs/results/*.json; `make docs` builds the site of the documents.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test conformance common-tests real-models browser quality results clean
+.PHONY: demo test conformance common-tests real-models browser quality results docs clean
 
 # The package itself is installed in editable mode, so that the scripts find it.
 $(STAMP): setup.py pyproject.toml constraints.txt
@@ -74,6 +74,14 @@ test: quality common-tests browser
 
 results: $(STAMP)
 	$(BIN)/python scripts/record_results.py
+
+# The site, in build/site. The reference is read from the package as it is installed, without what else lies here.
+docs: $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	rm -rf build/docs-package
+	$(BIN)/python setup.py --quiet build_py --build-lib build/docs-package
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html."
 
 clean:
 	rm -rf runs build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ VIZ = ["matplotlib>=3.8", "pillow>=10.1"]
 PEFT = ["peft>=0.21"]
 MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2"]
 MAUVE = ["mauve-text>=0.4"]
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "ruff>=0.12"]
 
 
 class BuildPackage(build_py):
@@ -78,6 +79,7 @@ setup(
         "peft": PEFT,
         "molecules": MOLECULES,
         "mauve": MAUVE,
+        "docs": DOCS,
         "quantisation": ["torchao>=0.18"],
         "dev": [
             *VIZ,

@@ -345,7 +345,7 @@ def test_the_version_is_written_once():
 
 def test_the_package_list_is_exactly_the_folders_with_code():
     listed = set(ast.literal_eval(setup_arguments()["packages"]))
-    outside = {"tests", ".venv", "build", "runs"}
+    outside = {"tests", "docs", ".venv", "build", "runs"}
     found = {path.parent.relative_to(ROOT) for path in ROOT.glob("*/**/*.py")}
     folders = {".".join(path.parts) for path in found if path.parts[0] not in outside}
     assert folders == PACKAGES
