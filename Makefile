@@ -20,6 +20,9 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 	touch $(STAMP)
 
 # 6x6 Sudoku from nothing, start to end: data, training, calibration, samples, figures.
+# Memory stays with the process: malloc would give it back, and fault it in again, in every step.
+demo: export MALLOC_MMAP_THRESHOLD_ := 1073741824
+demo: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 demo: $(STAMP)
 	rm -rf $(DEMO)
 	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 99840 --num_validation 16384 \

@@ -483,7 +483,7 @@ class CriticGPTForMaskedLM(
             given_mask = draw_given_mask(input_ids, labels, mask_id)
         given, asked = given_and_asked(input_ids, labels, given_mask, mask_id)
         if batch_share != 1.0:
-            rows = torch.tensor(second_pass_rows(len(labels), batch_share), device=labels.device)
+            rows = torch.tensor(second_pass_rows(len(labels), batch_share, "joint_batch_share"), device=labels.device)
             asked = asked & torch.zeros_like(asked).index_fill(0, rows, True)
         values = self.joint_values(labels.clamp(min=0))
         read, logits, places = self.joint_shift, reading.logits, None

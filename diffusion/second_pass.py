@@ -17,16 +17,17 @@ from critic_gpt.diffusion.loss_terms import SecondPass, corrects, second_pass_lo
 from critic_gpt.diffusion.places import Places
 
 
-def second_pass_rows(batch_size: int, share: float) -> list[int]:
+def second_pass_rows(batch_size: int, share: float, name: str = "critic_batch_share") -> list[int]:
     """
     The rows of a batch that the second pass is made of: `ceil(share * batch_size)`, spread evenly, so that they keep
-    the spread of the diffusion times over the batch. Known from the size alone, so shapes are static.
+    the spread of the diffusion times over the batch. Known from the size alone, so shapes are static. `name` is what
+    the share is called in an error.
 
     Raises:
         `ValueError`: `share` is outside of (0, 1].
     """
     if not 0.0 < share <= 1.0:
-        raise ValueError(f"`critic_batch_share` must be in (0, 1], got {share}: 1 judges every row.")
+        raise ValueError(f"`{name}` must be in (0, 1], got {share}: 1 takes every row.")
     num_rows = math.ceil(share * batch_size - 1e-9)  # 0.07 * 100 is a little more than 7
     return [row * batch_size // num_rows for row in range(num_rows)]
 

@@ -16,11 +16,13 @@ critic), `generate` and `generate_critic` (by forward pass; without and with re-
 
     python scripts/benchmark.py --sampling --repeats 5 --threads 1 --baseline ../base --output runs/sampling-cpu.json
     python scripts/benchmark.py --sampling --repeats 20 --device cuda --dtype bfloat16 --output runs/sampling-gpu.json
+    python scripts/benchmark.py --training --repeats 5 --threads 1 --baseline ../base --output runs/training-cpu.json
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 
 --sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
 with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
-compare with); --draw writes the table of such a record into a page.
+compare with); --training measures what steps of training cost beyond those of a bare language model. --draw writes
+the table of such a record into a page.
 """
 
 from critic_gpt.cli.command import answer_help
@@ -45,19 +47,33 @@ import transformers
 
 import critic_gpt
 from critic_gpt.cli.flags import LEAST_REPEATS, LEAST_TURNS, SHAPE, benchmark_parser
+from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
-from critic_gpt.scripts.benchmark_sampling import ROWS, measure_row, render, row_figures, write_page
+from critic_gpt.scripts import (
+    benchmark_sampling,
+    benchmark_training,
+    benchmark_worker,
+    check_at_least,
+    check_output_file,
+    run_as_program,
+)
 
 
 UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
 CONFIDENCE = 0.95
+# The tables by rows of shapes, by their flags.
+TABLES = {"sampling": benchmark_sampling, "training": benchmark_training}
 
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
     args.threads = torch.get_num_threads() if args.threads is None else args.threads
-    check_at_least(LEAST_TURNS if args.sampling else LEAST_REPEATS, repeats=args.repeats)
+    table = table_asked(args)
+    check_at_least(LEAST_REPEATS if table is None else LEAST_TURNS, repeats=args.repeats)
+    for row in args.rows or ():
+        if table is None or row not in TABLES[table].ROWS:
+            asked = "without a table" if table is None else f"with --{table}"
+            raise ValueError(f"`rows` must be of the table that is measured, got {row!r} {asked}: leave it out.")
     check_at_least(1, warmup=args.warmup, threads=args.threads)
     check_at_least(1, **{name: getattr(args, name) for name in SHAPE if name != "vocab_size"})
     check_at_least(3, vocab_size=args.vocab_size)
@@ -222,33 +238,43 @@ def machine() -> dict[str, Any]:
     }
 
 
+def table_asked(args: argparse.Namespace) -> str | None:
+    """Which of `TABLES` is to be measured; `None` for the cases."""
+    asked = [name for name in TABLES if getattr(args, name)]
+    if len(asked) > 1:
+        raise ValueError(f"`{asked[0]}` must be given without `{asked[1]}`, got both: measure one after the other.")
+    return asked[0] if asked else None
+
+
 def load() -> list[float] | None:
     """Processes that want a processor, over 1, 5 and 15 minutes; `None` where the system does not say."""
     return list(os.getloadavg()) if hasattr(os, "getloadavg") else None
 
 
-def measure_sampling(args: argparse.Namespace, folders: dict[str, Path]) -> dict[str, Any]:
-    """The document of --sampling: every row of its table, one pair of processes each."""
+def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str) -> dict[str, Any]:
+    """The document of --sampling or --training: every row of its table, one pair of processes each."""
+    table = TABLES[name]
     kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
     # Beside other work the processor's own time tells more than the clock does; a GPU's time only the clock tells.
     field = "cpu_seconds" if args.device == "cpu" else "seconds"
-    document: dict[str, Any] = {"settings": {**kept, "clock": field}, "machine": machine(), "load_before": load()}
-    document |= {name: checkout(folder) for name, folder in folders.items()} | {"rows": {}}
-    for row in args.rows or ROWS:
+    document: dict[str, Any] = {"table": name, "settings": {**kept, "clock": field}, "machine": machine()}
+    document["load_before"] = load()
+    document |= {side: checkout(folder) for side, folder in folders.items()} | {"rows": {}}
+    for row in args.rows or table.ROWS:
         workers: dict[str, Worker] = {}
         try:
-            for name, folder in folders.items():
-                workers[name] = Worker(folder, {**kept, **ROWS[row]})
-            answers = measure_row(workers, args.repeats)
+            for side, folder in folders.items():
+                workers[side] = Worker(folder, {**kept, **table.ROWS[row]})
+            answers = table.measure_row(workers, args.repeats)
             document["matmul_tflops"] = 1.0 / workers["current"].measure("matmul", 4)[field]
         finally:
             for worker in workers.values():
                 worker.close()
-        document["rows"][row] = {name: row_figures(answers[name], field, ROWS[row]) for name in folders}
+        document["rows"][row] = {side: table.row_figures(answers[side], field, table.ROWS[row]) for side in folders}
         if args.output:
             write_json(args.output, document)
         print(f"{row} done", flush=True)
-    print(render(document))
+    print(table.render(document))
     return document
 
 
@@ -256,7 +282,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
     if args.draw is not None:
-        write_page(*args.draw)
+        page, record = args.draw
+        document = read_object(record)
+        TABLES[document.get("table", "sampling")].write_page(page, document)
         return {}
     check_arguments(args)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")
@@ -266,8 +294,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         folders["baseline"] = Path(args.baseline).resolve()
     if args.output:
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-    if args.sampling:
-        return measure_sampling(args, folders)
+    table = table_asked(args)
+    if table is not None:
+        return measure_table(args, folders, table)
     document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}
     workers: dict[str, Worker] = {}
     try:

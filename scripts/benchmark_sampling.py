@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file
 
 
@@ -84,7 +83,7 @@ def render(document: dict[str, Any]) -> str:
     """The table of a record, in Markdown; a baseline's figures stand before those of the present commit."""
     sides = [side for side in ("baseline", "current") if side in document]
     names = [
-        f"{COLUMNS[case]}{'' if len(sides) == 1 else ', ' + _side(document, side)}"
+        f"{COLUMNS[case]}{'' if len(sides) == 1 else ', ' + side_name(document, side)}"
         for case in COLUMNS
         for side in sides
     ]
@@ -104,7 +103,8 @@ def render(document: dict[str, Any]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _side(document: dict[str, Any], side: str) -> str:
+def side_name(document: dict[str, Any], side: str) -> str:
+    """The commit that was measured, short."""
     return (document[side]["commit"] or side)[:7]
 
 
@@ -112,10 +112,15 @@ def _size(number: float) -> str:
     return "unknown" if math.isnan(number) else f"{number / 1e6:.0f} MB"
 
 
-def write_page(page: str | Path, record: str | Path) -> None:
+def write_page(page: str | Path, document: dict[str, Any]) -> None:
     """Draws the table of a record into a page, between its markers."""
-    text, document = Path(page).read_text(encoding="utf-8"), read_object(record)
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    write_between(page, BEGIN, END, render(document))
+
+
+def write_between(page: str | Path, begin: str, end: str, table: str) -> None:
+    """Puts a table between two markers of a page."""
+    text = Path(page).read_text(encoding="utf-8")
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(text):
-        raise ValueError(f"`page` must hold {BEGIN} and {END}, got {page}: write both on lines of their own.")
-    replace_file(page, pattern.sub(lambda _: f"{BEGIN}\n{render(document)}\n{END}", text))
+        raise ValueError(f"`page` must hold {begin} and {end}, got {page}: write both on lines of their own.")
+    replace_file(page, pattern.sub(lambda _: f"{begin}\n{table}\n{end}", text))

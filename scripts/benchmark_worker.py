@@ -11,6 +11,7 @@ It answers each line of JSON on stdin, such as `{"case": "forward", "iterations"
 import contextlib
 import gc
 import importlib.util
+import inspect
 import json
 import os
 import sys
@@ -23,6 +24,8 @@ import torch
 
 
 PAD, MASK = 0, 1
+# Up to so many logits a trainer has all of them made.
+FEW_LOGITS = 2**17
 
 
 def load_package(folder: str):
@@ -63,6 +66,9 @@ class Workloads:
     CASES = ("forward", "train_step", "train_step_critic", "generate", "generate_critic")
     # What sampling costs beyond the passes it is made of: `floor` is as many bare passes.
     SAMPLING = ("floor", "critic_joint", "critic_independent")
+    # What a step of training costs beyond that of a bare language model.
+    TRAINING = ("training_floor", "training_lm", "training_critic", "training_critic_half", "training_critic_quarter")
+    TRAINING += ("training_joint", "training_joint_quarter")
 
     def __init__(self, package, settings: dict[str, Any]):
         self.package, self.settings = package, settings
@@ -221,6 +227,82 @@ class Workloads:
     def critic_independent(self) -> Callable:
         """The same with tokens drawn each by itself."""
         return self._critic("independent")
+
+    # ---- training, against the bare language model ----
+
+    def training_floor(self) -> Callable:
+        """A step of trunk and LM head with torch's cross-entropy at every position, and nothing else."""
+        model, batch = self._trained(critic=False, joint=False), self._batch()
+        weights = batch["loss_weights"].flatten()
+
+        def loss():
+            logits = model.lm_head(model.model(input_ids=batch["input_ids"]).last_hidden_state)
+            flat = logits.flatten(0, 1).float()
+            losses = torch.nn.functional.cross_entropy(flat, batch["labels"].flatten(), reduction="none")
+            return (losses * weights).sum() / weights.numel()
+
+        return self._steps(model, loss)
+
+    def _training(self, critic: bool, joint: bool = False, share: float = 1.0) -> Callable:
+        model, batch = self._trained(critic, joint), self._batch()
+        taken = inspect.signature(type(model).forward).parameters
+        fields = {"critic_batch_share": share} if critic else {}
+        if joint and "joint_batch_share" in taken:
+            fields["joint_batch_share"] = share
+        many = batch["input_ids"].numel() * self.settings["vocab_size"] > FEW_LOGITS
+        if many and getattr(model, "losses_need_no_logits", False):  # as the trainer asks
+            fields["return_logits"] = False
+        if not critic:
+            batch = {name: value for name, value in batch.items() if not name.startswith("fill")}
+        if joint:
+            batch["given_mask"] = torch.rand(batch["labels"].shape, device=self.device) < 0.3
+        return self._steps(model, lambda: model(**batch, **fields).loss)
+
+    def _trained(self, critic: bool, joint: bool):
+        shape = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        config = {name: self.settings[name] for name in shape} | {"position_embedding_type": "absolute"}
+        config |= {"max_position_embeddings": self.settings["sequence_length"]}
+        config |= {"pad_token_id": PAD, "mask_token_id": MASK, "add_critic_head": critic, "add_joint_head": joint}
+        config |= {"joint_num_heads": self.settings["joint_num_heads"]} if joint else {}
+        torch.manual_seed(0)
+        return self.package.CriticGPTForMaskedLM(self.package.CriticGPTConfig(**config)).to(self.device).train()
+
+    def _steps(self, model, loss: Callable) -> Callable:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+        def once():
+            with self._precision():
+                found = loss()
+            found.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            return 1, found
+
+        return once
+
+    def training_lm(self) -> Callable:
+        """A step of the language model alone, with the loss of this package."""
+        return self._training(critic=False)
+
+    def training_critic(self) -> Callable:
+        """The same with a critic, and a second pass of every row."""
+        return self._training(critic=True)
+
+    def training_critic_half(self) -> Callable:
+        """A second pass of every other row."""
+        return self._training(critic=True, share=0.5)
+
+    def training_critic_quarter(self) -> Callable:
+        """A second pass of every fourth row."""
+        return self._training(critic=True, share=0.25)
+
+    def training_joint(self) -> Callable:
+        """A second pass of every row, and a joint head."""
+        return self._training(critic=True, joint=True)
+
+    def training_joint_quarter(self) -> Callable:
+        """A second pass of every fourth row, in which the joint head is asked as well."""
+        return self._training(critic=True, joint=True, share=0.25)
 
     def matmul(self) -> Callable:
         """A large product of matrices, by whose speed that of a model is judged; a unit is 10 ** 12 operations."""

@@ -25,6 +25,11 @@ class CriticTrainingArguments(TrainingArguments):
             `critic_alpha`, linear in between. An end not after the start means a constant weight.
         critic_batch_share (`float`, *optional*, defaults to 1.0): Share of the sequences of each micro-batch, in
             (0, 1] and rounded up, that get the second pass with its losses; evaluation judges all.
+        joint_batch_share (`float`, *optional*, defaults to 1.0): Share of the sequences of each micro-batch, in
+            (0, 1] and rounded up, in which the joint head is asked for masks; evaluation asks in all.
+        peak_tflops (`float`, *optional*): What one device can do at most, in 10^12 floating-point operations per
+            second in the precision of the training: with it the logs show `mfu`, the share of it that the training
+            needs. 0 measures it by a large product of matrices before the first step.
         min_mask_rate (`float`, *optional*, defaults to 0.001): Smallest diffusion time, in (0, 1]; the 1/t weights of
             the loss are at most its inverse.
         stratified_times (`bool`, *optional*, defaults to `True`): Draw the diffusion times of each micro-batch on a
@@ -54,6 +59,13 @@ class CriticTrainingArguments(TrainingArguments):
     critic_batch_share: float = field(
         default=1.0, metadata={"help": "Share of the sequences that get the second pass in training, in (0, 1]."}
     )
+    joint_batch_share: float = field(
+        default=1.0, metadata={"help": "Share of the sequences in which the joint head is trained, in (0, 1]."}
+    )
+    peak_tflops: float | None = field(
+        default=None,
+        metadata={"help": "10^12 operations per second a device can do, for `mfu` in the logs; 0 measures."},
+    )
     min_mask_rate: float = field(default=1e-3, metadata={"help": "Smallest diffusion time, in (0, 1]."})
     stratified_times: bool = field(
         default=True, metadata={"help": "Draw the diffusion times of a micro-batch on a common grid; default True."}
@@ -82,9 +94,12 @@ class CriticTrainingArguments(TrainingArguments):
         for name in ("critic_warmup_start", "critic_warmup_end"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}: give an optimizer step.")
-        if not 0.0 < self.critic_batch_share <= 1.0:
+        for name in ("critic_batch_share", "joint_batch_share"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(f"`{name}` must be in (0, 1], got {getattr(self, name)}: 1 takes every sequence.")
+        if self.peak_tflops is not None and not 0.0 <= self.peak_tflops < math.inf:
             raise ValueError(
-                f"`critic_batch_share` must be in (0, 1], got {self.critic_batch_share}: 1 judges every sequence."
+                f"`peak_tflops` must be None or a finite number of at least 0, got {self.peak_tflops}: 0 measures it."
             )
         if not 0.0 < self.min_mask_rate <= 1.0:
             raise ValueError(f"`min_mask_rate` must be in (0, 1], got {self.min_mask_rate}: 0.001 is usual.")

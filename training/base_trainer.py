@@ -5,6 +5,7 @@ be unfrozen in the middle of a run, and checkpoints that are whole or not there.
 
 import os
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from critic_gpt.training.modifiers import LossModifiers
 from critic_gpt.training.optimizers import MuonAdamW, parameter_groups
 from critic_gpt.training.predicting import EvaluationSums, Predictions
 from critic_gpt.training.resuming import ResumableTraining
+from critic_gpt.training.speed import PassOperations, SpeedCallback
 from critic_gpt.training.weight_average import (
     TRAINING_WEIGHTS_NAME,
     WeightAverageCallback,
@@ -92,6 +94,8 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
         if data_collator is None:
             self.data_collator = self._default_collator(tokenizer)
         self.add_callback(SetEpochCallback())
+        self._speed = SpeedCallback()
+        self.add_callback(self._speed)
         self._average = WeightAverageCallback(self.args.ema_decay)
         if self.args.ema_decay > 0.0:
             self.add_callback(self._average)
@@ -219,12 +223,23 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """As the parent's; gradients of parameters that were frozen when DDP wrapped the model are averaged here."""
+        self._speed.add(*self._work(inputs))
         loss = super().training_step(model, inputs, num_items_in_batch)
         # DDP knows only parameters that were trained at its making. Like its own averaging, this comes once for all
         # the micro-batches of a step, before the clipping.
         if self._late_parameters and self.accelerator.num_processes > 1 and self.accelerator.sync_gradients:
             self._average_late_gradients()
         return loss
+
+    def _work(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The real tokens of a micro-batch, and the floating-point operations that its training asks for."""
+        ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+        tokens = (torch.ones_like(ids) if mask is None else mask).sum().float()
+        return tokens, self._pass_operations.trunk(tokens, ids.shape[-1])
+
+    @cached_property
+    def _pass_operations(self) -> PassOperations:
+        return PassOperations(self._unwrapped, self._config)
 
     def _average_late_gradients(self) -> None:
         trained = [parameter for parameter in self._late_parameters if parameter.requires_grad]
@@ -346,13 +361,14 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
             self._sums[name] = self._sums.get(name, 0) + (0.0 * pair if self._is_repeated else pair)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the means over all steps since the last log to training logs."""
+        """Adds the means over all steps since the last log, and the speed of these, to training logs."""
         if "loss" in logs and self._sums:
             for name in sorted(self._sums):
                 total, count = self.accelerator.gather(self._sums[name][None]).sum(dim=0).tolist()
                 if count > 0:  # there is no mean of nothing
                     logs[name] = total / count
             self._sums.clear()
+            logs.update(self._speed.figures(self.accelerator))
         elif "train_loss" in logs:
             self._sums.clear()
         super().log(logs, start_time)

@@ -20,6 +20,7 @@ DIFFUSION_ARGUMENTS = (
     "critic_warmup_start",
     "critic_warmup_end",
     "critic_batch_share",
+    "joint_batch_share",
     "min_mask_rate",
     "stratified_times",
     "masking",

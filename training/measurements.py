@@ -38,7 +38,7 @@ DATA_FACTS = ("task", "size", "source", "sequence_length", "vocab_size", "num_ex
 SETTINGS = (
     *("learning_rate", "muon_learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta1"),
     *("adam_beta2", "optim", "max_grad_norm", "ema_decay", "seed", "data_seed", "masking", "min_mask_rate"),
-    *("critic_warmup_start", "critic_warmup_end", "critic_batch_share", "bf16", "fp16"),
+    *("critic_warmup_start", "critic_warmup_end", "critic_batch_share", "joint_batch_share", "bf16", "fp16"),
 )
 LIBRARIES = ("critic_gpt", "transformers", "torch")
 

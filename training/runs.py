@@ -36,7 +36,16 @@ _LOSS_FIELDS = (
 _EFFECTIVE = (
     *("max_steps", "num_train_epochs", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio"),
     *("max_grad_norm", "critic_warmup_start", "critic_warmup_end", "critic_batch_share", "min_mask_rate"),
-    *("stratified_times", "masking", "ema_decay", "bf16", "fp16", "loss_modifiers", "unfreeze_step"),
+    *(
+        "joint_batch_share",
+        "stratified_times",
+        "masking",
+        "ema_decay",
+        "bf16",
+        "fp16",
+        "loss_modifiers",
+        "unfreeze_step",
+    ),
 )
 # Those whose old value is read from the checkpoint: by the optimizer and its schedule, or as the trainer's state.
 _KEPT = (

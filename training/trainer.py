@@ -22,6 +22,10 @@ from critic_gpt.training.data import IdentifiedExamples
 from critic_gpt.training.modifiers import TokenLossBatch
 
 
+# Up to so many logits all of them are made: to look positions up would take longer.
+FEW_LOGITS = 2**17
+
+
 class CriticTrainer(ExactTrainer):
     """
     Trains a [`CriticGPTForMaskedLM`].
@@ -45,6 +49,11 @@ class CriticTrainer(ExactTrainer):
             raise ValueError(
                 f"`critic_batch_share` must be 1 for a model without a critic, got {self.args.critic_batch_share}: "
                 "leave it out, or set `add_critic_head=True`."
+            )
+        if self.args.joint_batch_share < 1.0 and not config.add_joint_head:
+            raise ValueError(
+                f"`joint_batch_share` must be 1 for a model without a joint head, got {self.args.joint_batch_share}: "
+                "leave it out, or set `add_joint_head=True`."
             )
         tokenizer = getattr(self.data_collator, "tokenizer", kwargs.get("processing_class"))
         mask_token_id = getattr(tokenizer, "mask_token_id", None)
@@ -122,19 +131,29 @@ class CriticTrainer(ExactTrainer):
             batch = {**batch, "critic_batch_share": self.args.critic_batch_share}
             if batch.get("fill_mask") is None:
                 batch["fill_mask"] = draw_fill_mask(batch["input_ids"], batch["labels"], config)
-        if config.add_joint_head and batch.get("given_mask") is None:
-            batch = {**batch, "given_mask": draw_given_mask(batch["input_ids"], batch["labels"], config.mask_token_id)}
+        if config.add_joint_head:
+            batch = {**batch, "joint_batch_share": self.args.joint_batch_share}
+            if batch.get("given_mask") is None:
+                batch["given_mask"] = draw_given_mask(batch["input_ids"], batch["labels"], config.mask_token_id)
         return batch
 
     # ---- loss ----
 
     def _count_terms(self, batch: dict[str, Any]) -> torch.Tensor:
-        """What each row counts in each of `LOSS_TERMS` (B, terms): in the second pass's, rows that get one alone."""
+        """What each row counts in each of `LOSS_TERMS` (B, terms), of the rows that have a part in it."""
         labels, positions = batch["labels"], counted_positions(batch, self._config)
         counts = torch.stack([positions[term.counts].sum(dim=-1) for term in LOSS_TERMS], dim=-1).float()
-        counted = torch.zeros_like(counts)
-        counted[second_pass_rows(len(labels), batch.get("critic_batch_share", 1.0))] = 1.0
-        counted[:, [not term.second_pass for term in LOSS_TERMS]] = 1.0
+        counted = torch.ones_like(counts)
+        shares = (
+            ("critic_batch_share", [term.second_pass for term in LOSS_TERMS]),
+            ("joint_batch_share", [term.head == "joint" for term in LOSS_TERMS]),
+        )
+        for name, columns in shares:
+            share = batch.get(name, 1.0)
+            if share != 1.0:
+                left_out = torch.ones(len(labels), dtype=torch.bool)
+                left_out[second_pass_rows(len(labels), share, name)] = False
+                counted[torch.outer(left_out, torch.tensor(columns)).to(counts.device)] = 0.0
         return counts * counted
 
     def _count(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -162,11 +181,11 @@ class CriticTrainer(ExactTrainer):
         # A batch may hold nothing to judge.
         counts = (self._count(inputs) if num_items_in_batch is None else num_items_in_batch).clamp(min=1)
         alpha = self.critic_alpha() if model.training else config.critic_alpha
-        # Depends on configuration, freezing and step only, so every process takes the same way.
-        lm_terms = self._unwrapped.correction_trains if model.training else corrects(config)
-        critic_pass = config.add_critic_head and (alpha > 0 or lm_terms)
+        critic_pass = self._critic_pass(alpha, model.training)
         if config.add_critic_head:
             inputs = {**inputs, "critic_pass": critic_pass}
+        if not return_outputs and not self._modifies(model):
+            inputs = self._without_logits(inputs)
         outputs = model(**inputs)
         token_losses = self._token_losses(outputs)
         token_losses["lm_loss"] = self._lm_token_loss(model, inputs, outputs)
@@ -181,6 +200,34 @@ class CriticTrainer(ExactTrainer):
             self._add_to_logs({name: pairs.sum(dim=0) for name, pairs in rows.items()})
         loss = self._part_of_whole(loss, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _critic_pass(self, alpha: float, training: bool) -> bool:
+        """
+        Whether there is a second pass. That depends on configuration, freezing and step only, so every process takes
+        the same way.
+        """
+        config = self._config
+        lm_terms = self._unwrapped.correction_trains if training else corrects(config)
+        return config.add_critic_head and (alpha > 0 or lm_terms)
+
+    def _without_logits(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The same, asking for losses alone where logits of all tokens would be many."""
+        if "labels" not in inputs or not getattr(self._unwrapped, "losses_need_no_logits", False):
+            return inputs
+        many = inputs["input_ids"].numel() * self._config.vocab_size > FEW_LOGITS
+        return {**inputs, "return_logits": False} if many else inputs
+
+    def _work(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens, operations = super()._work(inputs)
+        if "labels" not in inputs:
+            return tokens, operations
+        counts = dict(zip((term.name for term in LOSS_TERMS), self._count(inputs), strict=True))
+        predicted = (inputs["labels"] != -100).sum() + counts["joint"]
+        if self._critic_pass(self.critic_alpha(), training=True):
+            rows = len(inputs["labels"])
+            operations = operations * (1 + len(second_pass_rows(rows, self.args.critic_batch_share)) / rows)
+            predicted = predicted + counts["correction"]
+        return tokens, operations + self._pass_operations.head(predicted)
 
     @staticmethod
     def _token_losses(outputs) -> dict[str, torch.Tensor]:
@@ -239,7 +286,7 @@ class CriticTrainer(ExactTrainer):
     # ---- evaluation ----
 
     def _evaluation_rows(self, model: nn.Module, batch: dict[str, torch.Tensor]):
-        outputs = model(**batch)
+        outputs = model(**self._without_logits(batch))
         rows = self._term_sums(batch, outputs)
         rows["supervised"] = (batch["labels"] != -100).sum(dim=-1, keepdim=True)
         if outputs.get("critic_token_loss") is not None:

@@ -151,8 +151,13 @@ class Watch(TrainerCallback):
         self.rates.append(tuple({lr for lr, kinds in groups if kinds == {kind}} for kind in (False, True)))
 
 
+def without_speed(log):
+    """A log without what the clock says, which no two runs have in common."""
+    return {name: value for name, value in log.items() if name not in ("tokens_per_second", "mfu")}
+
+
 def logs_of(trainer, key="loss"):
-    return [entry for entry in trainer.state.log_history if key in entry]
+    return [without_speed(entry) for entry in trainer.state.log_history if key in entry]
 
 
 def weights(model):

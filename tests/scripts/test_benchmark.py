@@ -17,14 +17,14 @@ from prepared_folders import as_flags
 from sentences import one_sentence
 
 import critic_gpt
-from critic_gpt.scripts import benchmark, benchmark_worker
-from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, render, row_figures
+from critic_gpt.scripts import benchmark, benchmark_training, benchmark_worker
+from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, row_figures
 
 
 ROOT = Path(critic_gpt.__file__).parent
 TINY = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-TINY |= {"sequence_length": 12, "batch_size": 2, "num_steps": 3}
-FLAGS = as_flags(**TINY)
+TINY |= {"sequence_length": 12, "batch_size": 2, "num_steps": 3, "joint_num_heads": 2}
+FLAGS = as_flags(**{name: value for name, value in TINY.items() if name != "joint_num_heads"})
 QUICK = as_flags(repeats=10, warmup=1, min_seconds=0, threads=1)
 
 
@@ -47,6 +47,13 @@ def workloads():
         ("floor", 3, 3),
         ("critic_joint", 3, 3),
         ("critic_independent", 3, 3),
+        ("training_floor", 1, 1),
+        ("training_lm", 1, 1),
+        ("training_critic", 2, 1),
+        ("training_critic_half", 2, 1),
+        ("training_critic_quarter", 2, 1),
+        ("training_joint", 2, 1),
+        ("training_joint_quarter", 2, 1),
     ],
 )
 def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
@@ -56,7 +63,8 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     )
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
-    assert {*benchmark_worker.Workloads.CASES, *benchmark_worker.Workloads.SAMPLING} >= {case}
+    known = benchmark_worker.Workloads
+    assert {*known.CASES, *known.SAMPLING, *known.TRAINING} >= {case}
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
@@ -163,6 +171,9 @@ def test_sides_that_compute_something_else_are_called_out():
         (["--vocab_size", "2"], "`vocab_size` must be at least 3, got 2"),
         (["--min_seconds", "-1"], "`min_seconds` must be a finite number of at least 0, got -1.0"),
         (["--baseline", "/no/such/folder"], "`baseline` must be the root of a checkout"),
+        (["--sampling", "--training"], "`sampling` must be given without `training`"),
+        (["--rows", "6x6 grids, V 8, batch 64"], "`rows` must be of the table that is measured"),
+        (["--sampling", "--rows", "6x6 grids, V 8, batch 64"], "`rows` must be of the table that is measured"),
     ],
 )
 def test_wrong_flags_are_one_sentence(flags, message):
@@ -239,14 +250,38 @@ def test_a_row_is_divided_by_the_floor_of_the_same_turn_and_drawn_into_its_page(
         benchmark.main(["--draw", str(tmp_path / "bare.md"), str(record)])
 
 
+def test_a_training_step_is_divided_by_the_bare_one_and_drawn_into_its_page(tmp_path):
+    row = "6x6 grids, V 8, batch 64"
+    answers = {case: [answer(4.0), answer(2.0), answer(2.0)] for case in benchmark_training.COLUMNS}
+    answers |= {"floor": [answer(1.0), answer(2.0), answer(4.0)]}
+    figures = benchmark_training.row_figures(answers, "seconds", benchmark_training.ROWS[row])
+    assert figures["training_lm"]["samples"] == [4.0, 1.0, 0.5] and figures["floor_seconds"] == 2.0
+    assert figures["training_lm"]["tokens_per_second"] == 64 * 36 / 2.0
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    document = {"table": "training", "current": {"commit": "abcdefghi"}, "rows": {row: {"current": figures}}}
+    record.write_text(json.dumps(document))
+    page.write_text(f"{benchmark_training.BEGIN}\n{benchmark_training.END}\n{BEGIN}\nkept\n{END}\n")
+    benchmark.main(["--draw", str(page), str(record)])
+    text = page.read_text()
+    assert f"| {row} | abcdefg | 2000 ms | 1.00 (0.75 to 2.50) |" in text and "kept" in text
+
+
+def test_a_bare_step_has_the_loss_of_the_language_model(workloads):
+    # But for [MASK], which the bare one may predict.
+    bare, ours = (getattr(workloads, case)()()[1].item() for case in ("training_floor", "training_lm"))
+    assert ours < bare < ours + 0.1
+
+
 def test_the_operations_of_a_pass_are_those_that_are_known():
     assert operations(ROWS["6x6 grid, batch 1, 18 steps"]) == 36 * (2 * (12 * 128**2 * 5 + 8 * 128) + 4 * 36 * 128 * 5)
 
 
-def test_the_table_of_the_page_is_that_of_its_record():
+@pytest.mark.parametrize("table", benchmark.TABLES)
+def test_the_table_of_the_page_is_that_of_its_record(table):
     text = (ROOT / "docs/PERFORMANCE.md").read_text(encoding="utf-8")
-    record = json.loads((ROOT / "docs/performance/sampling-cpu.json").read_text(encoding="utf-8"))
-    assert f"{BEGIN}\n{render(record)}\n{END}" in text
+    record = json.loads((ROOT / f"docs/performance/{table}-cpu.json").read_text(encoding="utf-8"))
+    module = benchmark.TABLES[table]
+    assert f"{module.BEGIN}\n{module.render(record)}\n{module.END}" in text
 
 
 def test_the_peak_of_memory_is_that_of_the_work():

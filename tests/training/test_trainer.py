@@ -1,6 +1,7 @@
 """Claims about the trainer: exact losses, resuming, logs, evaluation, checkpoints."""
 
 import logging
+import time
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def test_without_a_second_pass_the_joint_head_counts_once(tmp_path):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def accumulated(folder, rows, batch_size, critic_batch_share=1.0, **fields):
+def accumulated(folder, rows, batch_size, critic_batch_share=1.0, joint_batch_share=1.0, **fields):
     gradients = Gradients()
     trainer = make_trainer(
         folder,
@@ -104,6 +105,7 @@ def accumulated(folder, rows, batch_size, critic_batch_share=1.0, **fields):
         per_device_train_batch_size=batch_size,
         gradient_accumulation_steps=8 // batch_size,
         critic_batch_share=critic_batch_share,
+        joint_batch_share=joint_batch_share,
     )
     trainer.train()
     return logs_of(trainer)[0], gradients.steps[0]
@@ -164,6 +166,43 @@ def test_a_share_saves_the_trunk_work_in_training_alone(tmp_path):
     assert sizes == [8, 8] and metrics["eval_loss"] == plain["eval_loss"]
     trainer.train()
     assert sizes[2:] == [4, 1]
+
+
+def test_a_share_of_the_joint_head_has_a_normaliser_of_its_own(tmp_path):
+    rows, fields = make_rows(8, lengths=(2, 14)), {**JOINT, "hidden_dropout": 0.0}
+    examples = [{**row, "example_id": i} for i, row in enumerate(rows)]
+    batch = DataCollatorForMaskedDiffusion(LETTERS, None, evaluation=True, joint=True)(examples)
+    model = make_model(**fields).train()
+    out = model(**batch)
+    asked = model(**{name: values[::4] for name, values in batch.items()})
+    (out.lm_loss + 0.4 * asked.joint_loss).backward()
+    for batch_size in (8, 4):
+        log, gradients = accumulated(tmp_path, rows, batch_size, joint_batch_share=0.25, **fields)
+        assert_equal_weights({name: p.grad for name, p in model.named_parameters()}, gradients, tolerance=1e-5)
+        assert log["joint_loss"] == pytest.approx(asked.joint_loss.item(), abs=1e-5)
+    with one_sentence("`joint_batch_share`", "0.5"):
+        make_trainer(tmp_path, make_model(), rows, joint_batch_share=0.5)
+
+
+def test_of_a_large_vocabulary_the_lm_head_sees_what_the_losses_read_and_training_is_the_same(tmp_path):
+    sizes, losses, gradients = {}, {}, {}
+    for outputs in (True, False):
+        model = make_model(vocab_size=3000, add_joint_head=True).train()
+        trainer = make_trainer(tmp_path, model, make_rows(4, lengths=(12, 13)), evaluation=True)
+        ((batch,), counts) = trainer.get_batch_samples(iter(trainer.get_train_dataloader()), 1, torch.device("cpu"))
+        sizes[outputs] = []
+        model.lm_head.register_forward_hook(
+            lambda module, inputs, output, to=sizes[outputs]: to.append(output[..., 0].numel())
+        )
+        found = trainer.compute_loss(model, batch, return_outputs=outputs, num_items_in_batch=counts)
+        losses[outputs] = found[0] if outputs else found
+        losses[outputs].backward()
+        gradients[outputs] = {name: parameter.grad for name, parameter in model.named_parameters()}
+    torch.testing.assert_close(losses[True], losses[False])
+    assert_equal_weights(gradients[True], gradients[False], tolerance=1e-5)
+    masked = batch["input_ids"] == 1
+    filled, asked = batch["fill_mask"], masked & ~batch["given_mask"]
+    assert sizes == {True: [4 * 12] * 3, False: [int(one.sum()) for one in (masked, filled, asked)]}
 
 
 @pytest.mark.parametrize("regime", ["full", "partial", "mixed"])
@@ -259,6 +298,32 @@ def test_without_a_critic_a_plain_language_model_is_trained(tmp_path):
     metrics = trainer.evaluate()
     assert metrics["eval_loss"] == metrics["eval_lm_loss"]
     assert not [name for name in {**log, **metrics} if "critic" in name or "correction" in name]
+
+
+@pytest.mark.parametrize("peak", [None, 1e-6, 0.0])
+def test_logs_say_how_fast_it_is_and_what_share_of_the_device_that_takes(tmp_path, peak):
+    model = make_model(add_joint_head=True)
+    rows, share = make_rows(8, lengths=(8, 9)), {"critic_batch_share": 0.5, "peak_tflops": peak}
+    trainer = make_trainer(tmp_path, model, rows, rows, max_steps=2, eval_strategy="steps", eval_steps=1, **share)
+    batches = []
+    model.register_forward_pre_hook(
+        lambda module, args, kwargs: batches.append(kwargs) if module.training else None, with_kwargs=True
+    )
+    begin = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - begin
+    logs = [log for log in trainer.state.log_history if "loss" in log]
+    assert all(log["tokens_per_second"] > 4 * 8 / seconds for log in logs)
+    assert all(("mfu" in log) is (peak is not None) for log in logs)
+    if not peak:
+        return
+    # Two layers of four 16 x 16 and two 16 x 32 matrices, and attention; a second pass of half of the rows.
+    trunk = 2 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 2 * 8 * 16
+    for log, batch in zip(logs, batches, strict=True):
+        masked = batch["labels"] != -100
+        head = masked.sum() + batch["fill_mask"][::2].sum() + (masked & ~batch["given_mask"]).sum()
+        operations = 6 * (32 * 1.5 * trunk + int(head) * 10 * 16)
+        assert log["mfu"] / log["tokens_per_second"] == pytest.approx(operations / 32 / (peak * 1e12), rel=1e-5)
 
 
 # ---- evaluation ----
