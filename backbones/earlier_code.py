@@ -34,7 +34,7 @@ def load_with_earlier_code(
     would refuse it or leave numbers unset.
 
     Args:
-        pretrained_model_name_or_path (`str` or `os.PathLike`): Folder or hub name with `auto_map` in its `config.json`.
+        pretrained_model_name_or_path (`str` or `os.PathLike`): Folder or hub name of a model with code.
         trust_remote_code (`bool`, *optional*, defaults to `False`): Must be `True`: this runs the repository's code.
         kwargs: As for `AutoModel.from_pretrained`.
 
@@ -175,17 +175,18 @@ def set_positions(model: PreTrainedModel) -> None:
         model ([`~transformers.PreTrainedModel`]): Changed in place.
 
     Raises:
-        `ValueError`: There are others than those of rotary positions, so that the model would work with chance numbers.
+        `ValueError`: There are others than those of rotary positions, which would be chance numbers.
     """
     for path, module in model.named_modules():
         for name in sorted(module._non_persistent_buffers_set):
             buffer = getattr(module, name, None)
             if buffer is None:
                 continue
+            place = f"{path}.{name}".lstrip(".")
             if name != "inv_freq" or not callable(getattr(module, "rope_init_fn", None)):
                 raise ValueError(
                     f"`pretrained_model_name_or_path` must be a model whose numbers lie in its files, got a "
-                    f"{type(model).__name__} that computes `{'.'.join(filter(None, (path, name)))}`, which Transformers 5 leaves unset: mend "
+                    f"{type(model).__name__} that computes `{place}`, which Transformers 5 leaves unset: mend "
                     "its code for Transformers 5."
                 )
             found, module.attention_scaling = module.rope_init_fn(

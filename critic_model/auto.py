@@ -128,8 +128,8 @@ def _stock_class(config: Any, path: str, location: dict[str, Any], kwargs: dict[
     if code is not None:
         if kwargs.get("trust_remote_code") is not True:
             raise ValueError(
-                f"`trust_remote_code` must be True for {path!r}, whose model is made by the code in {code['model']!r}, "
-                f"got {kwargs.get('trust_remote_code')!r:.60}: read that code, then pass it."
+                f"`trust_remote_code` must be True for {path!r}, whose model is made by the code in "
+                f"{code['model']!r}, got {kwargs.get('trust_remote_code')!r:.60}: read that code, then pass it."
             )
         where = {name: value for name, value in location.items() if name not in ("revision", "subfolder")}
         load = earlier_class if code["earlier"] else _class_by_code
