@@ -71,7 +71,7 @@ def load_with_earlier_code(
     return model.eval()
 
 
-def earlier_class(config: PreTrainedConfig, name: str, reference: str | None = None, **where: Any) -> type:
+def earlier_class(config: PreTrainedConfig, name: str, reference: str | None = None, **where: Any) -> Any:
     """
     The class that a repository's code makes models of, mended, and the configuration with it, in place.
 
@@ -99,11 +99,12 @@ def earlier_class(config: PreTrainedConfig, name: str, reference: str | None = N
 
 def _mend_configuration(config: PreTrainedConfig) -> None:
     """Sets what the code reads and Transformers 5 no longer keeps: a pass that sees both sides keeps no cache."""
-    type(config).use_cache = False  # where an attempt to save it takes the field away
+    kind: Any = type(config)
+    kind.use_cache = False  # where an attempt to save it takes the field away
     config.use_cache = False
 
 
-def _mend_class(maker: type) -> None:
+def _mend_class(maker: Any) -> None:
     """Gives a class what Transformers 5 asks of every model, in place, once."""
     own = maker.tie_weights
     if not {"missing_keys", "recompute_mapping"} <= inspect.signature(own).parameters.keys():
@@ -129,7 +130,7 @@ def _mend_class(maker: type) -> None:
             setattr(module, _ROPE, {**known, "default": default_rope})
 
 
-def _mend_tied_names(cls: type, names: list[str]) -> None:
+def _mend_tied_names(cls: Any, names: list[str]) -> None:
     """Says what names are tied to, which went without saying in Transformers 4: the embeddings of the input."""
     own = cls.post_init
     cls._tied_weights_keys = None
