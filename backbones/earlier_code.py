@@ -61,7 +61,8 @@ def load_with_earlier_code(
     code_revision = kwargs.pop("code_revision", None)
     config = kwargs.pop("config", None)
     if config is None:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=True, code_revision=code_revision, **where)
+        asked = {"trust_remote_code": trust_remote_code, "code_revision": code_revision}
+        config = AutoConfig.from_pretrained(name, **asked, **where)
     maker = earlier_class(config, name, code_revision=code_revision, **where)
     model = maker.from_pretrained(name, config=config, **kwargs)
     if isinstance(model, tuple):

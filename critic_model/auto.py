@@ -97,13 +97,14 @@ class AutoModelForMaskedLMWithCritic:
                     f"{type(model).__name__}: give it one with `get_critic_model`."
                 )
             return model
+        asked = _for_config(kwargs, location)
         kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
         model = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
         code = getattr(config, CODE, None)
         if code is not None and code["earlier"]:
             set_positions(model)
             setattr(model, EARLIER_CODE, True)
-        model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, code is not None, **location)
+        model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **asked)
         return model
 
 
@@ -177,7 +178,7 @@ def _load_critic_folder(
     attach_critic(model, CriticConfig.from_dict(content["critic"]))
     check_base(model, content, name)
     model.load_critic_head(path, **location)
-    tokenizer = tokenizer_beside(path, kwargs.get("trust_remote_code"), **location)
+    tokenizer = tokenizer_beside(path, **_for_config(kwargs, location))
     model.remember_base(tokenizer, content.get("fingerprints"))
     model.adjust_generation_fn(None, False, None, path, **location)
     if _adapter_config(path, location):

@@ -5,7 +5,6 @@ import os
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-from transformers.dynamic_module_utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.hub.documents import cause_of
@@ -13,23 +12,20 @@ from critic_gpt.hub.folder import location_of
 from critic_gpt.hub.looking import file_if_any, look_at_folder
 
 
-def tokenizer_beside(
-    path: str | os.PathLike, trust_remote_code: bool | None = False, **location: Any
-) -> PreTrainedTokenizerBase | None:
+def tokenizer_beside(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase | None:
     """
     The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
 
     Args:
         path (`str` or `os.PathLike`): The folder, or a hub name.
-        trust_remote_code (`bool`, *optional*, defaults to `False`): Whether code that comes with it may run.
-        location: What says where files come from, as in `from_pretrained`.
+        given: As for `AutoTokenizer.from_pretrained`, whose code runs only where the caller trusts it.
 
     Raises:
         `ValueError`: If its files do not load.
     """
-    if not any(file_if_any(path, name, **location) for name in ("tokenizer.json", "tokenizer_config.json")):
+    if not any(file_if_any(path, name, **location_of(given)) for name in ("tokenizer.json", "tokenizer_config.json")):
         return None
-    return read_tokenizer(path, trust_remote_code=bool(trust_remote_code), **location)
+    return read_tokenizer(path, **given)
 
 
 def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase:
@@ -45,7 +41,9 @@ def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizer
     """
     try:
         look_at_folder(path, **location_of(given))
-        return AutoTokenizer.from_pretrained(path, **given)
+        return AutoTokenizer.from_pretrained(
+            path, **{"trust_remote_code": False, **given}
+        )  # else it asks on the terminal
     except Exception as error:  # readers of tokenizer files each have their own errors
         raise ValueError(
             f"the folder of a model or of data must hold an intact tokenizer or none, got {os.fspath(path)!r}, whose "
@@ -112,10 +110,7 @@ def other_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> str | None:
     path = model.name_or_path
     own = None
     if path and getattr(tokenizer, "name_or_path", path) != path:
-        trusted = any(
-            cls.__module__.partition(".")[0] == TRANSFORMERS_DYNAMIC_MODULE_NAME for cls in type(model).__mro__
-        )
-        own = tokenizer_beside(path, trusted, **_revision(model))
+        own = tokenizer_beside(path, **_revision(model))
     different = [] if own is None else [one for one in _differences(own, tokenizer) if one[1] is not None]
     if not different:
         return None
