@@ -29,6 +29,7 @@ class Backbone:
             are given on request, for models that call past hooks), `"base_logits"` (what the base model calls logits).
         logit_shift (`int`): How many positions ahead its logits speak: 0, or 1 for a model made from a causal one.
         takes_attention_mask (`bool`): Whether its forward pass has an `attention_mask`.
+        mask_of_pairs (`bool`): Whether that is one of pairs of tokens, and not of tokens.
     """
 
     vocab_size: int
@@ -39,6 +40,7 @@ class Backbone:
     states_from: str = "base_model"
     logit_shift: int = 0
     takes_attention_mask: bool = True
+    mask_of_pairs: bool = False
 
     def __post_init__(self):
         for name in ("prefix_ids", "suffix_ids"):
@@ -112,6 +114,16 @@ class Backbone:
         """A sequence (T,) within its frame, whether it brings that along or not."""
         prefix, suffix = self.missing_frame(ids)
         return torch.cat([prefix, ids, suffix]) if len(prefix) + len(suffix) else ids
+
+    # ---- the attention mask ----
+
+    def mask_for_model(self, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+        """A mask (B, T) as the model takes it, which may be of pairs (B, 1, T, T)."""
+        if not self.takes_attention_mask or attention_mask is None:
+            return None
+        if not self.mask_of_pairs:
+            return attention_mask
+        return attention_mask.bool()[:, None, None, :].expand(-1, 1, attention_mask.shape[1], -1)
 
     # ---- the logits ----
 

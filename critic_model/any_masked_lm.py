@@ -65,7 +65,9 @@ class MaskedLMWithCritic(
     def add_critic_head(self) -> None:
         """Gives the model the fresh head that its configuration describes."""
         head = build_critic_head(self.config, self.backbone.state_size)
-        self.critic_head = head.to(device=self.device, dtype=self.dtype)
+        # Code of others may make its weights in memory while the head is still without any, to be filled from a file.
+        pending = any(weight.is_meta for weight in head.parameters())
+        self.critic_head = head.to(device=None if pending else self.device, dtype=self.dtype)
 
     @torch.no_grad()
     def _init_weights(self, module) -> None:
@@ -101,9 +103,7 @@ class MaskedLMWithCritic(
     def read(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None = None, **inputs) -> Reading:
         """One pass of the stock class."""
         backbone = self.backbone
-        inputs = {**inputs, "input_ids": input_ids}
-        if backbone.takes_attention_mask:
-            inputs["attention_mask"] = attention_mask
+        inputs = {**inputs, "input_ids": input_ids, "attention_mask": backbone.mask_for_model(attention_mask)}
         # What says nothing is left out: not every class has a name for it.
         inputs = {name: value for name, value in inputs.items() if value is not None and value is not False}
         forward = super(MaskedLMWithCritic, type(self)).forward

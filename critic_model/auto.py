@@ -6,10 +6,18 @@ from typing import Any
 
 import transformers
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from critic_gpt.backbones.description import DESCRIPTION
+from critic_gpt.backbones.earlier_code import (
+    CODE,
+    EARLIER_CODE,
+    earlier_class,
+    load_with_earlier_code,
+    set_positions,
+)
 from critic_gpt.critic_model.any_masked_lm import attach_critic, critic_class
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import check_base, check_widths, read_critic_config, write_into_config
@@ -79,7 +87,9 @@ class AutoModelForMaskedLMWithCritic:
         if _is_adapter(path, location):  # of CriticGPT, which its weights lead to
             return AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
         config = kwargs.get("config") or AutoConfig.from_pretrained(path, **_for_config(kwargs, location))
-        if getattr(config, DESCRIPTION, None) is None or hasattr(_stock_class(config), "critic_scores"):
+        described = getattr(config, DESCRIPTION, None) is not None
+        stock = _stock_class(config, path, location, kwargs) if described else None
+        if stock is None or hasattr(stock, "critic_scores"):
             model = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
             if not hasattr(model, "critic_scores"):
                 raise ValueError(
@@ -87,10 +97,14 @@ class AutoModelForMaskedLMWithCritic:
                     f"{type(model).__name__}: give it one with `get_critic_model`."
                 )
             return model
-        stock = _stock_class(config)
+        asked = _for_config(kwargs, location)
         kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
         model = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
-        model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **location)
+        code = getattr(config, CODE, None)
+        if code is not None and code["earlier"]:
+            set_positions(model)
+            setattr(model, EARLIER_CODE, True)
+        model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **asked)
         return model
 
 
@@ -109,8 +123,18 @@ def _adapter_config(path: str, location: dict[str, Any]) -> str | None:
     return find_adapter_config_file(path, **known)
 
 
-def _stock_class(config: Any) -> type[PreTrainedModel]:
-    """The class of Transformers that a configuration belongs to."""
+def _stock_class(config: Any, path: str, location: dict[str, Any], kwargs: dict[str, Any]) -> type[PreTrainedModel]:
+    """The class that a configuration belongs to: of Transformers, or by the code that it names and that is trusted."""
+    code = getattr(config, CODE, None)
+    if code is not None:
+        if kwargs.get("trust_remote_code") is not True:
+            raise ValueError(
+                f"`trust_remote_code` must be True for {path!r}, whose model is made by the code in "
+                f"{code['model']!r}, got {kwargs.get('trust_remote_code')!r:.60}: read that code, then pass it."
+            )
+        where = {name: value for name, value in location.items() if name not in ("revision", "subfolder")}
+        load = earlier_class if code["earlier"] else _class_by_code
+        return load(config, path, code["model"], **where)
     kind = next((one for one in type(config).__mro__ if one in MODEL_FOR_MASKED_LM_MAPPING), None)
     if kind is None:
         raise ValueError(
@@ -119,6 +143,10 @@ def _stock_class(config: Any) -> type[PreTrainedModel]:
         )
     found = MODEL_FOR_MASKED_LM_MAPPING[kind]
     return found[0] if isinstance(found, tuple) else found
+
+
+def _class_by_code(config: Any, path: str, reference: str, **where: Any) -> type[PreTrainedModel]:
+    return get_class_from_dynamic_module(reference, path, **where)
 
 
 def _load_critic_folder(
@@ -133,9 +161,11 @@ def _load_critic_folder(
         name = content["base_model_name_or_path"] if base_model is None else os.fspath(base_model)
         revision = content.get("revision") if base_model is None and not os.path.isdir(name) else None
         of_base = {key: value for key, value in kwargs.items() if key not in (*_PASSED_BY, "revision")}
-        wanted = getattr(transformers, content["auto_class"], AutoModelForMaskedLM)
+        wanted = getattr(transformers, content["auto_class"], AutoModelForMaskedLM).from_pretrained
+        if content.get("earlier_code"):
+            wanted = load_with_earlier_code
         try:
-            model = wanted.from_pretrained(name, revision=revision, **of_base)
+            model = wanted(name, revision=revision, **of_base)
         except OSError as error:
             raise ValueError(
                 f"`base_model` must be the model that the critic was trained on, got {name!r}, which did not load "
@@ -148,7 +178,8 @@ def _load_critic_folder(
     attach_critic(model, CriticConfig.from_dict(content["critic"]))
     check_base(model, content, name)
     model.load_critic_head(path, **location)
-    model.remember_base(tokenizer_beside(path, **location), content.get("fingerprints"))
+    tokenizer = tokenizer_beside(path, **_for_config(kwargs, location))
+    model.remember_base(tokenizer, content.get("fingerprints"))
     model.adjust_generation_fn(None, False, None, path, **location)
     if _adapter_config(path, location):
         model.load_adapter(path)

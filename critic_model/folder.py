@@ -21,6 +21,7 @@ from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
 from critic_gpt.backbones.description import DESCRIPTION, Backbone
+from critic_gpt.backbones.earlier_code import CODE, EARLIER_CODE
 from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, stored_files, weights_fingerprints
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.hub.documents import read_object
@@ -102,11 +103,16 @@ class CriticFolderMixin:
         Makes the configuration name, for whoever trusts the code in the folder, what loads the critic. Where the
         model's own code comes from a repository too, its configuration is loaded from there.
         """
-        stock = (self.__dict__.get("_stock_auto_map") or {}).get("AutoConfig")
-        auto_map = dict(ANY_MODEL_AUTO_MAP)
-        if stock is not None and stock not in ANY_MODEL_AUTO_MAP.values():
-            auto_map["AutoConfig"] = stock if "--" in stock else f"{_lasting_name(self.name_or_path)}--{stock}"
-        self.config.auto_map = auto_map
+        stock = self.__dict__.get("_stock_auto_map") or {}
+        offered = stock.get("AutoConfig")
+        if offered is not None and offered not in ANY_MODEL_AUTO_MAP.values():
+            made = stock.get(_auto_class_of(self), "")
+            places = {"config": offered, "model": made}
+            name = _lasting_name(self.name_or_path)
+            places = {kind: ref if "--" in ref else f"{name}--{ref}" for kind, ref in places.items()}
+            setattr(self.config, CODE, {**places, "earlier": getattr(self, EARLIER_CODE, False)})
+        code = getattr(self.config, CODE, None)
+        self.config.auto_map = {**ANY_MODEL_AUTO_MAP, **({} if code is None else {"AutoConfig": code["config"]})}
 
     def base_fingerprints(self) -> list[str] | None:
         """By what the weights under the critic and under any adapter are known again."""
@@ -184,6 +190,7 @@ class CriticFolderMixin:
                 "format_version": FORMAT_VERSION,
                 **base,
                 "auto_class": _auto_class_of(self),
+                "earlier_code": getattr(self, EARLIER_CODE, False),
                 "backbone": self.backbone.to_dict(),
                 "special_ids": {name: getattr(self.config, name, None) for name in _SPECIAL_IDS},
                 "critic": critic_config_of(self.config).to_dict(),
@@ -328,6 +335,8 @@ def _lie_there(model: Any, name: str, revision: str | None) -> bool:
     """
     if getattr(model, "hf_quantizer", None) is not None:
         return True
+    if not _built_alike(model, name, revision):
+        return False
     try:
         files = stored_files(name, **({} if revision is None else {"revision": revision}), local_files_only=True)
     except (OSError, ValueError):  # not in safetensors, or not on this machine
@@ -344,6 +353,24 @@ def _lie_there(model: Any, name: str, revision: str | None) -> bool:
                 if first is not None and not torch.allclose(found[:1].float(), first, rtol=0.02, atol=1e-3):
                     return False
     return True
+
+
+def _built_alike(model: Any, name: str, revision: str | None) -> bool:
+    """
+    Whether a model has the parameters that the configuration under a name asks for: output weights that were untied,
+    or layers left out by an argument, are no longer what its name loads.
+    """
+    stock = type(model).stock_class
+    if has_adapters(model) or not stock.__module__.startswith("transformers."):
+        return True
+    try:
+        config = type(model.config).from_pretrained(name, revision=revision, local_files_only=True)
+    except (OSError, ValueError):  # not on this machine
+        return True
+    with torch.device("meta"):
+        fresh = stock(config)
+    own = {key: weight.shape for key, weight in model.named_parameters() if not key.startswith(_HEAD)}
+    return own == {key: weight.shape for key, weight in fresh.named_parameters()}
 
 
 def _lasting_name(name: str) -> str:

@@ -1,16 +1,20 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Describes a backbone by running it once on a few tokens: what can be measured is asked of no table."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging
 
 from critic_gpt.backbones.description import STATES_FROM, Backbone
 from critic_gpt.backbones.exceptions import logit_shift, longest_sequence, states_from
 from critic_gpt.critic_model.passes import forward_parameters, pass_of
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 
+
+logger = logging.get_logger(__name__)
 
 # Tokens of a trial text. Some models take multiples of a block alone.
 _TRIAL_LENGTHS = (8, 64)
@@ -46,7 +50,7 @@ def measured_backbone(model: nn.Module, tokenizer: Any) -> Backbone:
             else:
                 _check_logits(model, logits, input_ids, tokenizer)
                 _check_sees_both_sides(model, logits, len(prefix), len(prefix) + length - 1)
-                return Backbone(
+                found = Backbone(
                     vocab_size=logits.shape[-1],
                     max_sequence_length=longest_sequence(model.config),
                     prefix_ids=prefix,
@@ -54,12 +58,33 @@ def measured_backbone(model: nn.Module, tokenizer: Any) -> Backbone:
                     state_size=states.shape[-1],
                     states_from=source,
                     logit_shift=logit_shift(model.config),
-                    takes_attention_mask="attention_mask" in forward_parameters(model),
                 )
+                return _with_its_mask(model, found, input_ids)
     raise ValueError(
         f"`model` must be a masked language model, which makes logits of `input_ids`, got a {type(model).__name__} "
         f"({' '.join(str(fault).split()):.120}): load it with AutoModelForMaskedLM."
     ) from fault
+
+
+def _with_its_mask(model: nn.Module, backbone: Backbone, input_ids: torch.Tensor) -> Backbone:
+    """The description, with the attention mask that a model takes: of tokens, of pairs of them, or none."""
+    if "attention_mask" in forward_parameters(model):
+        mask = torch.ones_like(input_ids)
+        mask[0, -1] = 0
+        for kind in (backbone, replace(backbone, mask_of_pairs=True)):
+            try:
+                with torch.no_grad(), evaluation_mode(model):
+                    inputs = {"input_ids": input_ids, "attention_mask": kind.mask_for_model(mask)}
+                    pass_of(model, type(model).forward, backbone.states_from, inputs)
+            except Exception as error:  # whatever a model does with what it does not take
+                logger.debug(f"An attention mask with mask_of_pairs={kind.mask_of_pairs} was refused: {error}")
+            else:
+                return kind
+        logger.warning(
+            f"The attention mask of a {type(model).__name__} is neither one of tokens nor one of pairs of tokens, so "
+            "padding is seen: batch sequences of one length."
+        )
+    return replace(backbone, takes_attention_mask=False)
 
 
 def frame_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

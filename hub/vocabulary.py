@@ -12,20 +12,20 @@ from critic_gpt.hub.folder import location_of
 from critic_gpt.hub.looking import file_if_any, look_at_folder
 
 
-def tokenizer_beside(path: str | os.PathLike, **location: Any) -> PreTrainedTokenizerBase | None:
+def tokenizer_beside(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase | None:
     """
     The tokenizer in the folder, or the repository of the hub, of a model or of data; `None` where there is none.
 
     Args:
         path (`str` or `os.PathLike`): The folder, or a hub name.
-        location: What says where files come from, as in `from_pretrained`.
+        given: As for `AutoTokenizer.from_pretrained`, whose code runs only where the caller trusts it.
 
     Raises:
         `ValueError`: If its files do not load.
     """
-    if not any(file_if_any(path, name, **location) for name in ("tokenizer.json", "tokenizer_config.json")):
+    if not any(file_if_any(path, name, **location_of(given)) for name in ("tokenizer.json", "tokenizer_config.json")):
         return None
-    return read_tokenizer(path, **location)
+    return read_tokenizer(path, **given)
 
 
 def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase:
@@ -41,7 +41,9 @@ def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizer
     """
     try:
         look_at_folder(path, **location_of(given))
-        return AutoTokenizer.from_pretrained(path, **given)
+        return AutoTokenizer.from_pretrained(
+            path, **{"trust_remote_code": False, **given}
+        )  # else it asks on the terminal
     except Exception as error:  # readers of tokenizer files each have their own errors
         raise ValueError(
             f"the folder of a model or of data must hold an intact tokenizer or none, got {os.fspath(path)!r}, whose "

@@ -229,8 +229,14 @@ def test_a_model_that_was_resized_or_changed_since_it_was_loaded_is_saved_whole(
     def changed(model):
         model.get_input_embeddings().weight.data[0] += 1.0
 
-    for number, change in enumerate((resized, changed)):
-        stock = AutoModelForMaskedLM.from_pretrained(base)
+    def untied(model):
+        head = model.get_output_embeddings()
+        head.weight = torch.nn.Parameter(head.weight.detach().clone() * 2)
+        model.config.tie_word_embeddings = False
+
+    cases = [(resized, {}), (changed, {}), (untied, {}), (lambda model: None, {"num_hidden_layers": 1})]
+    for number, (change, fields) in enumerate(cases):
+        stock = AutoModelForMaskedLM.from_pretrained(base, **fields)
         change(stock)
         model = get_critic_model(stock, tokenizer=TOKENIZER).eval()
         model.save_pretrained(tmp_path / str(number))
