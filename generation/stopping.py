@@ -64,6 +64,8 @@ class Stopping:
         self.others = [criterion for criterion in criteria if not isinstance(criterion, ENDINGS)]
         self.canvas = canvas
         self.mask_token_id = mask_token_id
+        # The rows (A,) that some criterion has ended.
+        self.stopped = torch.zeros(len(canvas.input_ids), dtype=torch.bool, device=canvas.input_ids.device)
 
     def __bool__(self) -> bool:
         return bool(self.endings or self.others)
@@ -95,8 +97,11 @@ class Stopping:
         ends with the best complete sequence, where the strategy has one and would not have been done.
         """
         scores = run.prediction.probabilities.log()
-        scores = run.of_all(scores, scores.new_full((), float("nan")).expand(len(run.sequences), *scores.shape[1:]))
-        done = run.present(self.done(run.of_all(outcome.after, run.sequences), scores))[:, None]
+        unknown = scores.new_full((), float("nan")).expand(*run.sequences.shape, scores.shape[-1])
+        scores = run.of_all(scores, unknown)
+        done = self.done(run.of_all(outcome.after, run.sequences), scores)
+        self.stopped = self.stopped | done
+        done = run.present(done)[:, None]
         left = done & run.canvas.editable & (outcome.filled == self.mask_token_id)
         filled = torch.where(left, run.prediction.tokens, outcome.filled)
         run.prediction = None  # before the next pass needs its room
