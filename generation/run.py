@@ -251,8 +251,14 @@ class DenoisingRun:
         """Scores (B, T), higher = more likely wrong, of somebody else's judge, who sees all that a pass sees."""
         if self.block is None:
             return external_scores(judge(input_ids=input_ids, attention_mask=self.canvas.attention_mask))
-        whole = external_scores(judge(input_ids=self.block.whole(input_ids), attention_mask=self.block.mask))
-        return whole.gather(1, self.block.places)
+        window = self.block.whole(input_ids)
+        scores = external_scores(judge(input_ids=window, attention_mask=self.block.mask))
+        if scores.shape != window.shape:
+            raise ValueError(
+                f"`external_scores` must have the shape of `input_ids` {tuple(window.shape)}, got "
+                f"{tuple(scores.shape)}: give one number per token."
+            )
+        return scores.gather(1, self.block.places)
 
     def reads_some(self, input_ids: torch.Tensor) -> bool:
         """Whether predictions are made at the positions that are asked for alone."""

@@ -31,6 +31,11 @@ NO_TOKEN = torch.iinfo(torch.int32).max
 def check_criteria(given: Any, config: GenerationConfig) -> StoppingCriteriaList:
     """The criteria of a call as a list; raises a `ValueError` for one that cannot be met."""
     criteria = StoppingCriteriaList(checked_list("stopping_criteria", given))
+    if criteria and config.block_length is not None and config.pad_token_id is None:
+        raise ValueError(
+            "`stopping_criteria` need a `pad_token_id` beside `block_length`, by which the blocks that a row has not "
+            f"begun are replaced, got {len(criteria)} without one: give `pad_token_id`, or leave one of the two out."
+        )
     for criterion in criteria:
         if is_stock(criterion, "stopping_criteria") and not isinstance(criterion, (MaxTimeCriteria, *ENDINGS)):
             raise ValueError(
