@@ -18,9 +18,12 @@ critic), `generate` and `generate_critic` (by forward pass; without and with re-
     python scripts/benchmark.py --sampling --repeats 20 --device cuda --dtype bfloat16 --output runs/sampling-gpu.json
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 
+    python scripts/benchmark.py --blocks --repeats 5 --threads 1 --output runs/blocks-cpu.json
+
 --sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
 with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
-compare with); --draw writes the table of such a record into a page.
+compare with); --blocks what generation block by block takes with and without kept keys and values, beside Fast-dLLM's
+loops over the same weights; --draw writes the table of such a record into a page.
 """
 
 from critic_gpt.cli.command import answer_help
@@ -46,7 +49,7 @@ import transformers
 import critic_gpt
 from critic_gpt.cli.flags import LEAST_REPEATS, LEAST_TURNS, SHAPE, benchmark_parser
 from critic_gpt.hub.files import write_json
-from critic_gpt.scripts import benchmark_worker, check_at_least, check_output_file, run_as_program
+from critic_gpt.scripts import benchmark_blocks, benchmark_worker, check_at_least, check_output_file, run_as_program
 from critic_gpt.scripts.benchmark_sampling import ROWS, measure_row, render, row_figures, write_page
 
 
@@ -57,7 +60,7 @@ CONFIDENCE = 0.95
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
     args.threads = torch.get_num_threads() if args.threads is None else args.threads
-    check_at_least(LEAST_TURNS if args.sampling else LEAST_REPEATS, repeats=args.repeats)
+    check_at_least(LEAST_TURNS if args.sampling or args.blocks else LEAST_REPEATS, repeats=args.repeats)
     check_at_least(1, warmup=args.warmup, threads=args.threads)
     check_at_least(1, **{name: getattr(args, name) for name in SHAPE if name != "vocab_size"})
     check_at_least(3, vocab_size=args.vocab_size)
@@ -68,6 +71,9 @@ def check_arguments(args: argparse.Namespace) -> None:
             f"`baseline` must be the root of a checkout of this package, got {args.baseline!r}: make one with "
             "git worktree add."
         )
+    for name in ("sampling", "baseline", "rows"):
+        if args.blocks and getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `blocks`, got {getattr(args, name)!r}: drop it.")
     if args.output is not None:
         check_output_file("output", args.output)
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -252,6 +258,27 @@ def measure_sampling(args: argparse.Namespace, folders: dict[str, Path]) -> dict
     return document
 
 
+def measure_blocks(args: argparse.Namespace) -> dict[str, Any]:
+    """The document of --blocks: every row of its table, one process each."""
+    kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
+    field = "cpu_seconds" if args.device == "cpu" else "seconds"
+    folder = Path(critic_gpt.__file__).resolve().parent
+    document: dict[str, Any] = {"settings": {**kept, "clock": field}, "machine": machine(), "load_before": load()}
+    document |= {"current": checkout(folder), "rows": {}}
+    for row, settings in benchmark_blocks.ROWS.items():
+        worker = Worker(folder, {**kept, **settings})
+        try:
+            answers = benchmark_blocks.measure_row(worker, args.repeats)
+        finally:
+            worker.close()
+        document["rows"][row] = benchmark_blocks.row_figures(answers, field)
+        if args.output:
+            write_json(args.output, document)
+        print(f"{row} done", flush=True)
+    print(benchmark_blocks.render(document))
+    return document
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
@@ -266,6 +293,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         folders["baseline"] = Path(args.baseline).resolve()
     if args.output:
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+    if args.blocks:
+        return measure_blocks(args)
     if args.sampling:
         return measure_sampling(args, folders)
     document = {"settings": settings, "machine": machine(), "load_before": load(), "cases": {}}

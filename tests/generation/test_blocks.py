@@ -28,7 +28,7 @@ BLOCKS = {"num_steps": 9, "block_length": 4, "seed": [3, 4]}
 
 def calibrated(**fields):
     model = build(**fields)
-    model.calibration = CriticCalibration([(i / 99) ** 2 for i in range(100)])
+    model.calibration = CriticCalibration([((i + 1) / 100) ** 2 for i in range(100)])
     return model
 
 
@@ -246,9 +246,9 @@ def kept_again(model, ids):
 
 
 @every_strategy
-@pytest.mark.parametrize("kind", ["prefix", "dual"])
-def test_a_cache_that_is_refreshed_in_every_pass_or_of_one_layer_changes_no_token(shallow, either, strategy, kind):
-    case = {"max_new_tokens": 26, "block_length": 5, "num_steps": 14, "seed": [5, 6], **arguments(strategy)}
+def test_a_cache_that_is_refreshed_in_every_pass_or_of_one_layer_changes_no_token(shallow, either, strategy):
+    kind = "prefix" if either.config.position_embedding_type == "rotary" else "dual"
+    case = {"max_new_tokens": 26, "block_length": 7, "num_steps": 9, "seed": [5, 6], **arguments(strategy)}
     case["return_error_probabilities"] = False
     rows = padded([[5, 6, 7], [4]])
     cached = {**case, "cache_implementation": kind}
@@ -305,7 +305,8 @@ def test_what_the_critic_doubts_of_finished_blocks_may_change_again_and_nothing_
         assert (wrong[changed] > 0.3).all() and changed.sum() <= 5
         revised += int(changed.sum())
     assert revised
-    same(either.generate(PROMPT, **case, revision_threshold=1.0), either.generate(PROMPT, **case))
+    never, plain = either.generate(PROMPT, **case, revision_threshold=1.0), either.generate(PROMPT, **case)
+    assert torch.equal(never.sequences, plain.sequences) and torch.equal(never.trunk_tokens, plain.trunk_tokens)
 
 
 # ---- what others see ----
