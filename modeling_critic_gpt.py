@@ -322,6 +322,10 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
                 f"`input_ids` must be at most `max_position_embeddings` = {self.config.max_position_embeddings} "
                 f"tokens long, got {length}: truncate it, or train a model with more positions."
             )
+        if past_key_values is not None and position_ids is None and past_key_values.get_seq_length():
+            raise ValueError(
+                "`position_ids` must say where `input_ids` stand beside kept keys and values, got None: pass them."
+            )
         position_ids = self.place(inputs_embeds, attention_mask, position_ids)
         # Falls back to the bidirectional mask where `config.is_causal` is False.
         mask = create_causal_mask(

@@ -141,7 +141,7 @@ class OpenBlock:
     def _over_window(self, tokens: torch.Tensor) -> BlockOutput:
         if self._cache is None:
             return self._pass(tokens)
-        self._cache.places = None
+        self._cache = BlockCache()  # an empty one, which takes over what this pass makes
         return self._pass(tokens, past_key_values=self._cache)
 
     def _pass(self, tokens: torch.Tensor, **fields: Any) -> BlockOutput:

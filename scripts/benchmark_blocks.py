@@ -2,8 +2,8 @@
 """
 What it takes to generate a text block by block: the part of scripts/benchmark.py behind `--blocks`.
 
-In each row `no cache` is the same blocks and as many passes, each over the whole text; what stands beside it is divided
-by it, both measured one after the other in the same turn of the same process. `Fast-dLLM` are the loops of
+In each row `no cache` is the same blocks and as many passes, each over the whole text; what stands beside it is
+divided by it, both measured one after the other in the same turn of the same process. `Fast-dLLM` are the loops of
 scripts/fast_dllm.py over the same weights, which lift as many tokens per pass.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 TEXT = {"vocab_size": 67, "batch_size": 1, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
 GRID = {"vocab_size": 8, "batch_size": 1, "hidden_size": 128, "num_hidden_layers": 5, "num_attention_heads": 4}
 ROWS = {
-    "T 512, blocks of 32, 16 passes each": {**TEXT, "sequence_length": 512, "block_length": 32, "num_steps": 256},
-    "T 128, blocks of 32, 16 passes each": {**TEXT, "sequence_length": 128, "block_length": 32, "num_steps": 64},
+    "T 512, blocks of 32, 8 passes each": {**TEXT, "sequence_length": 512, "block_length": 32, "num_steps": 128},
+    "T 128, blocks of 32, 8 passes each": {**TEXT, "sequence_length": 128, "block_length": 32, "num_steps": 32},
     "6x6 grid, blocks of 12, 6 passes each": {**GRID, "sequence_length": 36, "block_length": 12, "num_steps": 18},
 }
 FLOOR = "blocks_none"
