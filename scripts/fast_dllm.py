@@ -58,7 +58,7 @@ def fast_dllm(
                 fields = {} if cache is None else {"past_key_values": kept}
                 states = model.model(input_ids=tokens, **fields).last_hidden_state[:, begin:end]
             elif cache == "prefix":
-                kept.crop(begin)
+                kept.crop(begin - kept.get_seq_length())  # by so many that stand behind it
                 places = torch.arange(begin, length)[None]
                 states = model.model(input_ids=tokens[:, begin:], position_ids=places, past_key_values=kept)
                 states = states.last_hidden_state[:, : end - begin]
