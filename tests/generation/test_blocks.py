@@ -18,6 +18,7 @@ from transformers.generation import BaseStreamer
 from critic_gpt import CriticCalibration, CriticConfig, CriticGPTGenerationConfig, get_critic_model
 from critic_gpt.generation.block_cache import BlockCache, Places
 from critic_gpt.generation.blocks import block_numbers, spread
+from critic_gpt.scripts.fast_dllm import CACHES, fast_dllm
 
 
 LONG = 3 * POSITIONS
@@ -264,6 +265,19 @@ def test_what_goes_through_the_trunk_is_counted(model, kind, interval):
         expected += [15 if step % (interval or 4) == 0 else part for step in range(4)]
     assert shapes == [(1, length) for length in expected]
     assert output.trunk_tokens.tolist() == [sum(expected)] and output.forward_passes == 12
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("threshold", [0.3, 0.9])
+def test_without_chance_the_order_by_a_threshold_is_fast_dllm(either, cache, threshold):
+    canvas = torch.cat([PROMPT, torch.full((1, 20), MASK)], dim=-1)
+    theirs = fast_dllm(either, canvas, 6, cache, threshold)
+    case = {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": threshold}
+    case |= {"temperature": 0, "num_steps": 24, "block_length": 6, "cache_implementation": cache}
+    output = either.generate(canvas, **case, return_error_probabilities=False)
+    assert torch.equal(output.sequences, theirs.tokens) and output.forward_passes == theirs.passes
+    fixed = fast_dllm(either, canvas, 6, cache, threshold=None, per_pass=2)
+    assert fixed.passes == 10 and not (fixed.tokens == MASK).any()
 
 
 def test_rows_that_end_early_leave_the_cache_too(either):

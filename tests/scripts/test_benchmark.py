@@ -17,7 +17,7 @@ from prepared_folders import as_flags
 from sentences import one_sentence
 
 import critic_gpt
-from critic_gpt.scripts import benchmark, benchmark_worker
+from critic_gpt.scripts import benchmark, benchmark_blocks, benchmark_worker
 from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, render, row_figures
 
 
@@ -47,6 +47,7 @@ def workloads():
         ("floor", 3, 3),
         ("critic_joint", 3, 3),
         ("critic_independent", 3, 3),
+        *((case, 3, 3) for case in (benchmark_blocks.FLOOR, *benchmark_blocks.COLUMNS)),
     ],
 )
 def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
@@ -54,9 +55,11 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     monkeypatch.setattr(
         critic_gpt.CriticGPTModel, "forward", lambda *args, **kwargs: calls.append(1) or inner(*args, **kwargs)
     )
+    workloads.settings["block_length"] = 4
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
-    assert {*benchmark_worker.Workloads.CASES, *benchmark_worker.Workloads.SAMPLING} >= {case}
+    named = {*benchmark_worker.Workloads.CASES, *benchmark_worker.Workloads.SAMPLING}
+    assert {*named, benchmark_blocks.FLOOR, *benchmark_blocks.COLUMNS} >= {case}
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
