@@ -63,15 +63,17 @@ class OpenBlock:
         self._lengths = self.mask.long().sum(dim=-1)
         self.padded = not bool(self.mask.all())
         self._kind, self._interval = cache, refresh_interval
-        self._cache = None if cache is None else BlockCache()
-        self._passes, self._first = 0, None
+        self._cache: BlockCache | None = None if cache is None else BlockCache()
+        self._writes: Places | None = None
+        self._passes = 0
+        self._first: BlockOutput | None = None
         self.active = self._own
         self._settle()
 
     def look(self) -> torch.Tensor:
         """The critic's logits (B, W) of the first pass, which is made now and serves the first step as it is."""
-        self._first = self._over_window(self.context)
-        return self._first.critic_logits
+        output = self._first = self._over_window(self.context)
+        return output.critic_logits
 
     def take_up(self, again: torch.Tensor) -> None:
         """Opens further places (B, W) before the first step."""
@@ -124,6 +126,7 @@ class OpenBlock:
             output = self._over_window(tokens) if output is None else output
             return output.at(self.places), self._lengths
         writes, cache = self._writes, self._cache
+        assert writes is not None and cache is not None
         cache.places = writes
         fields = {"position_ids": writes.places, "past_key_values": cache}
         output = self._pass(tokens.gather(1, writes.places), **fields)
@@ -157,7 +160,7 @@ class OpenBlock:
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
                 setattr(self, name, value[going])
-        if self._cache is not None:
+        if self._cache is not None and self._writes is not None:
             self._cache.keep(going)
             self._writes = self._writes.rows(going)
 

@@ -98,7 +98,8 @@ def windows_over(
     shown, rows = [], []
     for number in range(len(tokens)):
         row = row_of(tokens[number], attention_mask[number], backbone)
-        length, size = len(row.text), backbone.max_sequence_length - _frame(row)
+        length = len(row.text)
+        size = backbone.longest(length + _frame(row)) - _frame(row)
         starts = window_starts(length, size, size // 2)
         for start, (begin, end) in zip(starts, owned_ranges(starts, length, size), strict=True):
             columns = row.shown(start, size)
