@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.cache_utils import Cache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
@@ -126,6 +127,7 @@ class CriticGPTAttention(nn.Module):
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         attention_mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
@@ -134,6 +136,8 @@ class CriticGPTAttention(nn.Module):
         value = self.v_proj(hidden_states).view(shape).transpose(1, 2)
         if position_embeddings is not None:
             query, key = apply_rotary_pos_emb(query, key, *position_embeddings)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         output, weights = attend(
             self,
@@ -300,8 +304,14 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
+        past_key_values: Cache | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple | BaseModelOutput:
+        r"""
+        past_key_values (`Cache`, *optional*):
+            Keys and values of tokens that are not among `input_ids`; `position_ids` then say where these stand, and
+            `attention_mask` is of all. `generate` keeps those of a text around the block that it works on.
+        """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("`input_ids` or `inputs_embeds` must be given, one of the two: pass exactly one.")
         if inputs_embeds is None:
@@ -313,13 +323,17 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
                 f"`input_ids` must be at most `max_position_embeddings` = {self.config.max_position_embeddings} "
                 f"tokens long, got {length}: truncate it, or train a model with more positions."
             )
+        if past_key_values is not None and position_ids is None and past_key_values.get_seq_length():
+            raise ValueError(
+                "`position_ids` must say where `input_ids` stand beside kept keys and values, got None: pass them."
+            )
         position_ids = self.place(inputs_embeds, attention_mask, position_ids)
         # Falls back to the bidirectional mask where `config.is_causal` is False.
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
-            past_key_values=None,
+            past_key_values=past_key_values,
             position_ids=position_ids,
         )
         position_embeddings = None
@@ -330,7 +344,11 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
         hidden_states = self.dropout(inputs_embeds)
         for layer in self.layers:
             hidden_states = layer(
-                hidden_states, attention_mask=mask, position_embeddings=position_embeddings, **kwargs
+                hidden_states,
+                attention_mask=mask,
+                position_embeddings=position_embeddings,
+                past_key_values=past_key_values,
+                **kwargs,
             )
         return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
 

@@ -7,7 +7,6 @@ A mixin that knows no model class: it asks a forward pass for `logits` and `crit
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.calibration.text_score import TOGETHER, text_scores
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.selection import settle
+from critic_gpt.diffusion.windows import owned_ranges, window_starts
 from critic_gpt.heads.evaluation_mode import evaluation_mode
 from critic_gpt.heads.numbers import check_finite
 
@@ -29,31 +29,6 @@ DEFAULT_WINDOW = 512
 # A model is too weak that finds less than this share of planted errors at 1 % false alarms; and for a text, of enough
 # tokens to tell, that it expects to be wrong in more than this share.
 LEAST_FOUND, LEAST_JUDGED, MOST_WRONG = 0.5, 100, 0.2
-
-
-def window_starts(length: int, window: int, stride: int) -> list[int]:
-    """
-    Where windows begin that cover a text. The last one ends where the text ends, and is as long as the others unless
-    the text itself is shorter.
-
-    Args:
-        length (`int`): Tokens of the text; none need no window.
-        window (`int`): Tokens of a window, at least 1.
-        stride (`int`): Tokens that neighbours share, in [0, window); the last two may share more.
-    """
-    if length == 0:
-        return []
-    last = max(0, length - window)
-    return [*range(0, last, window - stride), last]
-
-
-def owned_ranges(starts: Sequence[int], length: int, window: int) -> list[tuple[int, int]]:
-    """
-    Which tokens each window speaks for, from `begin` to before `end`: those that no other window shows with more
-    context, farther from the nearer of its cut edges. The ends of the text are no cut; of two equals the first speaks.
-    """
-    borders = [(before + window + after + 1) // 2 for before, after in pairwise(starts)]
-    return list(pairwise([0, *borders, length])) if starts else []
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from critic_gpt.backbones.exceptions import longest_sequence
+from critic_gpt.backbones.exceptions import longest_sequence, takes_cache
 
 
 # Under this name a configuration carries the description of a backbone that is not ours.
@@ -30,6 +30,8 @@ class Backbone:
         logit_shift (`int`): How many positions ahead its logits speak: 0, or 1 for a model made from a causal one.
         takes_attention_mask (`bool`): Whether its forward pass has an `attention_mask`.
         mask_of_pairs (`bool`): Whether that is one of pairs of tokens, and not of tokens.
+        takes_cache (`bool`): Whether its forward pass reads some places beside kept keys and values of all others
+            (`past_key_values`, with `position_ids`).
     """
 
     vocab_size: int
@@ -41,6 +43,7 @@ class Backbone:
     logit_shift: int = 0
     takes_attention_mask: bool = True
     mask_of_pairs: bool = False
+    takes_cache: bool = False
 
     def __post_init__(self):
         for name in ("prefix_ids", "suffix_ids"):
@@ -68,7 +71,7 @@ class Backbone:
         """
         described = getattr(config, DESCRIPTION, None)
         if described is None:
-            return cls(config.vocab_size, longest_sequence(config))
+            return cls(config.vocab_size, longest_sequence(config), takes_cache=takes_cache(config))
         return cls.from_dict(described)
 
     @classmethod
@@ -102,6 +105,10 @@ class Backbone:
     def max_text_length(self) -> int | None:
         """Longest text, without the frame."""
         return None if self.max_sequence_length is None else self.max_sequence_length - self.frame_size
+
+    def longest(self, length: int) -> int:
+        """How much of a sequence of so many tokens the model takes at once."""
+        return length if self.max_sequence_length is None else min(length, self.max_sequence_length)
 
     def missing_frame(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The parts of the frame (P,) and (S,) that a sequence (T,) does not bring along itself."""

@@ -15,6 +15,8 @@ _NO_LONGEST = {"funnel", "perceiver_relative"}
 _LONGEST = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions")
 # What the base model gives last is not one state per token there.
 _STATES_FROM = {"perceiver": "base_logits"}
+# Their forward pass reads some places beside kept keys and values of all others.
+_TAKES_CACHE = {"critic_gpt"}
 # Their logits at a position speak of the next one.
 _LOGIT_SHIFT = {"Dream": 1, "dream": 1}
 
@@ -40,3 +42,8 @@ def states_from(config: Any) -> str:
 def logit_shift(config: Any) -> int:
     """How many positions ahead the logits of a model type speak."""
     return _LOGIT_SHIFT.get(config.model_type, 0)
+
+
+def takes_cache(config: Any) -> bool:
+    """Whether a model reads some places beside kept keys and values; a causal one would see what comes later."""
+    return getattr(config, "model_type", None) in _TAKES_CACHE and not config.is_causal

@@ -354,11 +354,12 @@ def benchmark_parser() -> ActParser:
     parser.add_argument("--output", help="JSON file to write, every single measurement included")
     cases = Later("critic_gpt.scripts.benchmark_worker", "Workloads.CASES")
     parser.add_argument("--cases", nargs="+", choices=cases, metavar="CASE", help="all by default: %(choices)s")
-    repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} with --sampling or --training)"
+    repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} with --sampling, --training or --blocks)"
     parser.add_argument("--repeats", type=int, default=30, help=repeats)
     parser.add_argument("--sampling", action="store_true", help="what steps cost beyond their passes, by shape")
     parser.add_argument("--training", action="store_true", help="what steps of training cost beyond the bare model's")
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="of --sampling or --training, all by default")
+    parser.add_argument("--blocks", action="store_true", help="what blocks and caches cost, beside Fast-dLLM's loops")
     parser.add_argument("--draw", nargs=2, metavar=("PAGE", "RECORD"), help="write the table of a record into a page")
     parser.add_argument("--warmup", type=int, default=3, help="untimed repeats before them")
     parser.add_argument("--min_seconds", type=float, default=0.2, help="least length of a repeat")

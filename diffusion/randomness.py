@@ -60,7 +60,13 @@ def hash_integers(*parts: torch.Tensor | int) -> torch.Tensor:
     return ((high & 0x3FFFFFFF) << 32) | low
 
 
-def uniforms(row_seed: torch.Tensor, stream: int, step: int | torch.Tensor, length: int) -> torch.Tensor:
+def uniforms(
+    row_seed: torch.Tensor,
+    stream: int,
+    step: int | torch.Tensor,
+    length: int,
+    position: torch.Tensor | None = None,
+) -> torch.Tensor:
     """
     Uniform random numbers that depend on nothing but their address (row, stream, step, position), after the
     counter-based generators of Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
@@ -71,6 +77,8 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int | torch.Tensor, leng
         step (`int` or `torch.LongTensor` of shape `(num_steps, 1)`): Which denoising step they are for; 0 in training.
             Several steps at once take hardly longer than one.
         length (`int`): How many positions T.
+        position (`torch.LongTensor` of shape `(batch_size, length)`, *optional*): Which ones; by default they count up
+            from 0.
 
     Returns:
         `torch.FloatTensor` of shape `(batch_size, length)`, of several steps `(num_steps, batch_size, length)`:
@@ -78,7 +86,8 @@ def uniforms(row_seed: torch.Tensor, stream: int, step: int | torch.Tensor, leng
         or with the device.
     """
     row = hash_integers(row_seed, stream, step)[..., None]
-    position = torch.arange(length, dtype=torch.int64, device=row_seed.device)
+    if position is None:
+        position = torch.arange(length, dtype=torch.int64, device=row_seed.device)
     bits = _mix32(_mix32((row & _UINT32) ^ _mix32(position)) ^ (row >> 32))
     # 23 bits and a half: exactly representable in float32, and never 0 or 1.
     return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23

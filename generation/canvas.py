@@ -110,10 +110,10 @@ def prepare_canvas(
         # Counted, not read off the tokens: without a padding id they do not tell, and a prompt may hold that id.
         num_real = (attention_mask != 0).sum(dim=-1, keepdim=True) + config.max_new_tokens
         attention_mask = (torch.arange(input_ids.shape[1], device=input_ids.device) < num_real).long()
-    if max_length is not None and input_ids.shape[1] > max_length:
+    if max_length is not None and input_ids.shape[1] > max_length and config.block_length is None:
         raise ValueError(
             f"`input_ids` and `max_new_tokens` must fit `max_position_embeddings` = {max_length}, got "
-            f"{input_ids.shape[1]} tokens: shorten the prompt or generate fewer."
+            f"{input_ids.shape[1]} tokens: shorten the prompt, generate fewer, or set `block_length`."
         )
     if protected_mask is None:
         protected_mask = input_ids != mask_id

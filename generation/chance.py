@@ -18,25 +18,29 @@ class Chance:
         seeds (`torch.LongTensor` of shape `(batch_size,)`): One per row.
         place (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Of each token among the real ones of its
             row, so that padding moves no number.
-        padded (`bool`): Whether there is any; else places count up from 0.
+        padded (`bool`): Whether there is any, or places are left out; else they count up from 0.
+        steps_before (`int`, *optional*, defaults to 0): Steps of earlier blocks, whose numbers do not come again.
     """
 
-    def __init__(self, seeds: torch.Tensor, place: torch.Tensor, padded: bool):
-        self._seeds, self._place, self._padded = seeds, place, padded
+    def __init__(self, seeds: torch.Tensor, place: torch.Tensor, padded: bool, steps_before: int = 0):
+        self._seeds, self._place, self._padded, self._before = seeds, place, padded, steps_before
         self._steps = max(1, min(_STEPS, _NUMBERS // max(1, place.numel())))
         self._made: dict[int, tuple[int, torch.Tensor]] = {}  # of each stream the first step, and (S, B, T)
 
     def uniforms(self, stream: int, step: int) -> torch.Tensor:
         """Numbers (B, T) in (0, 1)."""
+        step += self._before
         first = step - step % self._steps
         begin, numbers = self._made.get(stream, (None, None))
         if begin != first:
             steps = torch.arange(first, first + self._steps, device=self._seeds.device)[:, None]
-            numbers = uniforms(self._seeds, stream, steps, self._place.shape[1])
-            if self._padded:
-                numbers = numbers.gather(-1, self._place.expand_as(numbers))
+            numbers = uniforms(self._seeds, stream, steps, self._place.shape[1], self._place if self._padded else None)
             self._made[stream] = first, numbers
         return numbers[step - first]
+
+    def of_block(self, rows: torch.Tensor, columns: torch.Tensor, steps_before: int) -> "Chance":
+        """The numbers of a part of the text: of some rows (B,) the places at columns (B, N)."""
+        return Chance(self._seeds[rows], self._place[rows].gather(1, columns), True, steps_before)
 
     def keep(self, going: torch.Tensor) -> None:
         """Goes on with the rows where `going` (B,) alone."""

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "max_length": "`max_new_tokens` says how many tokens are added.",
     "num_beams": "`num_candidates` keeps the best of several.",
     "num_return_sequences": "repeat the rows of `input_ids`, or keep the best of `num_candidates`.",
+    "use_cache": "`cache_implementation` says which keys and values are kept.",
     "min_p": "put a `MinPLogitsWarper` into `logits_processor`.",
     "typical_p": "put a `TypicalLogitsWarper` into `logits_processor`.",
     "repetition_penalty": "put a `RepetitionPenaltyLogitsProcessor` into `logits_processor`.",

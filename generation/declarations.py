@@ -40,6 +40,8 @@ _of_strategies = functools.partial(Setting, of_strategies=True)
 
 
 _ANOTHER_ORDER = "for another order of unmasking"
+# What is read anew between passes over the whole text, all else being kept.
+CACHES = ("prefix", "dual")
 # How many answers are right: chooses among families of defaults (`Strategy.takes` and `Strategy.takes_for_many`).
 ANSWERS = ("one", "many")
 _DECLARED = (
@@ -64,6 +66,32 @@ _DECLARED = (
         'Number of denoising steps; each is one forward pass of the trunk, two under `"critic_full"` and '
         '`"token_critic"` (the last needs no second). `polish_steps` and the corrections of `"proseco"` come on top.',
         default=64,
+    ),
+    Setting(
+        "block_length",
+        whole(1),
+        "generate so many tokens at a time, from left to right",
+        "Generates the text in blocks of so many of the tokens that may change, counted from the left, one after the "
+        "other; `num_steps` and `polish_steps` are spread over them, and all else holds of each block. The text may "
+        "then be longer than the model, which sees the block within as much of the text as it takes; and it ends with "
+        "the block in which an EOS is generated, where there is a `pad_token_id`.",
+        default_words="all at once",
+    ),
+    Setting(
+        "cache_implementation",
+        one_of(CACHES),
+        "keep keys and values between passes over the whole: of all but the block, or of all before it",
+        'Which keys and values are kept from one pass to the next: `"dual"`, those of all but the block; `"prefix"`, '
+        "those of all before it. The first pass of each block sees the whole text, those that follow only the rest, "
+        "beside what is kept, which is an approximation once a token has changed.",
+        default_words="none",
+    ),
+    Setting(
+        "cache_refresh_interval",
+        whole(1),
+        "passes of a block from one over the whole text to the next",
+        "How many passes of a block there are from one that sees the whole text to the next; 1 keeps nothing.",
+        default_words="the first pass of each block alone sees it all",
     ),
     Setting(
         "answers",
@@ -292,6 +320,13 @@ _DECLARED = (
         "end a sequence once fewer wrong tokens than that are expected in it",
         "Ends a sequence as soon as fewer wrong tokens than that are expected in it, its masks filled; it leaves the "
         'batch, and costs nothing more. `"backtrack"` counts only what the critic saw complete.',
+    ),
+    _of_strategies(
+        "revision_threshold",
+        number("[0, 1]"),
+        "P(wrong) above which a token of a finished block may change again with the next one",
+        "Of the tokens of finished blocks those whose P(wrong), in the first pass of a block, is above it may change "
+        "once more with that block, the worst first and at most as many as it holds; by default none does.",
     ),
     _of_strategies("remdm_eta", number("[0, 1]"), "how much ReMDM re-masks", "Eta of ReMDM."),
     _of_strategies(

@@ -20,6 +20,7 @@ from transformers.modeling_outputs import ModelOutput
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.randomness import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from critic_gpt.generation.answers import check_callers
+from critic_gpt.generation.blocks import critic_logits_in_windows, denoise_in_blocks, in_blocks
 from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
@@ -61,6 +62,8 @@ class CriticGPTGenerationOutput(ModelOutput):
             candidates added up: a sequence that is finished early leaves the batch.
         tokens_per_forward (`torch.FloatTensor` of shape `(batch_size,)`): Generated tokens of each row over its
             `row_passes`.
+        trunk_tokens (`torch.LongTensor` of shape `(batch_size,)`): How many tokens of each row, its candidates added
+            up, went through the trunk in these runs: all of it in each, unless keys and values are kept.
         candidate_expected_errors (`torch.FloatTensor` of shape `(batch_size, num_candidates)`, *optional*): With
             `num_candidates` above 1: what the critic expected of each; the row shows the least.
         scoring_passes (`int`): How often it ran only to judge the result.
@@ -87,6 +90,7 @@ class CriticGPTGenerationOutput(ModelOutput):
     judge_passes: int | None = None
     history: list | None = None
     generated_mask: torch.BoolTensor | None = None
+    trunk_tokens: torch.LongTensor | None = None
 
 
 class CriticGPTGenerationMixin(GenerationSettingsMixin):
@@ -181,8 +185,10 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         canvas = prepare_canvas(
             input_ids, attention_mask, protected_mask, config, backbone.max_sequence_length, backbone.suffix_ids
         )
-        for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
-            check_reads_our_tokens(self, name, judge, canvas.input_ids.shape[1])
+        length = canvas.input_ids.shape[1]
+        check_reads_our_tokens(self, "judge_model", judge_model, length)
+        # Which sees what a pass sees: of a text that is longer than the model, a window.
+        check_reads_our_tokens(self, "remasking_model", remasking_model, backbone.longest(length))
         seeds = row_seeds(seed, canvas.input_ids.shape[0], generator)
         if config.seed_placement == "random":
             num_new = torch.full_like(seeds, config.max_new_tokens)
@@ -195,7 +201,10 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:
-            _denoise(run, strategy(run), stopping, stream)
+            if in_blocks(config):
+                denoise_in_blocks(run, strategy, stopping, stream, _denoise)
+            else:
+                _denoise(run, strategy(run), stopping, stream)
             run.check_numbers()
             return self._finish(run, canvas, stopping, stream, judge_model)
 
@@ -250,7 +259,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         return CriticGPTGenerationOutput(
             **result.summary(run, best, reports),
             candidate_expected_errors=expected,
-            scoring_passes=int(result.error_probabilities is not None),
+            scoring_passes=result.scoring_passes,
             judge_passes=int(judge_model is not None),
             **verdict,
         )
@@ -258,25 +267,33 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
         """The same with the critic's P(wrong), in one pass."""
         fields = {"return_logits": False} if self.forward_is_ours else {}
-        output = self(input_ids=result.sequences, attention_mask=result.attention_mask, return_dict=True, **fields)
-        run.note_scores(output.critic_logits, result.attention_mask)
+        seen = result.sequences, result.attention_mask
+        if result.sequences.shape[1] > Backbone.of(self.config).longest(result.sequences.shape[1]):
+            logits, passes = critic_logits_in_windows(self, *seen, fields)
+        else:
+            output = self(input_ids=seen[0], attention_mask=seen[1], return_dict=True, **fields)
+            logits, passes = output.critic_logits, 1
+        run.note_scores(logits, result.attention_mask)
         run.check_numbers()
-        return result._replace(error_probabilities=run.calibration.error_probability(output.critic_logits))
+        wrong = run.calibration.error_probability(logits)
+        return result._replace(error_probabilities=wrong, scoring_passes=passes)
 
 
 class FinishedSequences(NamedTuple):
     """
     What a run leaves, all (B, T): the tokens, which of them were `generated`, where they are no padding, and once they
-    were judged P(wrong) of every token, given ones included.
+    were judged P(wrong) of every token, given ones included; and how many passes that took.
     """
 
     sequences: torch.Tensor
     generated: torch.Tensor
     attention_mask: torch.Tensor
     error_probabilities: torch.Tensor | None = None
+    scoring_passes: int = 0
 
     def rows(self, chosen: torch.Tensor) -> "FinishedSequences":
-        return FinishedSequences(*(None if part is None else part[chosen] for part in self))
+        parts = (None if part is None else part[chosen] for part in self[:4])
+        return FinishedSequences(*parts, self.scoring_passes)
 
     def expected_errors(self) -> torch.Tensor:
         """How many generated tokens of each row (B,) are expected to be wrong."""
@@ -293,12 +310,15 @@ class FinishedSequences(NamedTuple):
         """
         drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
         drawn = self.generated & (drawn_probability != NOT_DRAWN)
-        row_passes = run.row_passes.view(-1, run.config.num_candidates).sum(dim=-1)
+        row_passes, trunk_tokens = (
+            count.view(-1, run.config.num_candidates).sum(dim=-1) for count in (run.row_passes, run.trunk_tokens)
+        )
         fields = {
             "sequences": self.sequences,
             "self_log_probability": mean_log_probability(drawn_probability, drawn),
             "forward_passes": run.forward_passes,
             "row_passes": row_passes,
+            "trunk_tokens": trunk_tokens,
             "tokens_per_forward": self.generated.sum(dim=-1) / row_passes,
             "history": run.history if best is None else run.history_of(best),
             "generated_mask": self.generated,
@@ -315,7 +335,7 @@ def _cut(run: DenoisingRun, canvas: Canvas, stopping: Stopping) -> FinishedSeque
     """The sequences of a run without what was generated behind an end, which becomes padding."""
     config, sequences = run.config, run.sequences
     editable, attention_mask = canvas.editable, canvas.attention_mask
-    if config.pad_token_id is None or (config.eos_token_id is None and not stopping.endings):
+    if config.pad_token_id is None or (config.eos_token_id is None and not stopping):
         return FinishedSequences(sequences, editable, attention_mask)
     sequences = cut_after(sequences, editable, stopping.ends(sequences), config.pad_token_id)
     if config.eos_token_id is not None:
@@ -329,7 +349,7 @@ def _denoise(run: DenoisingRun, strategy: Strategy, stopping: Stopping, stream: 
     tokens = run.canvas.input_ids
     run.keeps_prediction = bool(stopping)
     for step in range(strategy.last_step + 1):
-        run.steps_left = strategy.last_step + 1 - step
+        run.steps_left = run.steps_beyond + strategy.last_step + 1 - step
         outcome = strategy.step(tokens, step)
         if stopping:
             outcome = stopping.applied(run, outcome)

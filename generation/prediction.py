@@ -106,6 +106,7 @@ def processed(
     special_ids: list[int],
     processors: LogitsProcessorList | None = None,
     cur_step: int = 1,
+    others: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """
     Logits as tokens are drawn by them.
@@ -118,13 +119,13 @@ def processed(
             vocab_size)`, with the other tokens of the row, `(batch_size * sequence_length, sequence_length - 1)`, as
             `input_ids`: all positions at once, drawn or not.
         cur_step (`int`, *optional*, defaults to 1): Steps that are left, this one included: for processors that ask.
+        others (callable, *optional*): Gives these other tokens, where `input_ids` are a part of the row only.
     """
     logits = suppress_tokens(at_least_float32(logits), special_ids)
     if not processors:
         return logits
-    return processors(_other_tokens(input_ids), logits.reshape(-1, logits.shape[-1]), cur_step=cur_step).view(
-        logits.shape
-    )
+    beside = other_tokens(input_ids) if others is None else others(input_ids)
+    return processors(beside, logits.reshape(-1, logits.shape[-1]), cur_step=cur_step).view(logits.shape)
 
 
 def draw_tokens(
@@ -234,12 +235,15 @@ def _probabilities(scores: torch.Tensor) -> torch.Tensor:
     return at_least_float32(scores).softmax(dim=-1)
 
 
-def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
-    """For each position of each row of (B, T) all tokens of the row but its own: (B * T, T - 1)."""
-    length = input_ids.shape[1]
-    position = torch.arange(length, device=input_ids.device)
-    others = position[:-1] + (position[:-1] >= position[:, None]).long()  # (T, T - 1)
-    return input_ids[:, others].flatten(0, 1)
+def other_tokens(input_ids: torch.Tensor, columns: torch.Tensor | None = None) -> torch.Tensor:
+    """For each position of each row of (B, T), or for those at `columns` (B, N), all tokens of the row but its own:
+    (B * T, T - 1)."""
+    position = torch.arange(input_ids.shape[1], device=input_ids.device)
+    own = (position if columns is None else columns)[..., None]
+    others = position[:-1] + (position[:-1] >= own).long()  # (T, T - 1), or (B, N, T - 1)
+    if columns is None:
+        return input_ids[:, others].flatten(0, 1)
+    return input_ids[:, None].expand(-1, columns.shape[1], -1).gather(-1, others).flatten(0, 1)
 
 
 def _without(scores: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:

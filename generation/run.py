@@ -28,11 +28,21 @@ from critic_gpt.diffusion.randomness import (
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
-from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
-from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, processed, undrawn
+from critic_gpt.generation.open_block import BlockOutput, OpenBlock
+from critic_gpt.generation.prediction import (
+    SMALL,
+    Prediction,
+    draw_some,
+    draw_tokens,
+    highest,
+    other_tokens,
+    processed,
+    undrawn,
+)
 from critic_gpt.heads.numbers import not_finite
 
 
@@ -91,7 +101,8 @@ class StepOutcome(NamedTuple):
 class DenoisingRun:
     """
     What strategies work with. Finished sequences leave the batch: `canvas` and `chance` are those of the rows that go
-    on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A).
+    on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A). While a block of
+    the text is open, `canvas` and `chance` are those of its places alone.
 
     Args:
         model: With `forward`, and `calibration_for` and `has_trained_critic` where there is a critic.
@@ -131,8 +142,13 @@ class DenoisingRun:
         self.joint_states = None, None
         # Whether the strategy says of each prediction where it wants it.
         self.asks_where = False
-        # Steps that are left, the present one included.
-        self.steps_left = 1
+        # Steps that are left, the present one included; and those of later blocks among them.
+        self.steps_left, self.steps_beyond = 1, 0
+        # The part of the text at which the strategy works, if not all of it, and its columns (B, N) there.
+        self.block: OpenBlock | None = None
+        self.columns: torch.Tensor | None = None
+        self._whole, self._whole_config = canvas, config
+        self._in_blocks, self._block_tokens = False, torch.zeros_like(self.row_passes)
         # The last prediction, where somebody asks for it: it is as large as all logits.
         self.keeps_prediction, self.prediction = False, None
         # Whether the language model and its critic gave numbers so far; known to the device alone.
@@ -149,7 +165,7 @@ class DenoisingRun:
     @cached_property
     def calibration(self) -> CriticCalibration:
         """The table that fits these settings; asked for where the critic speaks only, since it may warn."""
-        table = self.model.calibration_for(self.config)
+        table = self.model.calibration_for(self._whole_config)
         return CriticCalibration.or_ramp(table, warn=self.model.has_trained_critic)
 
     def keep(self, going: torch.Tensor) -> None:
@@ -158,6 +174,26 @@ class DenoisingRun:
         self.rows = rows[going]
         self.chance.keep(going)
         self.canvas = Canvas(*(part[going] for part in self.canvas))
+        if self.block is not None:
+            self.block.keep(going)
+            self.columns = self.block.columns
+
+    def open(self, block: OpenBlock, rows: torch.Tensor, chance: Chance, config: GenerationConfig) -> None:
+        """Goes on with a block of some of all rows (B,), under settings of its own."""
+        self._in_blocks, self.block, self.columns, self.rows = True, block, block.columns, rows
+        self.canvas, self.chance, self.config = block.canvas(), chance, config
+
+    def close(self) -> None:
+        """Leaves the last block."""
+        self.block = self.columns = self.rows = None
+        self.canvas, self.config = self._whole, self._whole_config
+
+    @property
+    def trunk_tokens(self) -> torch.Tensor:
+        """How many tokens of each row (A,) went through the trunk so far, padding not counted."""
+        if self._in_blocks:
+            return self._block_tokens
+        return self.row_passes * self._whole.attention_mask.long().sum(dim=-1)
 
     @cached_property
     def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -186,18 +222,43 @@ class DenoisingRun:
             self.row_passes += 1
         else:
             self.row_passes[self.rows] += 1
-        fields = {"attention_mask": self.canvas.attention_mask}
-        if self.model.forward_is_ours:
-            # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
-            fields = {"attention_mask": fields["attention_mask"] if self.padded else None}
-            fields["return_logits"] = not self.reads_some(input_ids)
-        output = self.model(input_ids=input_ids, return_dict=True, **fields)
+        output = self._read_whole(input_ids) if self.block is None else self._read_block(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
         if self.critic_logits is not None:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
+
+    def _read_whole(self, input_ids: torch.Tensor):
+        """A pass over all rows that go on, whole."""
+        fields = {"attention_mask": self.canvas.attention_mask}
+        if self.model.forward_is_ours:
+            # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
+            fields = {"attention_mask": fields["attention_mask"] if self.padded else None}
+            fields["return_logits"] = not self.reads_some(input_ids)
+        return self.model(input_ids=input_ids, return_dict=True, **fields)
+
+    def _read_block(self, input_ids: torch.Tensor) -> BlockOutput:
+        """A pass for the block that is open; of its states, where they are all there is, come the logits."""
+        output, tokens = self.block.read(input_ids)
+        self._block_tokens[self.rows] += tokens
+        if output.logits is None and not self.reads_some(input_ids):
+            output = output._replace(logits=self.model.lm_logits(output.last_hidden_state))
+        return output
+
+    def judged_by(self, judge: Callable, input_ids: torch.Tensor) -> torch.Tensor:
+        """Scores (B, T), higher = more likely wrong, of somebody else's judge, who sees all that a pass sees."""
+        if self.block is None:
+            return external_scores(judge(input_ids=input_ids, attention_mask=self.canvas.attention_mask))
+        window = self.block.whole(input_ids)
+        scores = external_scores(judge(input_ids=window, attention_mask=self.block.mask))
+        if scores.shape != window.shape:
+            raise ValueError(
+                f"`external_scores` must have the shape of `input_ids` {tuple(window.shape)}, got "
+                f"{tuple(scores.shape)}: give one number per token."
+            )
+        return scores.gather(1, self.block.places)
 
     def reads_some(self, input_ids: torch.Tensor) -> bool:
         """Whether predictions are made at the positions that are asked for alone."""
@@ -273,8 +334,13 @@ class DenoisingRun:
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:
-            return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left)
+            others = None if self.block is None else self._others_of_block
+            return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left, others)
         return suppress_tokens(own, self.special_ids, in_place=True)
+
+    def _others_of_block(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """For each place of the block all tokens of its text but its own, (B * N, T - 1)."""
+        return other_tokens(self.sequences[self.rows].scatter(1, self.columns, input_ids), self.columns)
 
     def _noted(self, prediction: Prediction) -> Prediction:
         """Keeps what is asked for later of a prediction, which it gives back."""
@@ -360,7 +426,7 @@ class DenoisingRun:
         before, self.sequences = self.sequences, self.of_all(outcome.after, self.sequences)
         if self.config.return_dict_in_generate:
             if self.drawn_probability is None:
-                self.drawn_probability = torch.full_like(outcome.probability, NOT_DRAWN)
+                self.drawn_probability = outcome.probability.new_full(self.sequences.shape, NOT_DRAWN)
             known = self.present(self.drawn_probability)
             drawn = torch.where(outcome.drawn, outcome.probability, known)
             self.drawn_probability = self.of_all(drawn, self.drawn_probability)
@@ -388,14 +454,20 @@ class DenoisingRun:
         return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self.history]
 
     def present(self, rows: torch.Tensor) -> torch.Tensor:
-        """Those of all rows that go on."""
-        return rows if self.rows is None else rows[self.rows]
+        """Those of all rows (A,) that go on; of what stands at places (A, T), the block that is open."""
+        rows = rows if self.rows is None else rows[self.rows]
+        return rows if self.columns is None or rows.dim() == 1 else rows.gather(1, self.columns)
 
     def of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
-        """The present rows (B, T) among all (A, T), with what the finished ones have `otherwise`."""
+        """The present rows (B, T) among all (A, T), with what the finished ones and all else have `otherwise`."""
         if present is None or self.rows is None:
             return present
-        return otherwise.to(present.dtype).index_copy(0, self.rows, present)
+        otherwise = otherwise.to(present.dtype)
+        if self.columns is not None:
+            rows = otherwise[self.rows]
+            index = self.columns.view(*self.columns.shape, *[1] * (rows.dim() - 2)).expand(present.shape)
+            present = rows.scatter(1, index, present)
+        return otherwise.index_copy(0, self.rows, present)
 
 
 def _surely_numbers(values: torch.Tensor) -> bool:

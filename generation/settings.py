@@ -103,6 +103,7 @@ def resolve_settings(
     if config.temperature is None:  # a strategy from outside may complete nothing
         config.temperature = strategy.default_of(config, "temperature")
     config.validate()  # again: what the call says may contradict a default
+    _check_parts(model, config, explicit)
     _check_candidates(model, config, strategy)
     return ResolvedSettings(config, strategy)
 
@@ -175,6 +176,26 @@ def _check_token_ids(model: GenerationSettingsMixin, config: CriticGPTGeneration
                 f"`{name}` must be in [0, vocab_size = {size}), got {value}: take it from the "
                 "tokenizer the model was trained with."
             )
+
+
+def _check_parts(model: GenerationSettingsMixin, config: CriticGPTGenerationConfig, explicit: set[str]) -> None:
+    """Refuses what the call says of blocks and caches where it means nothing; of a stored configuration, drops it."""
+    takes, head = Backbone.of(model.config).takes_cache, getattr(model.critic_head, "reads_opinions", False)
+    reasons = {
+        "cache_implementation": (
+            not takes and f"for a {type(model).__name__}, whose passes take no keys and values of earlier ones",
+            head and "for a critic that reads the odds of tokens, and with them the share of masks in the whole text",
+        ),
+        "cache_refresh_interval": (config.cache_implementation is None and "without a `cache_implementation`",),
+        "revision_threshold": (config.block_length is None and "without a `block_length`",),
+    }
+    for name, found in reasons.items():
+        reason = next((one for one in found if one), None)
+        if reason is None or getattr(config, name) is None:
+            continue
+        if name in explicit:
+            raise ValueError(f"`{name}` has no meaning {reason}, got {getattr(config, name)!r}: leave it out.")
+        setattr(config, name, None)
 
 
 def _check_candidates(

@@ -31,6 +31,11 @@ NO_TOKEN = torch.iinfo(torch.int32).max
 def check_criteria(given: Any, config: GenerationConfig) -> StoppingCriteriaList:
     """The criteria of a call as a list; raises a `ValueError` for one that cannot be met."""
     criteria = StoppingCriteriaList(checked_list("stopping_criteria", given))
+    if criteria and config.block_length is not None and config.pad_token_id is None:
+        raise ValueError(
+            "`stopping_criteria` need a `pad_token_id` beside `block_length`, by which the blocks that a row has not "
+            f"begun are replaced, got {len(criteria)} without one: give `pad_token_id`, or leave one of the two out."
+        )
     for criterion in criteria:
         if is_stock(criterion, "stopping_criteria") and not isinstance(criterion, (MaxTimeCriteria, *ENDINGS)):
             raise ValueError(
@@ -64,6 +69,8 @@ class Stopping:
         self.others = [criterion for criterion in criteria if not isinstance(criterion, ENDINGS)]
         self.canvas = canvas
         self.mask_token_id = mask_token_id
+        # The rows (A,) that some criterion has ended.
+        self.stopped = torch.zeros(len(canvas.input_ids), dtype=torch.bool, device=canvas.input_ids.device)
 
     def __bool__(self) -> bool:
         return bool(self.endings or self.others)
@@ -95,8 +102,11 @@ class Stopping:
         ends with the best complete sequence, where the strategy has one and would not have been done.
         """
         scores = run.prediction.probabilities.log()
-        scores = run.of_all(scores, scores.new_full((), float("nan")).expand(len(run.sequences), *scores.shape[1:]))
-        done = run.present(self.done(run.of_all(outcome.after, run.sequences), scores))[:, None]
+        unknown = scores.new_full((), float("nan")).expand(*run.sequences.shape, scores.shape[-1])
+        scores = run.of_all(scores, unknown)
+        done = self.done(run.of_all(outcome.after, run.sequences), scores)
+        self.stopped = self.stopped | done
+        done = run.present(done)[:, None]
         left = done & run.canvas.editable & (outcome.filled == self.mask_token_id)
         filled = torch.where(left, run.prediction.tokens, outcome.filled)
         run.prediction = None  # before the next pass needs its room

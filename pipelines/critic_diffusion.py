@@ -67,6 +67,8 @@ class CriticDiffusionPipeline(CriticPipeline):
         batch_size (`int`, *optional*, defaults to 1): Prompts per batch.
         max_new_tokens (`int`, *optional*): Length of what is generated, for prompts without `[MASK]`. By default that
             of the model's generation configuration, else 256 or as many as fit.
+        block_length (`int`, *optional*): Generates so many tokens at a time; texts may then be longer than the model.
+            By default that of the generation configuration.
         seed_placement (`str`, *optional*): `"prefix"`, or `"random"`: a prompt without `[MASK]` stands as one block
             at a random offset of what is generated. By default that of the generation configuration.
         remasking_model (`str`, callable or token classifier, *optional*): Decides which tokens are re-masked,
@@ -101,6 +103,7 @@ class CriticDiffusionPipeline(CriticPipeline):
         seed: int | None = None,
         max_new_tokens: int | None = None,
         seed_placement: str | None = None,
+        block_length: int | None = None,
         remasking_model: str | Callable | None = None,
         judge_model: str | Callable | None = None,
         **kwargs,
@@ -124,8 +127,13 @@ class CriticDiffusionPipeline(CriticPipeline):
                 setattr(config, name, None)
             # It takes the place of the model's own, which would place them otherwise perhaps.
             preprocess["seed_placement"] = preprocess["seed_placement"] or "prefix"
-        if seed_placement is not None:
-            type(self.model.generation_config)(seed_placement=seed_placement)  # its class knows what may stand here
+        if block_length is None:
+            block_length = getattr(self.model.generation_config if config is None else config, "block_length", None)
+        else:
+            forward["block_length"] = block_length
+        # Its class knows what may stand here.
+        type(self.model.generation_config)(seed_placement=seed_placement, block_length=block_length)
+        preprocess["longer"] = None if block_length is None else True
         for name, judge in (("remasking_model", remasking_model), ("judge_model", judge_model)):
             if judge is not None:
                 forward[name] = self._load_judge(name, judge) if isinstance(judge, (str, os.PathLike)) else judge
@@ -156,12 +164,16 @@ class CriticDiffusionPipeline(CriticPipeline):
         return self._loaded_judges[key]
 
     def _read(
-        self, item: dict[str, Any], max_new_tokens: int | None = None, seed_placement: str | None = None
+        self,
+        item: dict[str, Any],
+        max_new_tokens: int | None = None,
+        seed_placement: str | None = None,
+        longer: bool = False,
     ) -> dict[str, torch.Tensor]:
         prompt = self._text_of(item["prompt"])
         ids = self._encode(prompt)
         backbone = self._backbone()
-        longest = backbone.max_text_length
+        longest = None if longer else backbone.max_text_length  # in blocks a text may be longer than the model
         positions = len(ids) + DEFAULT_NEW_TOKENS if longest is None else longest
         num_new = 0
         if self.tokenizer.mask_token_id not in ids:
@@ -174,7 +186,8 @@ class CriticDiffusionPipeline(CriticPipeline):
             if not whole or max_new_tokens < 1 or too_many:
                 raise ValueError(
                     f"`max_new_tokens` must be a whole number from 1 that fits the model's {positions} positions, got "
-                    f"{max_new_tokens!r} after a prompt of {len(ids)} tokens: shorten the prompt or generate fewer."
+                    f"{max_new_tokens!r} after a prompt of {len(ids)} tokens: shorten the prompt, generate fewer, or "
+                    "set `block_length`."
                 )
             ids = ids + [self.tokenizer.mask_token_id] * max_new_tokens
             if (seed_placement or self.model.generation_config.seed_placement) == "random":
@@ -190,7 +203,8 @@ class CriticDiffusionPipeline(CriticPipeline):
             )
         elif longest is not None and len(ids) > positions:
             raise ValueError(
-                f"`inputs` must fit the model's {positions} positions, got a prompt of {len(ids)} tokens: shorten it."
+                f"`inputs` must fit the model's {positions} positions, got a prompt of {len(ids)} tokens: shorten it, "
+                "or set `block_length`."
             )
         shown = [0] * len(backbone.prefix_ids) + [1] * len(ids) + [0] * len(backbone.suffix_ids)
         ids = [*backbone.prefix_ids, *ids, *backbone.suffix_ids]

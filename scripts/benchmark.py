@@ -19,10 +19,13 @@ critic), `generate` and `generate_critic` (by forward pass; without and with re-
     python scripts/benchmark.py --training --repeats 5 --threads 1 --baseline ../base --output runs/training-cpu.json
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 
+    python scripts/benchmark.py --blocks --repeats 5 --threads 1 --output runs/blocks-cpu.json
+
 --sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
 with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
-compare with); --training measures what steps of training cost beyond those of a bare language model. --draw writes
-the table of such a record into a page.
+compare with); --training measures what steps of training cost beyond those of a bare language model; --blocks what
+generation block by block takes with and without kept keys and values, beside Fast-dLLM's loops over the same weights.
+--draw writes the table of such a record into a page.
 """
 
 from critic_gpt.cli.command import answer_help
@@ -50,6 +53,7 @@ from critic_gpt.cli.flags import LEAST_REPEATS, LEAST_TURNS, SHAPE, benchmark_pa
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import (
+    benchmark_blocks,
     benchmark_sampling,
     benchmark_training,
     benchmark_worker,
@@ -69,7 +73,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
     args.threads = torch.get_num_threads() if args.threads is None else args.threads
     table = table_asked(args)
-    check_at_least(LEAST_REPEATS if table is None else LEAST_TURNS, repeats=args.repeats)
+    check_at_least(LEAST_TURNS if table or args.blocks else LEAST_REPEATS, repeats=args.repeats)
     for row in args.rows or ():
         if table is None or row not in TABLES[table].ROWS:
             asked = "without a table" if table is None else f"with --{table}"
@@ -84,6 +88,9 @@ def check_arguments(args: argparse.Namespace) -> None:
             f"`baseline` must be the root of a checkout of this package, got {args.baseline!r}: make one with "
             "git worktree add."
         )
+    for name in ("sampling", "baseline", "rows"):
+        if args.blocks and getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `blocks`, got {getattr(args, name)!r}: drop it.")
     if args.output is not None:
         check_output_file("output", args.output)
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -240,10 +247,10 @@ def machine() -> dict[str, Any]:
 
 def table_asked(args: argparse.Namespace) -> str | None:
     """Which of `TABLES` is to be measured; `None` for the cases."""
-    asked = [name for name in TABLES if getattr(args, name)]
+    asked = [name for name in (*TABLES, "blocks") if getattr(args, name)]
     if len(asked) > 1:
         raise ValueError(f"`{asked[0]}` must be given without `{asked[1]}`, got both: measure one after the other.")
-    return asked[0] if asked else None
+    return asked[0] if asked and asked[0] in TABLES else None
 
 
 def load() -> list[float] | None:
@@ -278,6 +285,27 @@ def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str)
     return document
 
 
+def measure_blocks(args: argparse.Namespace) -> dict[str, Any]:
+    """The document of --blocks: every row of its table, one process each."""
+    kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
+    field = "cpu_seconds" if args.device == "cpu" else "seconds"
+    folder = Path(critic_gpt.__file__).resolve().parent
+    document: dict[str, Any] = {"settings": {**kept, "clock": field}, "machine": machine(), "load_before": load()}
+    document |= {"current": checkout(folder), "rows": {}}
+    for row, settings in benchmark_blocks.ROWS.items():
+        worker = Worker(folder, {**kept, **settings})
+        try:
+            answers = benchmark_blocks.measure_row(worker, args.repeats)
+        finally:
+            worker.close()
+        document["rows"][row] = benchmark_blocks.row_figures(answers, field)
+        if args.output:
+            write_json(args.output, document)
+        print(f"{row} done", flush=True)
+    print(benchmark_blocks.render(document))
+    return document
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
@@ -294,6 +322,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         folders["baseline"] = Path(args.baseline).resolve()
     if args.output:
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+    if args.blocks:
+        return measure_blocks(args)
     table = table_asked(args)
     if table is not None:
         return measure_table(args, folders, table)

@@ -10,6 +10,7 @@ It answers each line of JSON on stdin, such as `{"case": "forward", "iterations"
 
 import contextlib
 import gc
+import importlib
 import importlib.util
 import inspect
 import json
@@ -303,6 +304,63 @@ class Workloads:
     def training_joint_quarter(self) -> Callable:
         """A second pass of every fourth row, in which the joint head is asked as well."""
         return self._training(critic=True, joint=True, share=0.25)
+
+    def _in_blocks(self, remasking: str, cache: str | None) -> Callable:
+        model, canvas = self._sampling()
+        arguments = {name: self.settings[name] for name in ("num_steps", "block_length")}
+        arguments |= {"remasking": remasking, "cache_implementation": cache, "token_draws": "independent", "seed": 0}
+
+        def once():
+            with self._precision():
+                output = model.generate(canvas, **arguments, return_error_probabilities=False)
+            return output.forward_passes, output.sequences
+
+        return once
+
+    def blocks_none(self) -> Callable:
+        """Block by block, every pass over the whole text."""
+        return self._in_blocks("none", None)
+
+    def blocks_prefix(self) -> Callable:
+        """The same with keys and values kept of what stands before the block."""
+        return self._in_blocks("none", "prefix")
+
+    def blocks_dual(self) -> Callable:
+        """The same with keys and values kept of all but the block."""
+        return self._in_blocks("none", "dual")
+
+    def blocks_critic(self) -> Callable:
+        """Guided by the critic, every pass over the whole text."""
+        return self._in_blocks("critic", None)
+
+    def blocks_critic_dual(self) -> Callable:
+        """The same with keys and values kept of all but the block."""
+        return self._in_blocks("critic", "dual")
+
+    def _fast_dllm(self, cache: str | None) -> Callable:
+        fast_dllm = importlib.import_module("critic_gpt.scripts.fast_dllm").fast_dllm
+        model, canvas = self._sampling()
+        length, passes = self.settings["block_length"], self.settings["num_steps"]
+        per_pass = self.settings["sequence_length"] // passes
+
+        def once():
+            with self._precision():
+                filled = fast_dllm(model, canvas, length, cache, threshold=None, per_pass=per_pass)
+            return filled.passes, filled.tokens
+
+        return once
+
+    def fast_dllm(self) -> Callable:
+        """Fast-dLLM's loop without a cache."""
+        return self._fast_dllm(None)
+
+    def fast_dllm_prefix(self) -> Callable:
+        """With its prefix cache."""
+        return self._fast_dllm("prefix")
+
+    def fast_dllm_dual(self) -> Callable:
+        """With its dual cache."""
+        return self._fast_dllm("dual")
 
     def matmul(self) -> Callable:
         """A large product of matrices, by whose speed that of a model is judged; a unit is 10 ** 12 operations."""

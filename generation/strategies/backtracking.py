@@ -52,6 +52,7 @@ class Backtrack(PlainUnmasking):
         "confidence_threshold": 0.97,
         "token_draws": "independent",
         "stop_when_expected_errors_below": 0.1,
+        "revision_threshold": None,
     }
 
     def __init__(self, run: DenoisingRun):

@@ -108,6 +108,7 @@ class Critic(PlainUnmasking):
         "polish_steps": 0,
         "polish_threshold": None,
         "stop_when_expected_errors_below": None,
+        "revision_threshold": None,
     }
     # Chosen by D on text, at 16 and 32 passes (docs/experiments/text.md).
     takes_for_many: ClassVar = {
@@ -326,5 +327,10 @@ class Prism(Critic):
     """
 
     name, draws_jointly, asks_where, takes_for_many = "prism", False, True, {}
-    takes: ClassVar = {**PlainUnmasking.takes, "unmasking": "random", "remask_per_step": 4}
+    takes: ClassVar = {
+        **PlainUnmasking.takes,
+        "unmasking": "random",
+        "remask_per_step": 4,
+        "revision_threshold": None,
+    }
     harmless: ClassVar = {"correction": "remask", "remask_by": "error", "remasked_first": False}

@@ -11,7 +11,6 @@ from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
 from critic_gpt.diffusion.selection import settle
-from critic_gpt.generation.canvas import external_scores
 from critic_gpt.generation.prediction import probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, Strategy, register_strategy
@@ -84,8 +83,7 @@ class External(FillAll):
     name, source, needs_external, asks_where = "external", "external", True, True
 
     def scores(self, filled, masked, prediction):
-        judged = self.run.remasking_model(input_ids=filled, attention_mask=self.run.canvas.attention_mask)
-        return {"external_scores": external_scores(judged)}, None
+        return {"external_scores": self.run.judged_by(self.run.remasking_model, filled)}, None
 
 
 @register_strategy
@@ -93,6 +91,7 @@ class CriticFull(FillAll):
     """Judged by the critic, in a pass of its own over the complete sequence."""
 
     name, source, needs_critic, passes_per_step, asks_where = "critic_full", "critic", True, 2, True
+    takes: ClassVar = {**FillAll.takes, "revision_threshold": None}
 
     def scores(self, filled, masked, prediction):
         logits = self.run.forward(filled).critic_logits
@@ -109,7 +108,7 @@ class TokenCritic(CriticFull):
     """
 
     name, asks_where = "token_critic", True
-    takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "cosine"}
+    takes: ClassVar = {**BY_SCORE_ALONE, "schedule": "cosine", "revision_threshold": None}
     unused_beside_threshold = ()
 
     def masked_shares(self, config: GenerationConfig) -> list[float]:

@@ -14,6 +14,7 @@ from critic_gpt.generation.strategies.registry import STRATEGIES
 
 # Accepted fields that may be left unset: instead of something else, or not at all.
 OPTIONAL = {"remask_floor", "error_threshold", "polish_threshold", "stop_when_expected_errors_below"}
+OPTIONAL |= {"revision_threshold"}
 
 
 def test_the_fields_are_frozen():
@@ -28,6 +29,7 @@ def test_the_fields_are_frozen():
         *("temperature", "top_k", "top_p", "return_error_probabilities", "return_history"),
         *("return_dict_in_generate", "mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"),
         *("suppressed_token_ids", "answers", "remask_exponent", "remasked_first", "temperature_end"),
+        *("block_length", "cache_implementation", "cache_refresh_interval", "revision_threshold"),
     }
 
 

@@ -105,6 +105,21 @@ def test_a_text_without_holes_is_continued_to_the_length_of_the_call_of_the_mode
     assert settings.max_new_tokens == 4
 
 
+def test_in_blocks_a_text_may_be_longer_than_the_model_and_prompts_of_any_length_share_a_batch(folder):
+    generate = pipeline("critic-diffusion", model=str(folder), num_steps=40)
+    case = {"block_length": 10, "cache_implementation": "dual", "seed": 0, "num_steps": 20}
+    prompts = ["abc", "a" * 60, HOLES]
+    batch = [generate(prompt, **case, **({} if prompt == HOLES else {"max_new_tokens": 100})) for prompt in prompts]
+    assert [len(result["token_ids"]) for result in batch] == [103, 160, 8]
+    assert all(result["generated_text"].startswith(prompt[:2]) for result, prompt in zip(batch, prompts, strict=True))
+    together = generate(prompts[:2], **case, max_new_tokens=100, batch_size=2)
+    assert together[0]["token_ids"] == batch[0]["token_ids"]
+    generate.model.generation_config = CriticGPTGenerationConfig(block_length=16, num_steps=20)
+    assert len(generate("abc")["token_ids"]) == 259  # 256 tokens by default, whatever the model takes at once
+    with refused(start="`block_length` must be a whole number of at least 1, got 'all': "):
+        generate("abc", block_length="all")
+
+
 def test_passes_are_reported(generate):
     result = generate(HOLES, num_steps=3)
     assert (result["forward_passes"], result["scoring_passes"]) == (3, 1)

@@ -17,7 +17,7 @@ from prepared_folders import as_flags
 from sentences import one_sentence
 
 import critic_gpt
-from critic_gpt.scripts import benchmark, benchmark_training, benchmark_worker
+from critic_gpt.scripts import benchmark, benchmark_blocks, benchmark_training, benchmark_worker
 from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, row_figures
 
 
@@ -54,6 +54,7 @@ def workloads():
         ("training_critic_quarter", 2, 1),
         ("training_joint", 2, 1),
         ("training_joint_quarter", 2, 1),
+        *((case, 3, 3) for case in (benchmark_blocks.FLOOR, *benchmark_blocks.COLUMNS)),
     ],
 )
 def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, units, monkeypatch):
@@ -61,10 +62,12 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     monkeypatch.setattr(
         critic_gpt.CriticGPTModel, "forward", lambda *args, **kwargs: calls.append(1) or inner(*args, **kwargs)
     )
+    workloads.settings["block_length"] = 4
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
     known = benchmark_worker.Workloads
-    assert {*known.CASES, *known.SAMPLING, *known.TRAINING} >= {case}
+    blocks = {benchmark_blocks.FLOOR, *benchmark_blocks.COLUMNS}
+    assert {*known.CASES, *known.SAMPLING, *known.TRAINING, *blocks} >= {case}
 
 
 def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypatch):
