@@ -354,7 +354,7 @@ def benchmark_parser() -> ActParser:
     parser.add_argument("--output", help="JSON file to write, every single measurement included")
     cases = Later("critic_gpt.scripts.benchmark_worker", "Workloads.CASES")
     parser.add_argument("--cases", nargs="+", choices=cases, metavar="CASE", help="all by default: %(choices)s")
-    repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} with --sampling, --training or --blocks)"
+    repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} for a table)"
     parser.add_argument("--repeats", type=int, default=30, help=repeats)
     parser.add_argument("--sampling", action="store_true", help="what steps cost beyond their passes, by shape")
     parser.add_argument("--training", action="store_true", help="what steps of training cost beyond the bare model's")

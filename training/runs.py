@@ -28,8 +28,8 @@ _IDLE_FIELDS = (
 )
 _LOSS_FIELDS = (
     *("critic_alpha", "critic_regime", "critic_fill", "critic_target_scope", "critic_fill_exponent", "critic_detach"),
-    *("correction_alpha", "remaining_alpha", "leave_one_out_alpha", "joint_alpha", "hidden_dropout", "attention_dropout"),
-    "balanced_class_weights",
+    *("correction_alpha", "remaining_alpha", "leave_one_out_alpha", "joint_alpha"),
+    *("hidden_dropout", "attention_dropout", "balanced_class_weights"),
 )
 
 # Arguments that take effect from the checkpoint on.

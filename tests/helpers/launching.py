@@ -41,8 +41,8 @@ def run(command, timeout=300, **environment):
     return subprocess.run([*map(str, command)], capture_output=True, text=True, env=variables, timeout=timeout)
 
 
-# Imports take longer than what most of these scripts do: processes are forked from one that has imported all of it, and
-# has computed nothing, so that it has no threads.
+# Imports take longer than what most of these scripts do: processes are forked from one that has imported all of it,
+# and has computed nothing, so that it has no threads.
 FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["critic_gpt.scripts.train", "critic_gpt.scripts.evaluate", "torch.distributed"])
 
