@@ -96,6 +96,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     output_modalities = ("text",)
     # Whether `forward` takes `return_logits`, and gives what its class says.
     forward_is_ours = False
+    # Whether it has `bare_pass` and `layout_for`, which do the same with nothing around it.
+    takes_bare_passes = False
 
     @torch.no_grad()
     def generate(
@@ -195,7 +197,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:
-            _denoise(run, strategy(run), stopping, stream)
+            strategy = strategy(run)
+            with run.alone(watched=stopping or streamer is not None):
+                _denoise(run, strategy, stopping, stream)
             run.check_numbers()
             return self._finish(run, canvas, stopping, stream, judge_model)
 

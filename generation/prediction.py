@@ -147,6 +147,9 @@ def draw_tokens(
         exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
             that is not to be drawn there, unless no other is possible. The warpers choose among the others.
     """
+    if not warpers:  # which want rows
+        tokens, probability, known = drawn_from(scores, input_ids, draw, None, exclude)
+        return Prediction(tokens, probability, scores, known=known)
     beside = [None if one is None else one.flatten() for one in (input_ids, draw, exclude)]
     tokens, probability, probabilities = drawn_from(scores.flatten(0, -2), *beside[:2], warpers, beside[2])
     whole = probabilities.view(scores.shape)
@@ -199,7 +202,10 @@ def drawn_from(
     warpers: LogitsProcessorList | None,
     exclude: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens (n,) by scores (n, V), the probability of each before the warpers, and all probabilities (n, V)."""
+    """
+    Tokens (n,) by scores (n, V), the probability of each before the warpers, and all probabilities (n, V). Without
+    warpers the shapes may be (..., V) and (...).
+    """
     # Warpers compare and sort: at least float32, whatever the model computes in.
     scores = at_least_float32(scores)
     probabilities = scores.softmax(dim=-1)

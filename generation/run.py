@@ -5,11 +5,13 @@ Letters: B batch, T positions, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 from transformers.generation import (
     GenerationConfig,
     SuppressTokensLogitsProcessor,
@@ -32,7 +34,16 @@ from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
-from critic_gpt.generation.prediction import SMALL, Prediction, draw_some, draw_tokens, highest, processed, undrawn
+from critic_gpt.generation.prediction import (
+    SMALL,
+    Prediction,
+    at_least_float32,
+    draw_some,
+    draw_tokens,
+    highest,
+    processed,
+    undrawn,
+)
 from critic_gpt.heads.numbers import not_finite
 
 
@@ -131,6 +142,13 @@ class DenoisingRun:
         self.joint_states = None, None
         # Whether the strategy says of each prediction where it wants it.
         self.asks_where = False
+        # Whether it draws tokens in the light of each other.
+        self.draws_jointly = config.token_draws == "joint"
+        self.vocab_size = Backbone.of(model.config).vocab_size
+        # What bare passes know of their places; `None` before the first one.
+        self.takes_bare_passes, self._layout = model.takes_bare_passes, None
+        # Whether nobody else reads the logits of the last pass.
+        self.owns_logits = False
         # Steps that are left, the present one included.
         self.steps_left = 1
         # The last prediction, where somebody asks for it: it is as large as all logits.
@@ -158,15 +176,38 @@ class DenoisingRun:
         self.rows = rows[going]
         self.chance.keep(going)
         self.canvas = Canvas(*(part[going] for part in self.canvas))
+        self._layout = None
+
+    @contextmanager
+    def alone(self, watched: bool) -> Iterator[None]:
+        """
+        Within it no tensor of this run is seen by others, where that is so: torch then keeps no account of what
+        changes when, a tenth of the time of a small pass. What the run is asked for afterwards are plain tensors.
+
+        Args:
+            watched (`bool`): Whether somebody looks on.
+        """
+        others = watched or self.processors or self.own_warpers or self.remasking_model is not None
+        bare = self.asks_where and self.takes_bare_passes
+        if others or not bare or torch.is_autocast_enabled(self.sequences.device.type):
+            yield
+            return
+        with torch.inference_mode():
+            yield
+        self.sequences, self.row_passes = self.sequences.clone(), self.row_passes.clone()
+        if self.drawn_probability is not None:
+            self.drawn_probability = self.drawn_probability.clone()
+        if self.history is not None:
+            steps = [[None if part is None else part.clone() for part in step] for step in self.history]
+            self.history = [DenoisingStep(*step) for step in steps]
 
     @cached_property
     def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """What a joint head keeps of tokens: of a small vocabulary looked up, since all are drawn again and again."""
-        size = Backbone.of(self.model.config).vocab_size
-        if size > _SMALL_VOCABULARY:
+        if self.vocab_size > _SMALL_VOCABULARY:
             return self.model.joint_values
-        table = self.model.joint_values(torch.arange(size, device=self.canvas.input_ids.device))
-        return lambda tokens: table[tokens]
+        table = self.model.joint_values(torch.arange(self.vocab_size, device=self.canvas.input_ids.device))
+        return lambda tokens: F.embedding(tokens, table.flatten(1)).unflatten(-1, table.shape[1:])
 
     @cached_property
     def joint_shifted(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -186,12 +227,7 @@ class DenoisingRun:
             self.row_passes += 1
         else:
             self.row_passes[self.rows] += 1
-        fields = {"attention_mask": self.canvas.attention_mask}
-        if self.model.forward_is_ours:
-            # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
-            fields = {"attention_mask": fields["attention_mask"] if self.padded else None}
-            fields["return_logits"] = not self.reads_some(input_ids)
-        output = self.model(input_ids=input_ids, return_dict=True, **fields)
+        output = self._pass(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
@@ -199,11 +235,25 @@ class DenoisingRun:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
 
+    def _pass(self, input_ids: torch.Tensor):
+        """What the model makes of tokens (B, T), by the shortest way that is open."""
+        mask, self.owns_logits = self.canvas.attention_mask, False
+        if not self.model.forward_is_ours:
+            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask)
+        # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
+        mask, with_logits = mask if self.padded else None, not self.reads_some(input_ids)
+        if not (self.asks_where and self.takes_bare_passes):
+            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask, return_logits=with_logits)
+        if self._layout is None:
+            self._layout = self.model.layout_for(input_ids, mask)
+        self.owns_logits = True
+        return self.model.bare_pass(input_ids, mask, self._layout, with_logits, self.draws_jointly)
+
     def reads_some(self, input_ids: torch.Tensor) -> bool:
         """Whether predictions are made at the positions that are asked for alone."""
         if not self.asks_where or self.processors or self.own_warpers or self.keeps_prediction:
             return False
-        return input_ids.numel() * Backbone.of(self.model.config).vocab_size > SMALL
+        return input_ids.numel() * self.vocab_size > SMALL
 
     def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Keeps in mind whether any score (B, T) of a real token is no number."""
@@ -273,6 +323,8 @@ class DenoisingRun:
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:
+            if self.owns_logits and not self.processors:
+                return suppress_tokens(at_least_float32(logits), self.special_ids, in_place=True)
             return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left)
         return suppress_tokens(own, self.special_ids, in_place=True)
 

@@ -50,7 +50,7 @@ def share_of_likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tenso
 
 
 def _share(likeliest: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    return likeliest / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny)
+    return likeliest / others.sum(dim=-1).clamp_(min=torch.finfo(others.dtype).tiny)
 
 
 def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
@@ -69,7 +69,7 @@ def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
     """
-    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
+    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log_()
 
 
 def default_floor(calibration: CriticCalibration) -> float:
@@ -131,6 +131,11 @@ class Critic(PlainUnmasking):
         self.last_step = self.num_steps - 1 + config.polish_steps
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
+        self.drafts = self.draft.device.type != "cpu" or bool(self.draft.any())  # elsewhere to look would be to wait
+        self.rooms = None  # how many tokens (B, num_steps) each step may leave masked
+        if not self.adaptive:
+            total = self.total[:, None]
+            self.rooms = torch.where(self.draft[:, None], total, total - self.targets)
         self.waiting = self.nothing  # what the last step re-masked
         self.stops_early = config.stop_when_expected_errors_below is not None
         self.floor = default_floor(run.calibration) if config.remask_floor is None else config.remask_floor
@@ -178,13 +183,12 @@ class Critic(PlainUnmasking):
         # At first nothing visible is the model's own, unless it was asked to revise a draft.
         allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
         threshold = self._threshold(step)
-        if threshold is not None:
-            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
-            return allowed & ~(probabilities <= threshold)
-        if self.floor and not self._replaces(step):
-            # A number alone would mask right tokens again wherever little is wrong.
-            return allowed & ~(probabilities <= self.floor)
-        return allowed
+        if threshold is None:
+            if not self.floor or self._replaces(step):
+                return allowed
+            threshold = self.floor  # a number alone would mask right tokens again wherever little is wrong
+        # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
+        return (probabilities <= threshold).logical_not_().logical_and_(allowed)
 
     def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
         if self._replaces(step) or self._polishes(step):
@@ -195,7 +199,8 @@ class Critic(PlainUnmasking):
         """How many tokens (B,) are to be corrected: as many as were asked for, else all that deserve it."""
         if self._threshold(step) is not None or step == self.last_step:
             return self.total
-        masks = torch.where(self.draft, self.total, masks)
+        if self.drafts:
+            masks = torch.where(self.draft, self.total, masks)
         return remask_counts(masks, self.run.config.remask_per_step)
 
     def _threshold(self, step: int) -> float | None:
@@ -235,27 +240,36 @@ class Critic(PlainUnmasking):
         last, replaces = step == self.last_step, self._replaces(step)
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
-        allowed = self._allowed(probabilities, step)
+        allowed = self._allowed(probabilities, step) & ~self.masked(input_ids)
+        if allowed.device.type == "cpu" and not bool(allowed.any()):  # elsewhere to look would be to wait
+            return Verdict(self.nothing, self.nothing, probabilities)
         scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, allowed, step)
-        wanted = self._wanted(self.masked(input_ids).sum(dim=-1), step)
+        wanted = self._wanted(self.num_masked(input_ids), step)
         if replaces and self._threshold(step) is None:
             # A token that is redrawn does not come again: that of a right one would be lost.
             allowed = allowed & ~(scores <= EVEN_ODDS)
         if not replaces and not self._polishes(step):
             # Tokens re-masked must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))
-        _, chosen = self.run.remask(
-            input_ids,
-            step,
-            remasking="critic",
-            critic_scores=scores,
-            tie_break=tie_break,
-            num_remask=wanted,
-            error_threshold=None,
-            protected_mask=~allowed,
-        )
+        chosen = self._chosen(input_ids, scores, tie_break, allowed, wanted, step)
         pair = (self.nothing, chosen) if replaces else (chosen, self.nothing)
         return Verdict(*pair, probabilities)
+
+    def _chosen(
+        self,
+        input_ids: torch.Tensor,
+        scores: torch.Tensor,
+        tie_break: torch.Tensor,
+        allowed: torch.Tensor,
+        wanted: torch.Tensor,
+        step: int,
+    ) -> torch.Tensor:
+        """Which (B, T) of the tokens that may be corrected are."""
+        config = self.run.config
+        if config.remask_by == "alternative" and config.remask_selection == "worst" and not config.randomness_strength:
+            return select_worst(tie_break, allowed, wanted)  # with which the scores rise and fall
+        how = {"remasking": "critic", "critic_scores": scores, "tie_break": tie_break, "num_remask": wanted}
+        return self.run.remask(input_ids, step, **how, error_threshold=None, protected_mask=~allowed)[1]
 
     def _scores(
         self,
@@ -293,7 +307,7 @@ class Critic(PlainUnmasking):
         """How many tokens (B,) a step may leave masked."""
         if self.adaptive:
             return self.total
-        return torch.where(self.draft, self.total, self.total - self.target(step))
+        return self.rooms[:, min(step, self.num_steps - 1)]
 
     def _end_rows(
         self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
