@@ -93,6 +93,25 @@ def find_calibration_file(
     return None
 
 
+def looked_up(table: torch.Tensor, critic_logits: torch.Tensor) -> torch.Tensor:
+    """P(wrong) of scores by a table (100,); see [`CriticCalibration.error_probability`]."""
+    return table.take(score_buckets(critic_logits)).masked_fill_(critic_logits.isnan(), float("nan"))
+
+
+def interpolated(log_odds: tuple[torch.Tensor, ...], critic_logits: torch.Tensor) -> torch.Tensor:
+    """Log-odds of scores by [`CriticCalibration.log_odds`]; see [`CriticCalibration.error_log_odds`]."""
+    levels, rises, middles, widths = log_odds
+    scores = critic_logits.to(levels.dtype)
+    left = torch.searchsorted(middles, scores.contiguous()).sub_(1).clamp_(0, NUM_BUCKETS - 2)
+    share = (scores - middles.take(left)).div_(widths.take(left)).clamp_(0.0, 1.0)
+    beyond = (scores - middles[0]).clamp_(max=0.0) + (scores - middles[-1]).clamp_(min=0.0)
+    return torch.lerp(levels.take(left), rises.take(left), share) + beyond
+
+
+def _read_in(critic_logits: torch.Tensor) -> torch.dtype:
+    return torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
+
+
 class CriticCalibration:
     """An immutable table from the critic's score to the probability that the token is wrong.
 
@@ -175,9 +194,7 @@ class CriticCalibration:
         Any shape on any device in; the same out, in [0, 1]: float64 for float64 input, else float32. NaN stays NaN,
         since a broken score must not pass for a safe one.
         """
-        dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
-        looked_up = self.table(critic_logits.device, dtype).take(score_buckets(critic_logits))
-        return looked_up.masked_fill_(critic_logits.isnan(), float("nan"))
+        return looked_up(self.table(critic_logits.device, _read_in(critic_logits)), critic_logits)
 
     def error_log_odds(self, critic_logits: torch.Tensor) -> torch.Tensor:
         """
@@ -188,19 +205,16 @@ class CriticCalibration:
         Any shape on any device in; the same out: float64 for float64 input, else float32. NaN stays NaN. Buckets in
         which none, or all, of the tokens were wrong count as P = 1e-4 and 1 - 1e-4.
         """
-        dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
-        levels, rises, middles, widths = self._log_odds(critic_logits.device, dtype)
-        scores = critic_logits.to(dtype)
-        left = torch.searchsorted(middles, scores.contiguous()).sub_(1).clamp_(0, NUM_BUCKETS - 2)
-        share = (scores - middles.take(left)).div_(widths.take(left)).clamp_(0.0, 1.0)
-        beyond = (scores - middles[0]).clamp_(max=0.0) + (scores - middles[-1]).clamp_(min=0.0)
-        return torch.lerp(levels.take(left), rises.take(left), share) + beyond
+        return interpolated(self.log_odds(critic_logits.device, _read_in(critic_logits)), critic_logits)
 
-    def _log_odds(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    def log_odds(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, ...]:
         """
         The table as log-odds (100,), those of the next bucket (99,), the middles of its buckets as scores (100,), and
         how far each is from the next (99,), kept as [`CriticCalibration.table`] is.
         """
+        device = torch.device(device)
         key = ("log odds", device, dtype)
         kept = self._tables.get(key)
         if kept is None and torch.compiler.is_compiling():

@@ -209,7 +209,7 @@ def drawn_from(
     # Warpers compare and sort: at least float32, whatever the model computes in.
     scores = at_least_float32(scores)
     probabilities = scores.softmax(dim=-1)
-    shaped = scores if exclude is None else _without(scores, exclude)
+    shaped = scores if exclude is None else without(scores, exclude)
     if draw is not None and warpers:
         shaped = warpers(input_ids[:, None], shaped)
     chances = probabilities if shaped is scores else shaped.softmax(dim=-1)
@@ -248,7 +248,7 @@ def _other_tokens(input_ids: torch.Tensor) -> torch.Tensor:
     return input_ids[:, others].flatten(0, 1)
 
 
-def _without(scores: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
+def without(scores: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
     """The scores (n, V) with -inf at one token each (n,), except where no other is possible."""
     others = scores.scatter(-1, exclude[..., None], float("-inf"))
     possible = (others > float("-inf")).any(dim=-1, keepdim=True)

@@ -32,6 +32,7 @@ from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmaski
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.chance import Chance
+from critic_gpt.generation.compiled import Compiler
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
 from critic_gpt.generation.prediction import (
@@ -147,6 +148,7 @@ class DenoisingRun:
         self.vocab_size = Backbone.of(model.config).vocab_size
         # What bare passes know of their places; `None` before the first one.
         self.takes_bare_passes, self._layout = model.takes_bare_passes, None
+        self.compiler: Compiler | None = None
         # Whether nobody else reads the logits of the last pass.
         self.owns_logits = False
         # Steps that are left, the present one included.
@@ -187,7 +189,8 @@ class DenoisingRun:
         Args:
             watched (`bool`): Whether somebody looks on.
         """
-        others = watched or self.processors or self.own_warpers or self.remasking_model is not None
+        others = watched or self.compiler is not None or self.remasking_model is not None
+        others = others or self.processors or self.own_warpers
         bare = self.asks_where and self.takes_bare_passes
         if others or not bare or torch.is_autocast_enabled(self.sequences.device.type):
             yield
@@ -222,11 +225,7 @@ class DenoisingRun:
         One pass. Where the strategy says what it wants predicted, the logits of a large canvas are left to
         [`DenoisingRun.predict`]: the output then has none.
         """
-        self.forward_passes += 1
-        if self.rows is None:
-            self.row_passes += 1
-        else:
-            self.row_passes[self.rows] += 1
+        self._count_pass()
         output = self._pass(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
@@ -234,6 +233,26 @@ class DenoisingRun:
         if self.critic_logits is not None:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
+
+    def _count_pass(self) -> None:
+        self.forward_passes += 1
+        if self.rows is None:
+            self.row_passes += 1
+        else:
+            self.row_passes[self.rows] += 1
+
+    def whole_step(self, function: Callable, input_ids: torch.Tensor, *arguments: Any, kind: tuple) -> Any:
+        """
+        A step as one compiled function of the model, tokens, the mask of attention, the layout of a bare pass, and
+        whatever it takes; it gives `critic_logits` and `probability` among others.
+        """
+        self._count_pass()
+        mask = self.canvas.attention_mask if self.padded else None
+        found = self.compiler(function, input_ids, mask, self.layout(input_ids), *arguments, kind=kind)
+        self.judged_ids, self.critic_logits = input_ids, found.critic_logits
+        self.note_scores(self.critic_logits, self.canvas.attention_mask)
+        self.note_probability(found.probability)
+        return found
 
     def _pass(self, input_ids: torch.Tensor):
         """What the model makes of tokens (B, T), by the shortest way that is open."""
@@ -244,10 +263,17 @@ class DenoisingRun:
         mask, with_logits = mask if self.padded else None, not self.reads_some(input_ids)
         if not (self.asks_where and self.takes_bare_passes):
             return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask, return_logits=with_logits)
-        if self._layout is None:
-            self._layout = self.model.layout_for(input_ids, mask)
         self.owns_logits = True
-        return self.model.bare_pass(input_ids, mask, self._layout, with_logits, self.draws_jointly)
+        how = mask, self.layout(input_ids), with_logits, self.draws_jointly
+        if self.compiler is not None:
+            return self.compiler(_bare_pass, input_ids, *how, kind=how[2:])
+        return self.model.bare_pass(input_ids, *how)
+
+    def layout(self, input_ids: torch.Tensor) -> Any:
+        """What bare passes know of the places of the present canvas."""
+        if self._layout is None:
+            self._layout = self.model.layout_for(input_ids, self.canvas.attention_mask if self.padded else None)
+        return self._layout
 
     def reads_some(self, input_ids: torch.Tensor) -> bool:
         """Whether predictions are made at the positions that are asked for alone."""
@@ -330,14 +356,17 @@ class DenoisingRun:
 
     def _noted(self, prediction: Prediction) -> Prediction:
         """Keeps what is asked for later of a prediction, which it gives back."""
-        # Of broken logits all probabilities are NaN.
-        if not _surely_numbers(prediction.probability):
-            self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
-            if self.broken_logits.device.type == "cpu":
-                self.check_numbers()  # at once where nothing has to be waited for
+        self.note_probability(prediction.probability)
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
+
+    def note_probability(self, probability: torch.Tensor) -> None:
+        """Keeps in mind whether any probability (B, T) of what was drawn is no number, as all of broken logits are."""
+        if not _surely_numbers(probability):
+            self.broken_logits = self.broken_logits | (probability.isnan() & self.canvas.editable).any()
+            if self.broken_logits.device.type == "cpu":
+                self.check_numbers()  # at once where nothing has to be waited for
 
     def draw_jointly(
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
@@ -448,6 +477,10 @@ class DenoisingRun:
         if present is None or self.rows is None:
             return present
         return otherwise.to(present.dtype).index_copy(0, self.rows, present)
+
+
+def _bare_pass(model: Any, *arguments: Any) -> Any:
+    return model.bare_pass(*arguments)
 
 
 def _surely_numbers(values: torch.Tensor) -> bool:

@@ -4,15 +4,17 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from transformers.generation import GenerationConfig
 
-from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration, interpolated, looked_up
+from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.randomness import STREAM_SAMPLE, sample_inverse_cdf
 from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
-from critic_gpt.generation.prediction import Prediction, probability_of
+from critic_gpt.generation.prediction import Prediction, at_least_float32, probability_of, without
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
@@ -80,6 +82,83 @@ def default_floor(calibration: CriticCalibration) -> float:
     metadata = calibration.metadata
     rate = metadata.get("positive_rate") if metadata.get("source") == "trajectory" else None
     return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
+
+
+class Moment(NamedTuple):
+    """
+    What differs between the steps of a generation: where tokens are `changeable` (B, T), the numbers they are drawn by
+    (B, T), how many stay masked (B,), how many may be corrected at `most` (B,); and whether wrong ones are replaced,
+    and this is the last step, both without dimensions.
+    """
+
+    changeable: torch.Tensor
+    draw: torch.Tensor
+    kept_back: torch.Tensor
+    most: torch.Tensor
+    replaces: torch.Tensor
+    last: torch.Tensor
+
+
+class StillStep(NamedTuple):
+    """What [`critic_step`] makes, all (B, T); see [`StepOutcome`]."""
+
+    critic_logits: torch.Tensor
+    filled: torch.Tensor
+    remasked: torch.Tensor
+    after: torch.Tensor
+    drawn: torch.Tensor
+    probability: torch.Tensor
+    error_probabilities: torch.Tensor
+
+
+def critic_step(
+    model: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    layout: Any,
+    editable: torch.Tensor,
+    draft: torch.Tensor,
+    total: torch.Tensor,
+    table: tuple,
+    moment: Moment,
+    rule: tuple,
+) -> StillStep:
+    """
+    A step of [`Critic`] under its defaults, with tokens drawn each by itself, as one function without a branch.
+
+    Args:
+        model ([`CriticGPTForMaskedLM`]): Whose pass it is, with `attention_mask` and `layout` as for `bare_pass`.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
+        editable, draft, total: As [`Critic`] keeps them.
+        table (`tuple`): P(wrong) by score, and log-odds.
+        moment ([`Moment`]): What differs between steps.
+        rule (`tuple`): Ids that are never drawn, that of [MASK], the floor, `remask_per_step`.
+    """
+    special_ids, mask_id, floor, remask_per_step = rule
+    output = model.bare_pass(input_ids, attention_mask, layout, True, False)
+    scores = suppress_tokens(at_least_float32(output.logits), list(special_ids))
+    probabilities, replaces = scores.softmax(dim=-1), moment.replaces
+    chances = torch.where(replaces, without(scores, input_ids), scores).softmax(dim=-1)
+    tokens = sample_inverse_cdf(chances, moment.draw)
+    probability, chance = probability_of(probabilities, tokens), probability_of(chances, tokens)
+    probability = torch.where(chance.isnan(), chance, probability)
+
+    wrong = looked_up(table[0], output.critic_logits)
+    alternative = share_of_likeliest_other(probabilities, input_ids)
+    log_odds = settle(better_alternative(interpolated(table[1], output.critic_logits), alternative))
+    masked = editable & (input_ids == mask_id)
+    masks = masked.sum(dim=-1)
+    doubted = torch.where(replaces, ~(log_odds.sigmoid() <= EVEN_ODDS), ~(wrong <= floor) if floor else editable)
+    wanted = remask_counts(torch.where(draft, total, masks), remask_per_step)
+    wanted = torch.minimum(torch.where(moment.last, total, wanted), moment.most)
+    chosen = select_worst(log_odds, moment.changeable & ~masked & doubted, wanted)
+
+    remasked = chosen & ~replaces
+    revealed = select_worst(settle(probability), masked, masks - moment.kept_back + remasked.sum(dim=-1))
+    drawn = revealed | (chosen & replaces)
+    filled = torch.where(drawn, tokens, input_ids)
+    after = filled.masked_fill(remasked, mask_id)
+    return StillStep(output.critic_logits, filled, remasked, after, drawn, probability, wrong)
 
 
 @register_strategy
@@ -208,6 +287,8 @@ class Critic(PlainUnmasking):
         return config.polish_threshold if self._polishes(step) else config.error_threshold
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        if self.stands_still:
+            return self._still_step(input_ids, step)
         output = self.run.forward(input_ids)
         prediction = self.predict(input_ids, output.logits, step)
         verdict = self.judge(input_ids, output, prediction, step)
@@ -308,6 +389,39 @@ class Critic(PlainUnmasking):
         if self.adaptive:
             return self.total
         return self.rooms[:, min(step, self.num_steps - 1)]
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether a step is compiled as a whole: under the defaults, with tokens drawn each by itself."""
+        config, run = self.run.config, self.run
+        if run.compiler is None or run.processors or run.own_warpers or type(self) is not Critic or self.jointly:
+            return False
+        asked = (config.unmasking, config.remask_by, config.remask_selection, config.remasked_first)
+        warm = (config.temperature, config.temperature_end, config.top_k, config.top_p or 1.0)
+        plain = not config.randomness_strength and config.error_threshold is None
+        return plain and asked == ("confidence", "alternative", "worst", False) and warm == (1.0, None, None, 1.0)
+
+    def _still_step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        """A step whose shapes do not change: what differs between steps goes in as numbers."""
+        run, device = self.run, input_ids.device
+        replaces, last = self._replaces(step), step == self.last_step
+        room = torch.zeros_like(self.total) if last else self._room(step)
+        moment = Moment(
+            # Each of its own: which inputs are one tensor, and their strides, are part of a graph.
+            changeable=self.editable & self.draft[:, None] if step == 0 else self.editable.clone(),
+            draw=run.uniforms(STREAM_SAMPLE, step),
+            kept_back=torch.empty_like(self.total).copy_(self.total - self.target(step)),
+            most=torch.empty_like(self.total).copy_(self.total if replaces else room),
+            replaces=torch.full((), replaces, device=device),
+            last=torch.full((), last, device=device),
+        )
+        table = run.calibration.table(device), run.calibration.log_odds(device)
+        rule = tuple(run.special_ids), run.config.mask_token_id, self.floor, run.config.remask_per_step
+        arguments = (self.editable, self.draft, self.total, table, moment, rule)
+        found = run.whole_step(critic_step, input_ids, *arguments, kind=rule)
+        return StepOutcome(
+            found.filled, found.remasked, found.after, found.drawn, found.probability, found.error_probabilities
+        )
 
     def _end_rows(
         self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
