@@ -6,6 +6,7 @@ Letters: B batch, T positions, V vocabulary, D width.
 
 import copy
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -278,6 +279,18 @@ def first_real_position(attention_mask: torch.Tensor) -> torch.LongTensor:
     return attention_mask.long().argmax(dim=-1)
 
 
+class Layout(NamedTuple):
+    """
+    What a pass of the trunk knows of its places: the `mask` of attention (`None` where nothing is hidden), the
+    `position_ids` (1 or B, T), and learnt `vectors` (1 or B, T, D) or `rotations` by them.
+    """
+
+    mask: Any
+    position_ids: torch.LongTensor
+    vectors: torch.Tensor | None
+    rotations: tuple[torch.Tensor, torch.Tensor] | None
+
+
 @auto_docstring
 class CriticGPTModel(CriticGPTPreTrainedModel):
     def __init__(self, config: CriticGPTConfig):
@@ -328,6 +341,18 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
                 "`position_ids` must say where `input_ids` stand beside kept keys and values, got None: pass them."
             )
         position_ids = self.place(inputs_embeds, attention_mask, position_ids)
+        layout = self.lay_out(inputs_embeds, attention_mask, position_ids, past_key_values)
+        kwargs["past_key_values"] = past_key_values
+        return BaseModelOutput(last_hidden_state=self.through_layers(inputs_embeds, layout, **kwargs))
+
+    def lay_out(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.LongTensor,
+        past_key_values: Cache | None = None,
+    ) -> Layout:
+        """What a pass over embeddings (B, T, D) knows of their places, whatever tokens stand there."""
         # Falls back to the bidirectional mask where `config.is_causal` is False.
         mask = create_causal_mask(
             config=self.config,
@@ -336,21 +361,20 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
             past_key_values=past_key_values,
             position_ids=position_ids,
         )
-        position_embeddings = None
         if self.embed_positions is not None:
-            inputs_embeds = inputs_embeds + self.embed_positions(position_ids)
-        else:
-            position_embeddings = self.rotary_emb(inputs_embeds, position_ids)
+            return Layout(mask, position_ids, self.embed_positions(position_ids), None)
+        return Layout(mask, position_ids, None, self.rotary_emb(inputs_embeds, position_ids))
+
+    def through_layers(self, inputs_embeds: torch.Tensor, layout: Layout, **kwargs) -> torch.Tensor:
+        """States (B, T, D) of embeddings (B, T, D)."""
+        if layout.vectors is not None:
+            inputs_embeds = inputs_embeds + layout.vectors
         hidden_states = self.dropout(inputs_embeds)
         for layer in self.layers:
             hidden_states = layer(
-                hidden_states,
-                attention_mask=mask,
-                position_embeddings=position_embeddings,
-                past_key_values=past_key_values,
-                **kwargs,
+                hidden_states, attention_mask=layout.mask, position_embeddings=layout.rotations, **kwargs
             )
-        return BaseModelOutput(last_hidden_state=self.norm(hidden_states))
+        return self.norm(hidden_states)
 
     def place(
         self, states: torch.Tensor, attention_mask: torch.Tensor | None, position_ids: torch.LongTensor | None
@@ -367,6 +391,16 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
 # --------------------------------------------------------------------------------------------------------------------
 # Masked diffusion language model with a critic
 # --------------------------------------------------------------------------------------------------------------------
+
+
+class BarePass(NamedTuple):
+    """What [`CriticGPTForMaskedLM.bare_pass`] gives, by the names of [`CriticGPTMaskedLMOutput`]."""
+
+    logits: torch.Tensor | None
+    critic_logits: torch.Tensor | None
+    last_hidden_state: torch.Tensor
+    joint_queries: torch.Tensor | None = None
+    joint_keys: torch.Tensor | None = None
 
 
 @auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
@@ -475,6 +509,49 @@ class CriticGPTForMaskedLM(
         """Whether `forward` takes `return_logits=False` beside labels: nobody wrote another one."""
         return type(self).forward is CriticGPTForMaskedLM.forward
 
+    @property
+    def takes_bare_passes(self) -> bool:
+        """Whether that holds of the trunk and of every layer too, none of which is of a class from elsewhere."""
+        methods = (type(self).forward, type(self).read, type(self.model).forward)
+        if methods != _PASSES or any("forward" in vars(module) for module in (self, self.model)):
+            return False
+        rotary = self.model.rotary_emb
+        if rotary is not None and rotary.rope_type != "default":  # others may change with what they see
+            return False
+        return all(_is_plain(module) for module in self.modules())
+
+    def bare_pass(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None,
+        layout: Layout,
+        with_logits: bool = True,
+        with_joint: bool = True,
+    ) -> BarePass:
+        """
+        What `forward` gives, bit by bit, without what Transformers does around it: a third of a millisecond, which is
+        much where a pass takes five.
+
+        Args:
+            input_ids, attention_mask: As for `forward`.
+            layout ([`Layout`]): Of their places, as [`CriticGPTForMaskedLM.layout_for`] gives it.
+            with_logits, with_joint (`bool`): Whether predictions, and what the joint head relates, are made.
+        """
+        states = self.model.through_layers(self.model.embed_tokens(input_ids), layout)
+        reading = Reading(self, input_ids, attention_mask, states)
+        if with_logits:
+            reading.given_logits = self.lm_logits(states)
+        joint = None, None
+        if with_joint and self.joint_head is not None:
+            joint = self.joint_head(states, layout.position_ids, layout.vectors)
+        critic_logits = None if self.critic_head is None else reading.verdict()
+        return BarePass(reading.given_logits, critic_logits, states, *joint)
+
+    def layout_for(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> Layout:
+        """What passes over tokens (B, T) with this mask know of their places."""
+        vectors = self.model.embed_tokens(input_ids)
+        return self.model.lay_out(vectors, attention_mask, self.model.place(vectors, attention_mask, None))
+
     def language_model_learns(self) -> bool:
         """Whether a term of the language model reaches a trainable weight."""
         return self.lm_head.weight.requires_grad or any(weight.requires_grad for weight in self.model.parameters())
@@ -546,6 +623,21 @@ class CriticGPTForMaskedLM(
             return lambda scores, found: scores + self.lm_head(output(found.to(self.dtype)))
         folded = self.lm_head(output(torch.eye(output.in_features, dtype=self.dtype, device=self.device)))
         return lambda scores, found: torch.addmm(scores, found.to(scores.dtype), folded.to(scores.dtype))
+
+
+# The passes as they are written here, by which it shows whether somebody put others in their place.
+_PASSES = CriticGPTForMaskedLM.forward, CriticGPTForMaskedLM.read, CriticGPTModel.forward
+# Whose layers do what they say, and keep nothing of what they saw.
+_PLAIN_CLASSES = ("torch.nn.modules.", "transformers.activations")
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a layer is one of ours, of torch or of Transformers, with nothing hooked on it."""
+    home = type(module).__module__
+    ours = home.startswith(_PLAIN_CLASSES) or home.split(".")[0] == __name__.split(".")[0]
+    hooked = module._forward_hooks or module._forward_pre_hooks or module._compiled_call_impl is not None
+    weights = (weight for weight in module._parameters.values() if weight is not None)
+    return ours and not hooked and all(type(weight) is nn.Parameter for weight in weights)
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -66,20 +66,36 @@ def _fingerprints(
     roundings: Sequence[tuple[torch.dtype, ...]],
 ) -> list[str] | None:
     pairs = named_tensors.items() if isinstance(named_tensors, Mapping) else named_tensors
-    samples: list[dict[str, bytes]] = [{} for _ in roundings]
+    heads: dict[str, bytes] = {}
+    alike: dict[tuple, dict[str, torch.Tensor]] = {}  # samples by dtype and device
     for name, tensor in pairs:
         if tensor.is_meta or isinstance(tensor, DTensor):
             return None
         name = re.sub(r"^((_orig_mod|module)\.)+", "", name)
         flat = _values(tensor.detach()).reshape(-1)
         sample = flat[:: max(1, -(-flat.numel() // FINGERPRINT_SAMPLE))]
-        for found, dtypes in zip(samples, roundings, strict=True):
-            rounded = sample
-            for dtype in dtypes:
-                rounded = rounded.to(dtype)
-            numbers = rounded.cpu().view(torch.int16).numpy().tobytes()
-            found[name] = f"{name}{list(tensor.shape)}\n".encode() + numbers
-    return [hashlib.sha256(b"".join(found[name] for name in sorted(found))).hexdigest() for found in samples]
+        heads[name] = f"{name}{list(tensor.shape)}\n".encode()
+        # Of what was made for this turn alone no more than the sample is kept.
+        kept = sample if isinstance(tensor, nn.Parameter) else sample.clone()
+        alike.setdefault((sample.dtype, sample.device), {})[name] = kept
+    return [_digest(heads, alike.values(), dtypes) for dtypes in roundings]
+
+
+def _digest(heads: dict[str, bytes], alike: Iterable[dict[str, torch.Tensor]], dtypes: tuple[torch.dtype, ...]) -> str:
+    """The hash of samples rounded to one dtype after the other, each behind its head, in the order of their names."""
+    found: dict[str, Any] = {}
+    for samples in alike:
+        rounded = torch.cat(list(samples.values()))  # at once: a model has many tensors
+        for dtype in dtypes:
+            rounded = rounded.to(dtype)
+        numbers, begin = memoryview(rounded.cpu().view(torch.int16).numpy()).cast("B"), 0
+        for name, sample in samples.items():
+            found[name], begin = numbers[begin : begin + 2 * sample.numel()], begin + 2 * sample.numel()
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(heads[name])
+        digest.update(found[name])
+    return digest.hexdigest()
 
 
 def _values(tensor: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,8 @@ def score_buckets(critic_logits: torch.Tensor) -> torch.Tensor:
     counted in one precision and read in another would shift scores that sit on a boundary.
     Any shape in, a `torch.LongTensor` of that shape with values 0 to 99 out.
     """
-    return (torch.sigmoid(critic_logits.float()) * NUM_BUCKETS).floor().long().clamp(0, NUM_BUCKETS - 1)
+    # To whole numbers by cutting, which of what is not negative is the floor.
+    return (torch.sigmoid(critic_logits.float()) * NUM_BUCKETS).long().clamp_(0, NUM_BUCKETS - 1)
 
 
 def find_calibration_file(
@@ -90,6 +91,25 @@ def find_calibration_file(
         if exists:
             raise OSError(f"`{filename}` of {repo} must download, got no file though it exists there; try again.")
     return None
+
+
+def looked_up(table: torch.Tensor, critic_logits: torch.Tensor) -> torch.Tensor:
+    """P(wrong) of scores by a table (100,); see [`CriticCalibration.error_probability`]."""
+    return table.take(score_buckets(critic_logits)).masked_fill_(critic_logits.isnan(), float("nan"))
+
+
+def interpolated(log_odds: tuple[torch.Tensor, ...], critic_logits: torch.Tensor) -> torch.Tensor:
+    """Log-odds of scores by [`CriticCalibration.log_odds`]; see [`CriticCalibration.error_log_odds`]."""
+    levels, rises, middles, widths = log_odds
+    scores = critic_logits.to(levels.dtype)
+    left = torch.searchsorted(middles, scores.contiguous()).sub_(1).clamp_(0, NUM_BUCKETS - 2)
+    share = (scores - middles.take(left)).div_(widths.take(left)).clamp_(0.0, 1.0)
+    beyond = (scores - middles[0]).clamp_(max=0.0) + (scores - middles[-1]).clamp_(min=0.0)
+    return torch.lerp(levels.take(left), rises.take(left), share) + beyond
+
+
+def _read_in(critic_logits: torch.Tensor) -> torch.dtype:
+    return torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
 
 
 class CriticCalibration:
@@ -174,9 +194,7 @@ class CriticCalibration:
         Any shape on any device in; the same out, in [0, 1]: float64 for float64 input, else float32. NaN stays NaN,
         since a broken score must not pass for a safe one.
         """
-        dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
-        looked_up = self.table(critic_logits.device, dtype)[score_buckets(critic_logits)]
-        return looked_up.masked_fill(critic_logits.isnan(), float("nan"))
+        return looked_up(self.table(critic_logits.device, _read_in(critic_logits)), critic_logits)
 
     def error_log_odds(self, critic_logits: torch.Tensor) -> torch.Tensor:
         """
@@ -187,25 +205,29 @@ class CriticCalibration:
         Any shape on any device in; the same out: float64 for float64 input, else float32. NaN stays NaN. Buckets in
         which none, or all, of the tokens were wrong count as P = 1e-4 and 1 - 1e-4.
         """
-        dtype = torch.float64 if critic_logits.dtype == torch.float64 else torch.float32
-        levels, middles = self._log_odds(critic_logits.device, dtype)
-        scores = critic_logits.to(dtype)
-        left = (torch.searchsorted(middles, scores.contiguous()) - 1).clamp(0, NUM_BUCKETS - 2)
-        share = ((scores - middles[left]) / (middles[left + 1] - middles[left])).clamp(0.0, 1.0)
-        beyond = (scores - middles[0]).clamp(max=0.0) + (scores - middles[-1]).clamp(min=0.0)
-        return torch.lerp(levels[left], levels[left + 1], share) + beyond
+        return interpolated(self.log_odds(critic_logits.device, _read_in(critic_logits)), critic_logits)
 
-    def _log_odds(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """The table as log-odds, and the middles of its buckets as scores, kept as [`CriticCalibration.table`] is."""
+    def log_odds(
+        self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> tuple[torch.Tensor, ...]:
+        """
+        The table as log-odds (100,), those of the next bucket (99,), the middles of its buckets as scores (100,), and
+        how far each is from the next (99,), kept as [`CriticCalibration.table`] is.
+        """
+        device = torch.device(device)
         key = ("log odds", device, dtype)
         kept = self._tables.get(key)
-        if kept is None:
-            levels = self.table(device, dtype).clamp(LOWEST_RATE, 1.0 - LOWEST_RATE).logit()
-            middles = (torch.arange(NUM_BUCKETS, dtype=dtype, device=device) + 0.5).div(NUM_BUCKETS).logit()
-            kept = levels, middles
-            if not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
-                self._tables[key] = kept
+        if kept is None and torch.compiler.is_compiling():
+            kept = self._made_log_odds(device, dtype)
+        elif kept is None:
+            with torch.inference_mode(False):
+                kept = self._tables[key] = self._made_log_odds(device, dtype)
         return kept
+
+    def _made_log_odds(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+        levels = self.table(device, dtype).clamp(LOWEST_RATE, 1.0 - LOWEST_RATE).logit()
+        middles = (torch.arange(NUM_BUCKETS, dtype=dtype, device=device) + 0.5).div(NUM_BUCKETS).logit()
+        return levels, levels[1:].clone(), middles, middles[1:] - middles[:-1]
 
     def matches(self, fingerprint: str | None) -> bool:
         """Whether the table belongs to weights with this `weights_fingerprint`; `True` if either side is unknown."""

@@ -158,5 +158,5 @@ def suppress_tokens(logits: torch.Tensor, token_ids: list[int], in_place: bool =
     # By slices: a list of ids would have to be copied to the device.
     for _, group in itertools.groupby(enumerate(sorted(token_ids)), key=lambda pair: pair[1] - pair[0]):
         run = [token_id for _, token_id in group]
-        logits[..., run[0] : run[-1] + 1] = float("-inf")
+        logits.narrow(-1, run[0], len(run)).fill_(float("-inf"))
     return logits

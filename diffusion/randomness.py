@@ -171,8 +171,10 @@ def _first_beyond(weights: torch.Tensor, cumulative: torch.Tensor, target: torch
     # Rounding could lift u * total to the total itself, past the last place that has weight.
     target = torch.minimum(target, torch.nextafter(total, total.new_zeros(())))
     # Where weights are NaN no place is found: any index will do, and whoever reads them sees it.
-    place = torch.searchsorted(cumulative, target[..., None], right=True).clamp(max=weights.shape[-1] - 1)
+    place = torch.searchsorted(cumulative, target[..., None], right=True).clamp_(max=weights.shape[-1] - 1)
     # A parallel scan adds in another order at each position, so that on a GPU the sum may grow by a rounding error
     # where nothing was added.
     possible = weights.gather(-1, place) > 0
+    if place.device.type == "cpu" and not torch.compiler.is_compiling() and bool(possible.all()):
+        return place.squeeze(-1)  # elsewhere to look would be to wait
     return torch.where(possible, place, weights.argmax(dim=-1, keepdim=True)).squeeze(-1)

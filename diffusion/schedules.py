@@ -100,7 +100,7 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
     if isinstance(remask_per_step, int):
         return torch.full_like(count, remask_per_step)
     # Half a token more, rounded down, in integers as in `share_of`.
-    return ((2 * count * round(remask_per_step * 2**40) + 2**40 + 2**20) >> 41).clamp(min=1)
+    return ((count * (2 * round(remask_per_step * 2**40)) + (2**40 + 2**20)) >> 41).clamp_(min=1)
 
 
 def _decay(schedule: str | float, progress: float) -> float:

@@ -40,11 +40,11 @@ def select_worst(
         `torch.BoolTensor` of shape `(batch_size, sequence_length)`.
     """
     ranking = rank(scores, tie_break)
-    count = torch.as_tensor(count, device=scores.device).expand(scores.shape[0])
+    most = count[:, None] if isinstance(count, torch.Tensor) and count.dim() == 1 else count
     # The first `count` eligible ones of the ranking, whatever number stands at the others.
     ranked = eligible.gather(-1, ranking)
-    chosen = ranked & (ranked.cumsum(dim=-1) <= count[:, None])
-    return torch.zeros_like(eligible).scatter(-1, ranking, chosen)
+    chosen = ranked.cumsum(dim=-1).le(most).logical_and_(ranked)
+    return torch.empty_like(eligible).scatter_(-1, ranking, chosen)
 
 
 def gumbel_keys(scores: torch.Tensor, noise: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -95,7 +95,7 @@ def settle(scores: torch.Tensor) -> torch.Tensor:
     least comes out: float16 ends at 65504, below what a logit of 1 is scaled to.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return scores.mul(2.0**20).round().div(2.0**20)
+    return scores.mul(2.0**20).round_().div_(2.0**20)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from critic_gpt.diffusion.randomness import STREAM_CANDIDATE, STREAM_PLACE, hash
 from critic_gpt.generation.answers import check_callers
 from critic_gpt.generation.blocks import critic_logits_in_windows, denoise_in_blocks, in_blocks
 from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
+from critic_gpt.generation.compiled import Compiler, chosen_backend
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
 from critic_gpt.generation.run import NOT_DRAWN, DenoisingRun, DenoisingStep
@@ -100,6 +101,8 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     output_modalities = ("text",)
     # Whether `forward` takes `return_logits`, and gives what its class says.
     forward_is_ours = False
+    # Whether it has `bare_pass` and `layout_for`, which do the same with nothing around it.
+    takes_bare_passes = False
 
     @torch.no_grad()
     def generate(
@@ -115,6 +118,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         seed: int | list[int] | None = None,
         generator: torch.Generator | None = None,
         streamer: Any | None = None,
+        compile: bool | str = False,
         **kwargs,
     ) -> CriticGPTGenerationOutput | torch.LongTensor:
         """
@@ -153,6 +157,10 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             streamer (*optional*): A [`~transformers.generation.streamers.BaseStreamer`]. `put` gets the prompt, which
                 is what stands ahead of the first place that may change, and in the end the rest; `put_draft`, if any,
                 the rest after each step; `put_step`, if any, a [`StreamedStep`] with the critic's verdicts.
+            compile (`bool` or `str`, *optional*, defaults to `False`): Whether passes run under `torch.compile`, and,
+                under the critic's defaults with independent draws, whole steps, in one graph for all steps; a `str`
+                names another backend than inductor. The first call for a shape takes as long as compiling does. No
+                row may end before the others.
             kwargs: Fields of [`CriticGPTGenerationConfig`], for this call.
 
         Returns:
@@ -199,12 +207,16 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             canvas = Canvas(*(part.repeat_interleave(config.num_candidates, dim=0) for part in canvas))
             seeds = candidate_seeds(seeds, config.num_candidates)
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
+        backend = chosen_backend(compile, self, config, strategy.asks_where, criteria)
+        run.compiler = None if backend is None else Compiler(self, backend)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:
             if in_blocks(config):
                 denoise_in_blocks(run, strategy, stopping, stream, _denoise)
             else:
-                _denoise(run, strategy(run), stopping, stream)
+                strategy = strategy(run)
+                with run.alone(watched=stopping or streamer is not None):
+                    _denoise(run, strategy, stopping, stream)
             run.check_numbers()
             return self._finish(run, canvas, stopping, stream, judge_model)
 

@@ -148,6 +148,9 @@ def draw_tokens(
         exclude (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): A token for each position
             that is not to be drawn there, unless no other is possible. The warpers choose among the others.
     """
+    if not warpers:  # which want rows
+        tokens, probability, known = drawn_from(scores, input_ids, draw, None, exclude)
+        return Prediction(tokens, probability, scores, known=known)
     beside = [None if one is None else one.flatten() for one in (input_ids, draw, exclude)]
     tokens, probability, probabilities = drawn_from(scores.flatten(0, -2), *beside[:2], warpers, beside[2])
     whole = probabilities.view(scores.shape)
@@ -200,11 +203,14 @@ def drawn_from(
     warpers: LogitsProcessorList | None,
     exclude: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tokens (n,) by scores (n, V), the probability of each before the warpers, and all probabilities (n, V)."""
+    """
+    Tokens (n,) by scores (n, V), the probability of each before the warpers, and all probabilities (n, V). Without
+    warpers the shapes may be (..., V) and (...).
+    """
     # Warpers compare and sort: at least float32, whatever the model computes in.
     scores = at_least_float32(scores)
     probabilities = scores.softmax(dim=-1)
-    shaped = scores if exclude is None else _without(scores, exclude)
+    shaped = scores if exclude is None else without(scores, exclude)
     if draw is not None and warpers:
         shaped = warpers(input_ids[:, None], shaped)
     chances = probabilities if shaped is scores else shaped.softmax(dim=-1)
@@ -246,7 +252,7 @@ def other_tokens(input_ids: torch.Tensor, columns: torch.Tensor | None = None) -
     return input_ids[:, None].expand(-1, columns.shape[1], -1).gather(-1, others).flatten(0, 1)
 
 
-def _without(scores: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
+def without(scores: torch.Tensor, exclude: torch.Tensor) -> torch.Tensor:
     """The scores (n, V) with -inf at one token each (n,), except where no other is possible."""
     others = scores.scatter(-1, exclude[..., None], float("-inf"))
     possible = (others > float("-inf")).any(dim=-1, keepdim=True)

@@ -5,11 +5,13 @@ Letters: B batch, T positions, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn import functional as F
 from transformers.generation import (
     GenerationConfig,
     SuppressTokensLogitsProcessor,
@@ -30,12 +32,14 @@ from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmaski
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.chance import Chance
+from critic_gpt.generation.compiled import Compiler
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
 from critic_gpt.generation.open_block import BlockOutput, OpenBlock
 from critic_gpt.generation.prediction import (
     SMALL,
     Prediction,
+    at_least_float32,
     draw_some,
     draw_tokens,
     highest,
@@ -142,6 +146,14 @@ class DenoisingRun:
         self.joint_states = None, None
         # Whether the strategy says of each prediction where it wants it.
         self.asks_where = False
+        # Whether it draws tokens in the light of each other.
+        self.draws_jointly = config.token_draws == "joint"
+        self.vocab_size = Backbone.of(model.config).vocab_size
+        # What bare passes know of their places; `None` before the first one.
+        self.takes_bare_passes, self._layout = model.takes_bare_passes, None
+        self.compiler: Compiler | None = None
+        # Whether nobody else reads the logits of the last pass.
+        self.owns_logits = False
         # Steps that are left, the present one included; and those of later blocks among them.
         self.steps_left, self.steps_beyond = 1, 0
         # The part of the text at which the strategy works, if not all of it, and its columns (B, N) there.
@@ -174,6 +186,7 @@ class DenoisingRun:
         self.rows = rows[going]
         self.chance.keep(going)
         self.canvas = Canvas(*(part[going] for part in self.canvas))
+        self._layout = None
         if self.block is not None:
             self.block.keep(going)
             self.columns = self.block.columns
@@ -181,12 +194,12 @@ class DenoisingRun:
     def open(self, block: OpenBlock, rows: torch.Tensor, chance: Chance, config: GenerationConfig) -> None:
         """Goes on with a block of some of all rows (B,), under settings of its own."""
         self._in_blocks, self.block, self.columns, self.rows = True, block, block.columns, rows
-        self.canvas, self.chance, self.config = block.canvas(), chance, config
+        self.canvas, self.chance, self.config, self._layout = block.canvas(), chance, config, None
 
     def close(self) -> None:
         """Leaves the last block."""
         self.block = self.columns = self.rows = None
-        self.canvas, self.config = self._whole, self._whole_config
+        self.canvas, self.config, self._layout = self._whole, self._whole_config, None
 
     @property
     def trunk_tokens(self) -> torch.Tensor:
@@ -195,14 +208,37 @@ class DenoisingRun:
             return self._block_tokens
         return self.row_passes * self._whole.attention_mask.long().sum(dim=-1)
 
+    @contextmanager
+    def alone(self, watched: bool) -> Iterator[None]:
+        """
+        Within it no tensor of this run is seen by others, where that is so: torch then keeps no account of what
+        changes when, a tenth of the time of a small pass. What the run is asked for afterwards are plain tensors.
+
+        Args:
+            watched (`bool`): Whether somebody looks on.
+        """
+        others = watched or self.compiler is not None or self.remasking_model is not None
+        others = others or self.processors or self.own_warpers
+        bare = self.asks_where and self.takes_bare_passes
+        if others or not bare or torch.is_autocast_enabled(self.sequences.device.type):
+            yield
+            return
+        with torch.inference_mode():
+            yield
+        self.sequences, self.row_passes = self.sequences.clone(), self.row_passes.clone()
+        if self.drawn_probability is not None:
+            self.drawn_probability = self.drawn_probability.clone()
+        if self.history is not None:
+            steps = [[None if part is None else part.clone() for part in step] for step in self.history]
+            self.history = [DenoisingStep(*step) for step in steps]
+
     @cached_property
     def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """What a joint head keeps of tokens: of a small vocabulary looked up, since all are drawn again and again."""
-        size = Backbone.of(self.model.config).vocab_size
-        if size > _SMALL_VOCABULARY:
+        if self.vocab_size > _SMALL_VOCABULARY:
             return self.model.joint_values
-        table = self.model.joint_values(torch.arange(size, device=self.canvas.input_ids.device))
-        return lambda tokens: table[tokens]
+        table = self.model.joint_values(torch.arange(self.vocab_size, device=self.canvas.input_ids.device))
+        return lambda tokens: F.embedding(tokens, table.flatten(1)).unflatten(-1, table.shape[1:])
 
     @cached_property
     def joint_shifted(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
@@ -217,12 +253,8 @@ class DenoisingRun:
         One pass. Where the strategy says what it wants predicted, the logits of a large canvas are left to
         [`DenoisingRun.predict`]: the output then has none.
         """
-        self.forward_passes += 1
-        if self.rows is None:
-            self.row_passes += 1
-        else:
-            self.row_passes[self.rows] += 1
-        output = self._read_whole(input_ids) if self.block is None else self._read_block(input_ids)
+        self._count_pass()
+        output = self._pass(input_ids) if self.block is None else self._read_block(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
@@ -230,17 +262,50 @@ class DenoisingRun:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
 
-    def _read_whole(self, input_ids: torch.Tensor):
-        """A pass over all rows that go on, whole."""
-        fields = {"attention_mask": self.canvas.attention_mask}
-        if self.model.forward_is_ours:
-            # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
-            fields = {"attention_mask": fields["attention_mask"] if self.padded else None}
-            fields["return_logits"] = not self.reads_some(input_ids)
-        return self.model(input_ids=input_ids, return_dict=True, **fields)
+    def _count_pass(self) -> None:
+        self.forward_passes += 1
+        if self.rows is None:
+            self.row_passes += 1
+        else:
+            self.row_passes[self.rows] += 1
+
+    def whole_step(self, function: Callable, input_ids: torch.Tensor, *arguments: Any, kind: tuple) -> Any:
+        """
+        A step as one compiled function of the model, tokens, the mask of attention, the layout of a bare pass, and
+        whatever it takes; it gives `critic_logits` and `probability` among others.
+        """
+        self._count_pass()
+        mask = self.canvas.attention_mask if self.padded else None
+        found = self.compiler(function, input_ids, mask, self.layout(input_ids), *arguments, kind=kind)
+        self.judged_ids, self.critic_logits = input_ids, found.critic_logits
+        self.note_scores(self.critic_logits, self.canvas.attention_mask)
+        self.note_probability(found.probability)
+        return found
+
+    def _pass(self, input_ids: torch.Tensor):
+        """What the model makes of tokens (B, T), by the shortest way that is open."""
+        mask, self.owns_logits = self.canvas.attention_mask, False
+        if not self.model.forward_is_ours:
+            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask)
+        # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
+        mask, with_logits = mask if self.padded else None, not self.reads_some(input_ids)
+        if not (self.asks_where and self.takes_bare_passes):
+            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask, return_logits=with_logits)
+        self.owns_logits = True
+        how = mask, self.layout(input_ids), with_logits, self.draws_jointly
+        if self.compiler is not None:
+            return self.compiler(_bare_pass, input_ids, *how, kind=how[2:])
+        return self.model.bare_pass(input_ids, *how)
+
+    def layout(self, input_ids: torch.Tensor) -> Any:
+        """What bare passes know of the places of the present canvas."""
+        if self._layout is None:
+            self._layout = self.model.layout_for(input_ids, self.canvas.attention_mask if self.padded else None)
+        return self._layout
 
     def _read_block(self, input_ids: torch.Tensor) -> BlockOutput:
         """A pass for the block that is open; of its states, where they are all there is, come the logits."""
+        self.owns_logits = False
         output, tokens = self.block.read(input_ids)
         self._block_tokens[self.rows] += tokens
         if output.logits is None and not self.reads_some(input_ids):
@@ -264,7 +329,7 @@ class DenoisingRun:
         """Whether predictions are made at the positions that are asked for alone."""
         if not self.asks_where or self.processors or self.own_warpers or self.keeps_prediction:
             return False
-        return input_ids.numel() * Backbone.of(self.model.config).vocab_size > SMALL
+        return input_ids.numel() * self.vocab_size > SMALL
 
     def note_scores(self, critic_logits: torch.Tensor, attention_mask: torch.Tensor) -> None:
         """Keeps in mind whether any score (B, T) of a real token is no number."""
@@ -334,6 +399,8 @@ class DenoisingRun:
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:
+            if self.owns_logits and not self.processors:
+                return suppress_tokens(at_least_float32(logits), self.special_ids, in_place=True)
             others = None if self.block is None else self._others_of_block
             return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left, others)
         return suppress_tokens(own, self.special_ids, in_place=True)
@@ -344,14 +411,17 @@ class DenoisingRun:
 
     def _noted(self, prediction: Prediction) -> Prediction:
         """Keeps what is asked for later of a prediction, which it gives back."""
-        # Of broken logits all probabilities are NaN.
-        if not _surely_numbers(prediction.probability):
-            self.broken_logits = self.broken_logits | (prediction.probability.isnan() & self.canvas.editable).any()
-            if self.broken_logits.device.type == "cpu":
-                self.check_numbers()  # at once where nothing has to be waited for
+        self.note_probability(prediction.probability)
         if self.keeps_prediction:
             self.prediction = prediction
         return prediction
+
+    def note_probability(self, probability: torch.Tensor) -> None:
+        """Keeps in mind whether any probability (B, T) of what was drawn is no number, as all of broken logits are."""
+        if not _surely_numbers(probability):
+            self.broken_logits = self.broken_logits | (probability.isnan() & self.canvas.editable).any()
+            if self.broken_logits.device.type == "cpu":
+                self.check_numbers()  # at once where nothing has to be waited for
 
     def draw_jointly(
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
@@ -468,6 +538,10 @@ class DenoisingRun:
             index = self.columns.view(*self.columns.shape, *[1] * (rows.dim() - 2)).expand(present.shape)
             present = rows.scatter(1, index, present)
         return otherwise.index_copy(0, self.rows, present)
+
+
+def _bare_pass(model: Any, *arguments: Any) -> Any:
+    return model.bare_pass(*arguments)
 
 
 def _surely_numbers(values: torch.Tensor) -> bool:

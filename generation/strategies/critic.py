@@ -4,15 +4,17 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from transformers.generation import GenerationConfig
 
-from critic_gpt.calibration.table import CriticCalibration
+from critic_gpt.calibration.table import CriticCalibration, interpolated, looked_up
+from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.randomness import STREAM_SAMPLE, sample_inverse_cdf
 from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
-from critic_gpt.generation.prediction import Prediction, probability_of
+from critic_gpt.generation.prediction import Prediction, at_least_float32, probability_of, without
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
@@ -50,7 +52,7 @@ def share_of_likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tenso
 
 
 def _share(likeliest: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    return likeliest / others.sum(dim=-1).clamp(min=torch.finfo(others.dtype).tiny)
+    return likeliest / others.sum(dim=-1).clamp_(min=torch.finfo(others.dtype).tiny)
 
 
 def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
@@ -69,7 +71,7 @@ def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -
     Returns:
         `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
     """
-    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log()
+    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log_()
 
 
 def default_floor(calibration: CriticCalibration) -> float:
@@ -80,6 +82,83 @@ def default_floor(calibration: CriticCalibration) -> float:
     metadata = calibration.metadata
     rate = metadata.get("positive_rate") if metadata.get("source") == "trajectory" else None
     return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
+
+
+class Moment(NamedTuple):
+    """
+    What differs between the steps of a generation: where tokens are `changeable` (B, T), the numbers they are drawn by
+    (B, T), how many stay masked (B,), how many may be corrected at `most` (B,); and whether wrong ones are replaced,
+    and this is the last step, both without dimensions.
+    """
+
+    changeable: torch.Tensor
+    draw: torch.Tensor
+    kept_back: torch.Tensor
+    most: torch.Tensor
+    replaces: torch.Tensor
+    last: torch.Tensor
+
+
+class StillStep(NamedTuple):
+    """What [`critic_step`] makes, all (B, T); see [`StepOutcome`]."""
+
+    critic_logits: torch.Tensor
+    filled: torch.Tensor
+    remasked: torch.Tensor
+    after: torch.Tensor
+    drawn: torch.Tensor
+    probability: torch.Tensor
+    error_probabilities: torch.Tensor
+
+
+def critic_step(
+    model: Any,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    layout: Any,
+    editable: torch.Tensor,
+    draft: torch.Tensor,
+    total: torch.Tensor,
+    table: tuple,
+    moment: Moment,
+    rule: tuple,
+) -> StillStep:
+    """
+    A step of [`Critic`] under its defaults, with tokens drawn each by itself, as one function without a branch.
+
+    Args:
+        model ([`CriticGPTForMaskedLM`]): Whose pass it is, with `attention_mask` and `layout` as for `bare_pass`.
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
+        editable, draft, total: As [`Critic`] keeps them.
+        table (`tuple`): P(wrong) by score, and log-odds.
+        moment ([`Moment`]): What differs between steps.
+        rule (`tuple`): Ids that are never drawn, that of [MASK], the floor, `remask_per_step`.
+    """
+    special_ids, mask_id, floor, remask_per_step = rule
+    output = model.bare_pass(input_ids, attention_mask, layout, True, False)
+    scores = suppress_tokens(at_least_float32(output.logits), list(special_ids))
+    probabilities, replaces = scores.softmax(dim=-1), moment.replaces
+    chances = torch.where(replaces, without(scores, input_ids), scores).softmax(dim=-1)
+    tokens = sample_inverse_cdf(chances, moment.draw)
+    probability, chance = probability_of(probabilities, tokens), probability_of(chances, tokens)
+    probability = torch.where(chance.isnan(), chance, probability)
+
+    wrong = looked_up(table[0], output.critic_logits)
+    alternative = share_of_likeliest_other(probabilities, input_ids)
+    log_odds = settle(better_alternative(interpolated(table[1], output.critic_logits), alternative))
+    masked = editable & (input_ids == mask_id)
+    masks = masked.sum(dim=-1)
+    doubted = torch.where(replaces, ~(log_odds.sigmoid() <= EVEN_ODDS), ~(wrong <= floor) if floor else editable)
+    wanted = remask_counts(torch.where(draft, total, masks), remask_per_step)
+    wanted = torch.minimum(torch.where(moment.last, total, wanted), moment.most)
+    chosen = select_worst(log_odds, moment.changeable & ~masked & doubted, wanted)
+
+    remasked = chosen & ~replaces
+    revealed = select_worst(settle(probability), masked, masks - moment.kept_back + remasked.sum(dim=-1))
+    drawn = revealed | (chosen & replaces)
+    filled = torch.where(drawn, tokens, input_ids)
+    after = filled.masked_fill(remasked, mask_id)
+    return StillStep(output.critic_logits, filled, remasked, after, drawn, probability, wrong)
 
 
 @register_strategy
@@ -132,6 +211,11 @@ class Critic(PlainUnmasking):
         self.last_step = self.num_steps - 1 + config.polish_steps
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
+        self.drafts = self.draft.device.type != "cpu" or bool(self.draft.any())  # elsewhere to look would be to wait
+        self.rooms = None  # how many tokens (B, num_steps) each step may leave masked
+        if not self.adaptive:
+            total = self.total[:, None]
+            self.rooms = torch.where(self.draft[:, None], total, total - self.targets)
         self.waiting = self.nothing  # what the last step re-masked
         self.stops_early = config.stop_when_expected_errors_below is not None
         self.floor = default_floor(run.calibration) if config.remask_floor is None else config.remask_floor
@@ -179,13 +263,12 @@ class Critic(PlainUnmasking):
         # At first nothing visible is the model's own, unless it was asked to revise a draft.
         allowed = self.editable & self.draft[:, None] if step == 0 else self.editable
         threshold = self._threshold(step)
-        if threshold is not None:
-            # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
-            return allowed & ~(probabilities <= threshold)
-        if self.floor and not self._replaces(step):
-            # A number alone would mask right tokens again wherever little is wrong.
-            return allowed & ~(probabilities <= self.floor)
-        return allowed
+        if threshold is None:
+            if not self.floor or self._replaces(step):
+                return allowed
+            threshold = self.floor  # a number alone would mask right tokens again wherever little is wrong
+        # Not `probabilities > threshold`: a broken score (NaN) must not pass for a safe one.
+        return (probabilities <= threshold).logical_not_().logical_and_(allowed)
 
     def most_remasked(self, masks: torch.Tensor, step: int) -> torch.Tensor:
         if self._replaces(step) or self._polishes(step):
@@ -196,7 +279,8 @@ class Critic(PlainUnmasking):
         """How many tokens (B,) are to be corrected: as many as were asked for, else all that deserve it."""
         if self._threshold(step) is not None or step == self.last_step:
             return self.total
-        masks = torch.where(self.draft, self.total, masks)
+        if self.drafts:
+            masks = torch.where(self.draft, self.total, masks)
         return remask_counts(masks, self.run.config.remask_per_step)
 
     def _threshold(self, step: int) -> float | None:
@@ -204,6 +288,8 @@ class Critic(PlainUnmasking):
         return config.polish_threshold if self._polishes(step) else config.error_threshold
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        if self.stands_still:
+            return self._still_step(input_ids, step)
         output = self.run.forward(input_ids)
         prediction = self.predict(input_ids, output.logits, step)
         verdict = self.judge(input_ids, output, prediction, step)
@@ -236,27 +322,36 @@ class Critic(PlainUnmasking):
         last, replaces = step == self.last_step, self._replaces(step)
         if last and not replaces:
             return Verdict(self.nothing, self.nothing, probabilities)
-        allowed = self._allowed(probabilities, step)
+        allowed = self._allowed(probabilities, step) & ~self.masked(input_ids)
+        if allowed.device.type == "cpu" and not bool(allowed.any()):  # elsewhere to look would be to wait
+            return Verdict(self.nothing, self.nothing, probabilities)
         scores, tie_break = self._scores(input_ids, probabilities, output.critic_logits, prediction, allowed, step)
-        wanted = self._wanted(self.masked(input_ids).sum(dim=-1), step)
+        wanted = self._wanted(self.num_masked(input_ids), step)
         if replaces and self._threshold(step) is None:
             # A token that is redrawn does not come again: that of a right one would be lost.
             allowed = allowed & ~(scores <= EVEN_ODDS)
         if not replaces and not self._polishes(step):
             # Tokens re-masked must still fit among those the schedule leaves masked.
             wanted = torch.minimum(wanted, self._room(step))
-        _, chosen = self.run.remask(
-            input_ids,
-            step,
-            remasking="critic",
-            critic_scores=scores,
-            tie_break=tie_break,
-            num_remask=wanted,
-            error_threshold=None,
-            protected_mask=~allowed,
-        )
+        chosen = self._chosen(input_ids, scores, tie_break, allowed, wanted, step)
         pair = (self.nothing, chosen) if replaces else (chosen, self.nothing)
         return Verdict(*pair, probabilities)
+
+    def _chosen(
+        self,
+        input_ids: torch.Tensor,
+        scores: torch.Tensor,
+        tie_break: torch.Tensor,
+        allowed: torch.Tensor,
+        wanted: torch.Tensor,
+        step: int,
+    ) -> torch.Tensor:
+        """Which (B, T) of the tokens that may be corrected are."""
+        config = self.run.config
+        if config.remask_by == "alternative" and config.remask_selection == "worst" and not config.randomness_strength:
+            return select_worst(tie_break, allowed, wanted)  # with which the scores rise and fall
+        how = {"remasking": "critic", "critic_scores": scores, "tie_break": tie_break, "num_remask": wanted}
+        return self.run.remask(input_ids, step, **how, error_threshold=None, protected_mask=~allowed)[1]
 
     def _scores(
         self,
@@ -294,7 +389,40 @@ class Critic(PlainUnmasking):
         """How many tokens (B,) a step may leave masked."""
         if self.adaptive:
             return self.total
-        return torch.where(self.draft, self.total, self.total - self.target(step))
+        return self.rooms[:, min(step, self.num_steps - 1)]
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether a step is compiled as a whole: under the defaults, with tokens drawn each by itself."""
+        config, run = self.run.config, self.run
+        if run.compiler is None or run.processors or run.own_warpers or type(self) is not Critic or self.jointly:
+            return False
+        asked = (config.unmasking, config.remask_by, config.remask_selection, config.remasked_first)
+        warm = (config.temperature, config.temperature_end, config.top_k, config.top_p or 1.0)
+        plain = not config.randomness_strength and config.error_threshold is None
+        return plain and asked == ("confidence", "alternative", "worst", False) and warm == (1.0, None, None, 1.0)
+
+    def _still_step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
+        """A step whose shapes do not change: what differs between steps goes in as numbers."""
+        run, device = self.run, input_ids.device
+        replaces, last = self._replaces(step), step == self.last_step
+        room = torch.zeros_like(self.total) if last else self._room(step)
+        moment = Moment(
+            # Each of its own: which inputs are one tensor, and their strides, are part of a graph.
+            changeable=self.editable & self.draft[:, None] if step == 0 else self.editable.clone(),
+            draw=run.uniforms(STREAM_SAMPLE, step),
+            kept_back=torch.empty_like(self.total).copy_(self.total - self.target(step)),
+            most=torch.empty_like(self.total).copy_(self.total if replaces else room),
+            replaces=torch.full((), replaces, device=device),
+            last=torch.full((), last, device=device),
+        )
+        table = run.calibration.table(device), run.calibration.log_odds(device)
+        rule = tuple(run.special_ids), run.config.mask_token_id, self.floor, run.config.remask_per_step
+        arguments = (self.editable, self.draft, self.total, table, moment, rule)
+        found = run.whole_step(critic_step, input_ids, *arguments, kind=rule)
+        return StepOutcome(
+            found.filled, found.remasked, found.after, found.drawn, found.probability, found.error_probabilities
+        )
 
     def _end_rows(
         self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int

@@ -10,8 +10,8 @@ import torch
 from transformers.utils import logging
 
 from critic_gpt.diffusion.schedules import reveal_shares, share_of
-from critic_gpt.diffusion.selection import entropy
-from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal, scheduled_reveal
+from critic_gpt.diffusion.selection import entropy, select_worst
+from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
@@ -52,7 +52,12 @@ class PlainUnmasking(Strategy):
         self.first_visible = (self.editable & (run.canvas.input_ids != config.mask_token_id)).sum(dim=-1)
         self.adaptive = config.unmasking in ADAPTIVE_UNMASKING
         self.lifted = self.nothing  # by an adaptive order
-        self.shares = None if self.adaptive else reveal_shares(config.schedule, self.num_steps)
+        self.targets = None
+        if not self.adaptive:
+            shares = reveal_shares(config.schedule, self.num_steps)
+            later = [self.first_visible + share_of(self.total - self.first_visible, share) for share in shares[:-1]]
+            self.targets = torch.stack([*later, self.total], dim=-1)  # (B, num_steps)
+        self._seen = None  # tokens, and where masks are left among them
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         output = self.run.forward(input_ids)
@@ -66,7 +71,18 @@ class PlainUnmasking(Strategy):
 
     def masked(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Where (B, T) masks are left."""
-        return self.editable & (input_ids == self.run.config.mask_token_id)
+        return self._looked_at(input_ids)[1]
+
+    def num_masked(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """How many (B,) masks are left."""
+        return self._looked_at(input_ids)[2]
+
+    def _looked_at(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Tokens, where masks are left, and how many: looked at once a step."""
+        if self._seen is None or self._seen[0] is not input_ids:
+            masked = (input_ids == self.run.config.mask_token_id).logical_and_(self.editable)
+            self._seen = input_ids, masked, masked.sum(dim=-1)
+        return self._seen
 
     @property
     def jointly(self) -> bool:
@@ -85,8 +101,7 @@ class PlainUnmasking(Strategy):
         """The same prediction with the tokens of the masks drawn in the light of each other, where asked for."""
         if not self.jointly:
             return prediction
-        masks = masked.sum(dim=-1)
-        count = masks
+        masks = count = self.num_masked(input_ids)
         if not self.adaptive:
             revealed = self.target(step) - (self.total - masks) + self.most_remasked(masks, step)
             count = torch.minimum(count, DRAWS_PER_REVEAL * revealed)
@@ -105,16 +120,14 @@ class PlainUnmasking(Strategy):
         """Reveals, redraws and re-masks, all at once."""
         mask_id = self.run.config.mask_token_id
         revealed = self.revealed(input_ids, prediction, verdict.remasked, step)
-        drawn = revealed | verdict.replaced
+        drawn = revealed if verdict.replaced is self.nothing else revealed | verdict.replaced
         filled = torch.where(drawn, prediction.tokens, input_ids)
-        after = filled.masked_fill(verdict.remasked, mask_id)
+        after = filled if verdict.remasked is self.nothing else filled.masked_fill(verdict.remasked, mask_id)
         return StepOutcome(filled, verdict.remasked, after, drawn, prediction.probability, verdict.error_probabilities)
 
     def target(self, step: int) -> torch.Tensor:
         """How many tokens (B,) are to be visible after a step."""
-        if step >= self.num_steps - 1:
-            return self.total
-        return self.first_visible + share_of(self.total - self.first_visible, self.shares[step])
+        return self.total if step >= self.num_steps - 1 else self.targets[:, step]
 
     def revealed(
         self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int
@@ -130,8 +143,10 @@ class PlainUnmasking(Strategy):
             self._say_what_was_forced(masked & ~chosen & ~self.lifted)
             return masked
         eagerness = self.run.eagerness(prediction, prediction.probability, step)
-        target, mask_id = self.target(step), self.run.config.mask_token_id
-        return scheduled_reveal(input_ids, self.editable, eagerness, mask_id, target, remasked)
+        masked, masks = self._looked_at(input_ids)[1:]
+        # As `scheduled_reveal`, which looks itself what is visible.
+        count = self.target(step) - self.total + masks
+        return select_worst(eagerness, masked, count if remasked is self.nothing else count + remasked.sum(dim=-1))
 
     def adaptive_reveal(self, prediction: Prediction, masked: torch.Tensor) -> torch.Tensor:
         """Which masks (B, T) an order lifts that decides itself how many."""
