@@ -39,7 +39,8 @@ class AcceptReject(PlainUnmasking):
     c is the language model's probability of the visible token (`remask_by="likelihood"`, the default) or one minus
     the critic's P(wrong) (`"error"`, at the temperature 1). The law is corrected as far as c is the probability of the
     token given all others. A critic trained on fillings among other wrong tokens is no such c, and a language model is
-    one only approximately at a token that it sees: on real models the gain is small (docs/experiments/text.md).
+    one at a token that it sees only if it has learnt to be (`leave_one_out_alpha` with `critic_regime="sparse"`); else
+    what is drawn is worse than without (docs/experiments/text.md, 27).
     """
 
     name = "accept_reject"

@@ -183,7 +183,7 @@ ERRORS = [
     ({"eos_token_id": [3, 40]}, "`eos_token_id` must be in [0, vocab_size = 32), got [3, 40]"),
     ({"bos_token_id": -5}, "`bos_token_id` must be in [0, vocab_size = 32), got -5"),
     ({"pad_token_id": 1}, "`pad_token_id` must differ from `mask_token_id`, got 1 for both"),
-    ({"critic_regime": "half"}, "`critic_regime` must be one of full, partial, mixed, got 'half'"),
+    ({"critic_regime": "half"}, "`critic_regime` must be one of full, partial, mixed, sparse, got 'half'"),
     ({"critic_target_scope": "some"}, "`critic_target_scope` must be one of masked_only, masked_and_ignore, all, got"),
     ({"critic_fill": "beam"}, "`critic_fill` must be one of multinomial, argmax, got 'beam'"),
     ({"position_embedding_type": "alibi"}, "`position_embedding_type` must be one of rotary, absolute, got 'alibi'"),

@@ -189,6 +189,7 @@ VALUES = {
     "corrector_interval": 2,
     "corrector_steps": 3,
     "corrector_temperature": 0.5,
+    "revision_threshold": 0.5,
 }
 # What some arguments mean something beside only.
 BESIDE = {
@@ -197,6 +198,7 @@ BESIDE = {
     "confidence_threshold": {"unmasking": "confidence_threshold"},
     "polish_threshold": {"polish_steps": 2},
     "remask_exponent": {"remask_by": "likelihood"},
+    "revision_threshold": {"block_length": 4},
 }
 
 
