@@ -39,14 +39,10 @@ WHOLE = {"remasking": "critic", "token_draws": "independent"}
 @pytest.mark.parametrize(
     "settings",
     [
-        WHOLE,
-        {**WHOLE, "correction": "remask", "remask_floor": 0.0},
-        {**WHOLE, "correction": "replace", "remask_per_step": 2, "schedule": "linear"},
-        {**WHOLE, "input_ids": REVISED, "protected_mask": torch.zeros_like(REVISED, dtype=torch.bool)},
-        {**WHOLE, "input_ids": HOLES.masked_fill(HOLES == 7, 0), "num_candidates": 2},
-        {**WHOLE, "temperature": 0.7, "top_k": 5, "unmasking": "margin"},
-        {"remasking": "critic"},
-        {"remasking": "remdm_cap"},
+        {**WHOLE, "input_ids": HOLES.masked_fill(HOLES == 7, 0), "num_candidates": 2},  # padded
+        {**WHOLE, "input_ids": REVISED, "protected_mask": REVISED == 5, "correction": "replace", "remask_per_step": 2},
+        {**WHOLE, "correction": "remask", "remask_floor": 0.0, "schedule": "linear"},
+        {"remasking": "critic", "temperature": 0.7, "unmasking": "margin"},
     ],
     ids=lambda settings: "-".join(f"{value}" for value in settings.values() if isinstance(value, (str, float))),
 )
@@ -67,13 +63,13 @@ def test_all_steps_run_in_one_graph_and_give_the_tokens_of_a_plain_call(model, s
 
 
 def test_graphs_follow_the_weights_and_stay_behind_when_a_model_is_copied(model):
-    arguments = {"input_ids": HOLES, "num_steps": 4, "seed": 1, **WHOLE}
+    arguments = {"input_ids": HOLES, "num_steps": 4, "seed": 1, "token_draws": "independent"}
     first = model.generate(**arguments, compile="aot_eager").sequences
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        with torch.no_grad():
-            other.lm_head.weight.mul_(-1.0)
-        changed = other.generate(**arguments, compile="aot_eager").sequences
-        assert torch.equal(changed, other.generate(**arguments).sequences) and not torch.equal(changed, first)
+    other = copy.deepcopy(pickle.loads(pickle.dumps(model)))
+    with torch.no_grad():
+        other.lm_head.weight.mul_(-1.0)
+    changed = other.generate(**arguments, compile="aot_eager").sequences
+    assert torch.equal(changed, other.generate(**arguments).sequences) and not torch.equal(changed, first)
     assert torch.equal(model.generate(**arguments, compile="aot_eager").sequences, first)
 
 
