@@ -5,7 +5,6 @@ What the site needs beyond mkdocs: notebooks as pages, and the links in docstrin
 mkdocs calls the functions named `on_...` (`hooks` in mkdocs.yml); griffe, which reads docstrings, takes the class.
 """
 
-import json
 import re
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import griffe
 from mkdocs.structure.files import File
+
+from critic_gpt.hub.documents import parse_json
 
 
 class NotebookPage(File):
@@ -43,7 +44,7 @@ def on_page_read_source(page: Any, config: Any) -> str | None:
 def as_markdown(notebook: str) -> str:
     """The cells of a notebook, with what they printed and drew."""
     parts = []
-    for cell in json.loads(notebook)["cells"]:
+    for cell in parse_json(notebook)["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
         for output in cell.get("outputs", []):

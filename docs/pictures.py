@@ -12,12 +12,12 @@ grid, step by step. (`exact_chain.png` is drawn by tests/helpers/exact_chain.py,
 import argparse
 import datetime
 import importlib.metadata
-import json
 import random
 from pathlib import Path
 from typing import Any
 
 from critic_gpt.evaluation.plots import COLOURS, GREY, MARKERS, _new_figure
+from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file, write_json
 
 
@@ -195,8 +195,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.record:
         write_json(RECORDS / "p_wrong.json", record_p_wrong(*args.record))
         write_json(RECORDS / "denoising.json", record_denoising(args.record[0]))
-    draw_p_wrong(json.loads((RECORDS / "p_wrong.json").read_text(encoding="utf-8")))
-    draw_denoising(json.loads((RECORDS / "denoising.json").read_text(encoding="utf-8")))
+    draw_p_wrong(read_object(RECORDS / "p_wrong.json"))
+    draw_denoising(read_object(RECORDS / "denoising.json"))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, 
 
 ROOT = Path(critic_gpt.__file__).parent
 TINY = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-TINY |= {"sequence_length": 12, "batch_size": 2, "num_steps": 3, "joint_num_heads": 2}
-FLAGS = as_flags(**{name: value for name, value in TINY.items() if name != "joint_num_heads"})
+TINY |= {"sequence_length": 12, "batch_size": 2, "num_steps": 3}
+FLAGS = as_flags(**TINY)
 QUICK = as_flags(repeats=10, warmup=1, min_seconds=0, threads=1)
 
 
@@ -33,7 +33,8 @@ QUICK = as_flags(repeats=10, warmup=1, min_seconds=0, threads=1)
 
 @pytest.fixture
 def workloads():
-    return benchmark_worker.Workloads(critic_gpt, {**TINY, "dtype": "float32", "device": "cpu", "threads": 1})
+    settings = {**TINY, "joint_num_heads": 2, "dtype": "float32", "device": "cpu", "threads": 1}
+    return benchmark_worker.Workloads(critic_gpt, settings)
 
 
 @pytest.mark.parametrize(
