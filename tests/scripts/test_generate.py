@@ -77,6 +77,8 @@ EVERY_FIELD = [
     {"remasking": "none", "unmasking": "confidence_threshold", "confidence_threshold": 0.4},
     {"remasking": "critic", "remask_per_step": 0.3, "remask_by": "alternative", "remask_floor": 0.1},
     {"remasking": "none", "token_draws": "independent"},
+    {"remasking": "critic", "block_length": 4, "cache_implementation": "dual", "cache_refresh_interval": 2}
+    | {"revision_threshold": 0.5, "num_steps": 4},
     {
         "remasking": "critic",
         "answers": "many",
