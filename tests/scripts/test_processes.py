@@ -89,7 +89,7 @@ def test_one_process_meets_nobody_and_several_need_a_file_to_share(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_processes_of_accelerate_finish_what_one_began(tiny_model, tokenizer, tmp_path):
+def test_two_processes_finish_what_one_began(tiny_model, tokenizer, tmp_path):
     tiny_model().save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     rows = ["ab[MASK][MASK]e", {"prompt": "[MASK]a", "id": 7}, "xy[MASK]", "[MASK][MASK][MASK]", "q[MASK]"]
@@ -101,7 +101,8 @@ def test_two_processes_of_accelerate_finish_what_one_began(tiny_model, tokenizer
     (tmp_path / "two.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:4]) + b'{"inde')
     shutil.copy(tmp_path / "one.jsonl.settings.json", tmp_path / "two.jsonl.settings.json")
     script = Path(generate.__file__)
-    done = launch([script, *words, tmp_path / "two.jsonl"], 2)
+    (tmp_path / "printed").mkdir()
+    printed, _ = launch([script, *words, tmp_path / "two.jsonl"], 2, tmp_path / "printed")
     assert (tmp_path / "two.jsonl").read_bytes() == whole
-    assert done.stdout.count("10 results in ") == 1 and "3 of them there before" in done.stdout
+    assert printed.count("10 results in ") == 1 and "3 of them there before" in printed
     assert not [name for name in os.listdir(tmp_path) if name.startswith(("_", "."))]
