@@ -38,6 +38,7 @@ from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
 from critic_gpt.diffusion.second_pass import second_pass_rows
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
 from critic_gpt.generation.generate import CriticGPTGenerationMixin
+from critic_gpt.generation.pass_output import PassOutput
 from critic_gpt.heads.building import build_critic_head
 from critic_gpt.heads.critic import SequenceScoreHead, UnnoticedLinear, ZeroLinear, initialise_unnoticed
 from critic_gpt.heads.joint import JointHead, joint_token_loss
@@ -393,16 +394,6 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-class BarePass(NamedTuple):
-    """What [`CriticGPTForMaskedLM.bare_pass`] gives, by the names of [`CriticGPTMaskedLMOutput`]."""
-
-    logits: torch.Tensor | None
-    critic_logits: torch.Tensor | None
-    last_hidden_state: torch.Tensor
-    joint_queries: torch.Tensor | None = None
-    joint_keys: torch.Tensor | None = None
-
-
 @auto_docstring(custom_intro="CriticGPT with a language model head and, if configured, a critic head.")
 class CriticGPTForMaskedLM(
     TwoPassMixin, CalibratedModelMixin, CriticGPTGenerationMixin, ProofreadingMixin, CriticGPTPreTrainedModel
@@ -527,7 +518,7 @@ class CriticGPTForMaskedLM(
         layout: Layout,
         with_logits: bool = True,
         with_joint: bool = True,
-    ) -> BarePass:
+    ) -> PassOutput:
         """
         What `forward` gives, bit by bit, without what Transformers does around it: a third of a millisecond, which is
         much where a pass takes five.
@@ -545,7 +536,7 @@ class CriticGPTForMaskedLM(
         if with_joint and self.joint_head is not None:
             joint = self.joint_head(states, layout.position_ids, layout.vectors)
         critic_logits = None if self.critic_head is None else reading.verdict()
-        return BarePass(reading.given_logits, critic_logits, states, *joint)
+        return PassOutput(reading.given_logits, critic_logits, states, *joint)
 
     def layout_for(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> Layout:
         """What passes over tokens (B, T) with this mask know of their places."""

@@ -7,33 +7,17 @@ window around them, (B, W), or off one over few places beside kept keys and valu
 Letters: A all rows, B rows at work, T positions of the whole text, W of a window, N of a block, M that a pass reads.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from critic_gpt.generation.block_cache import BlockCache, Places
 from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.pass_output import PassOutput
 
 
 # The kinds of places of a window: what may change, what is read anew with it, and all else.
 _ACTIVE, _BEHIND, _KEPT = 0, 1, 2
-
-
-class BlockOutput(NamedTuple):
-    """What a pass says of places (B, N, ...): fields of a model's output, `None` for those it does not have."""
-
-    logits: torch.Tensor | None = None
-    critic_logits: torch.Tensor | None = None
-    last_hidden_state: torch.Tensor | None = None
-    joint_queries: torch.Tensor | None = None
-    joint_keys: torch.Tensor | None = None
-
-    def at(self, places: torch.Tensor) -> "BlockOutput":
-        """That of some of the places (B, N)."""
-        return BlockOutput(
-            *(_taken(part, places) for part in self[:3]),
-            *(_taken(part, places, dim=2) for part in self[3:]),
-        )
 
 
 class OpenBlock:
@@ -66,7 +50,7 @@ class OpenBlock:
         self._cache: BlockCache | None = None if cache is None else BlockCache()
         self._writes: Places | None = None
         self._passes = 0
-        self._first: BlockOutput | None = None
+        self._first: PassOutput | None = None
         self.active = self._own
         self._settle()
 
@@ -110,7 +94,7 @@ class OpenBlock:
         """The window (B, W) with tokens (B, N) in the block."""
         return self.context.scatter(1, self.places, input_ids)
 
-    def read(self, input_ids: torch.Tensor) -> tuple[BlockOutput, torch.Tensor]:
+    def read(self, input_ids: torch.Tensor) -> tuple[PassOutput, torch.Tensor]:
         """
         One pass, and the logits of a model that makes them unasked.
 
@@ -131,9 +115,9 @@ class OpenBlock:
         fields = {"position_ids": writes.places, "past_key_values": cache}
         output = self._pass(tokens.gather(1, writes.places), **fields)
         size = self.places.shape[1]  # which come first among those that are read
-        some = BlockOutput(*(part if part is None else part[:, :size] for part in output[:3]))
+        some = PassOutput(*(part if part is None else part[:, :size] for part in output[:3]))
         joint = (part if part is None else part[:, :, :size] for part in output[3:])
-        return BlockOutput(*some[:3], *joint), writes.counted.sum(dim=-1)
+        return PassOutput(*some[:3], *joint), writes.counted.sum(dim=-1)
 
     def _is_due(self) -> bool:
         """Whether the present pass sees the whole window."""
@@ -141,19 +125,19 @@ class OpenBlock:
             return True
         return self._interval is not None and (self._passes - 1) % self._interval == 0
 
-    def _over_window(self, tokens: torch.Tensor) -> BlockOutput:
+    def _over_window(self, tokens: torch.Tensor) -> PassOutput:
         if self._cache is None:
             return self._pass(tokens)
         self._cache = BlockCache()  # an empty one, which takes over what this pass makes
         return self._pass(tokens, past_key_values=self._cache)
 
-    def _pass(self, tokens: torch.Tensor, **fields: Any) -> BlockOutput:
+    def _pass(self, tokens: torch.Tensor, **fields: Any) -> PassOutput:
         mask = self.mask
         if self.model.forward_is_ours:
             mask = mask if self.padded else None
             fields["return_logits"] = False
         output = self.model(input_ids=tokens, attention_mask=mask, return_dict=True, **fields)
-        return BlockOutput(*(getattr(output, name, None) for name in BlockOutput._fields))
+        return PassOutput(*(getattr(output, name, None) for name in PassOutput._fields))
 
     def keep(self, going: torch.Tensor) -> None:
         """Goes on with the rows where `going` (B,) alone."""
@@ -163,12 +147,3 @@ class OpenBlock:
         if self._cache is not None and self._writes is not None:
             self._cache.keep(going)
             self._writes = self._writes.rows(going)
-
-
-def _taken(values: torch.Tensor | None, places: torch.Tensor, dim: int = 1) -> torch.Tensor | None:
-    """Values (B, W, ...) at places (B, N) of each row; where heads come first, (B, H, W, ...), at `dim` 2."""
-    if values is None:
-        return None
-    shape = [len(places), *[1] * (dim - 1), places.shape[1], *[1] * (values.dim() - dim - 1)]
-    index = places.view(shape)
-    return values.gather(dim, index.expand(*values.shape[:dim], -1, *values.shape[dim + 1 :]))

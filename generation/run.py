@@ -35,7 +35,8 @@ from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.compiled import Compiler
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
-from critic_gpt.generation.open_block import BlockOutput, OpenBlock
+from critic_gpt.generation.open_block import OpenBlock
+from critic_gpt.generation.pass_output import PassOutput
 from critic_gpt.generation.prediction import (
     SMALL,
     Prediction,
@@ -303,7 +304,7 @@ class DenoisingRun:
             self._layout = self.model.layout_for(input_ids, self.canvas.attention_mask if self.padded else None)
         return self._layout
 
-    def _read_block(self, input_ids: torch.Tensor) -> BlockOutput:
+    def _read_block(self, input_ids: torch.Tensor) -> PassOutput:
         """A pass for the block that is open; of its states, where they are all there is, come the logits."""
         self.owns_logits = False
         output, tokens = self.block.read(input_ids)

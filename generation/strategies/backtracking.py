@@ -15,7 +15,7 @@ from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import register_strategy
-from critic_gpt.generation.strategies.critic import likeliest_other
+from critic_gpt.generation.strategies.doubts import likeliest_other
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
 
 

@@ -4,161 +4,25 @@
 Letters: B batch, T positions, V vocabulary.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from transformers.generation import GenerationConfig
 
-from critic_gpt.calibration.table import CriticCalibration, interpolated, looked_up
-from critic_gpt.diffusion.corruption import suppress_tokens
-from critic_gpt.diffusion.randomness import STREAM_SAMPLE, sample_inverse_cdf
+from critic_gpt.diffusion.randomness import STREAM_SAMPLE
 from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
-from critic_gpt.generation.prediction import Prediction, at_least_float32, probability_of, without
+from critic_gpt.generation.prediction import Prediction, probability_of
 from critic_gpt.generation.run import DenoisingRun, StepOutcome
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
+from critic_gpt.generation.strategies.doubts import (
+    EVEN_ODDS,
+    better_alternative,
+    default_floor,
+    share_of_likeliest_other,
+)
+from critic_gpt.generation.strategies.still_step import Moment, critic_step
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
-
-
-# Above it a token is wrong more likely than not, or another one right more likely than it.
-EVEN_ODDS = 0.5
-# At or below it a token is too probably right to be re-masked; and how many times as often as any token along
-# generations it must be wrong, since a critic that knows no more of it masks at random
-# (docs/experiments/sampling-settings.md).
-LOWEST_FLOOR, LIFT = 0.1, 2.0
-
-
-def likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    The likeliest token other than the one that stands there, and its probability, given that it is another one.
-
-    Args:
-        probabilities (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): The predictions.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): What stands there.
-
-    Returns:
-        `tuple`: the probabilities, in [0, 1], 0 where no other token is possible, and the tokens, both of shape
-        `(batch_size, sequence_length)`.
-    """
-    others = probabilities.scatter(-1, input_ids[..., None], 0.0)
-    likeliest = others.max(dim=-1)
-    return _share(likeliest.values, others), likeliest.indices
-
-
-def share_of_likeliest_other(probabilities: torch.Tensor, input_ids: torch.Tensor) -> torch.Tensor:
-    """The first of both: to find out which token it is takes ten times as long."""
-    others = probabilities.scatter(-1, input_ids[..., None], 0.0)
-    return _share(others.amax(dim=-1), others)
-
-
-def _share(likeliest: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    return likeliest / others.sum(dim=-1).clamp_(min=torch.finfo(others.dtype).tiny)
-
-
-def better_alternative(critic_logits: torch.Tensor, alternative: torch.Tensor) -> torch.Tensor:
-    """
-    The critic says how likely a token is wrong, the language model what else might stand there: log-odds of the
-    likeliest other token being right rather than the present one, `log(P q / (1 - P))`.
-
-    A token of which nothing better is known scores low however uncertain it is, as the first ones on an empty canvas
-    do: masking it again would only bring another guess.
-
-    Args:
-        critic_logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Log-odds of P = P(wrong).
-        alternative (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): q, the probability of the likeliest
-            other token, given that the present one is wrong.
-
-    Returns:
-        `torch.FloatTensor` of shape `(batch_size, sequence_length)`.
-    """
-    return critic_logits + alternative.clamp(min=torch.finfo(alternative.dtype).tiny).log_()
-
-
-def default_floor(calibration: CriticCalibration) -> float:
-    """
-    The P(wrong) up to which tokens are left alone: 0.1 or, with a table of trajectories, twice the share of tokens
-    that were wrong there, where that is more; 0.5 at most.
-    """
-    metadata = calibration.metadata
-    rate = metadata.get("positive_rate") if metadata.get("source") == "trajectory" else None
-    return LOWEST_FLOOR if rate is None else min(max(LOWEST_FLOOR, LIFT * rate), EVEN_ODDS)
-
-
-class Moment(NamedTuple):
-    """
-    What differs between the steps of a generation: where tokens are `changeable` (B, T), the numbers they are drawn by
-    (B, T), how many stay masked (B,), how many may be corrected at `most` (B,); and whether wrong ones are replaced,
-    and this is the last step, both without dimensions.
-    """
-
-    changeable: torch.Tensor
-    draw: torch.Tensor
-    kept_back: torch.Tensor
-    most: torch.Tensor
-    replaces: torch.Tensor
-    last: torch.Tensor
-
-
-class StillStep(NamedTuple):
-    """What [`critic_step`] makes, all (B, T); see [`StepOutcome`]."""
-
-    critic_logits: torch.Tensor
-    filled: torch.Tensor
-    remasked: torch.Tensor
-    after: torch.Tensor
-    drawn: torch.Tensor
-    probability: torch.Tensor
-    error_probabilities: torch.Tensor
-
-
-def critic_step(
-    model: Any,
-    input_ids: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    layout: Any,
-    editable: torch.Tensor,
-    draft: torch.Tensor,
-    total: torch.Tensor,
-    table: tuple,
-    moment: Moment,
-    rule: tuple,
-) -> StillStep:
-    """
-    A step of [`Critic`] under its defaults, with tokens drawn each by itself, as one function without a branch.
-
-    Args:
-        model ([`CriticGPTForMaskedLM`]): Whose pass it is, with `attention_mask` and `layout` as for `bare_pass`.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens before the step.
-        editable, draft, total: As [`Critic`] keeps them.
-        table (`tuple`): P(wrong) by score, and log-odds.
-        moment ([`Moment`]): What differs between steps.
-        rule (`tuple`): Ids that are never drawn, that of [MASK], the floor, `remask_per_step`.
-    """
-    special_ids, mask_id, floor, remask_per_step = rule
-    output = model.bare_pass(input_ids, attention_mask, layout, True, False)
-    scores = suppress_tokens(at_least_float32(output.logits), list(special_ids))
-    probabilities, replaces = scores.softmax(dim=-1), moment.replaces
-    chances = torch.where(replaces, without(scores, input_ids), scores).softmax(dim=-1)
-    tokens = sample_inverse_cdf(chances, moment.draw)
-    probability, chance = probability_of(probabilities, tokens), probability_of(chances, tokens)
-    probability = torch.where(chance.isnan(), chance, probability)
-
-    wrong = looked_up(table[0], output.critic_logits)
-    alternative = share_of_likeliest_other(probabilities, input_ids)
-    log_odds = settle(better_alternative(interpolated(table[1], output.critic_logits), alternative))
-    masked = editable & (input_ids == mask_id)
-    masks = masked.sum(dim=-1)
-    doubted = torch.where(replaces, ~(log_odds.sigmoid() <= EVEN_ODDS), ~(wrong <= floor) if floor else editable)
-    wanted = remask_counts(torch.where(draft, total, masks), remask_per_step)
-    wanted = torch.minimum(torch.where(moment.last, total, wanted), moment.most)
-    chosen = select_worst(log_odds, moment.changeable & ~masked & doubted, wanted)
-
-    remasked = chosen & ~replaces
-    revealed = select_worst(settle(probability), masked, masks - moment.kept_back + remasked.sum(dim=-1))
-    drawn = revealed | (chosen & replaces)
-    filled = torch.where(drawn, tokens, input_ids)
-    after = filled.masked_fill(remasked, mask_id)
-    return StillStep(output.critic_logits, filled, remasked, after, drawn, probability, wrong)
 
 
 @register_strategy

@@ -21,7 +21,7 @@ from denoising_steps import (
 )
 
 from critic_gpt import CriticCalibration
-from critic_gpt.generation.strategies.critic import better_alternative, default_floor, likeliest_other
+from critic_gpt.generation.strategies.doubts import better_alternative, default_floor, likeliest_other
 
 
 # ---- what the critic does with what it holds to be wrong ----
