@@ -1,8 +1,9 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """HTML files that travel alone: one file with all in it, drawn by the script that draws the page's tokens.
 
-A document is `assets/NAME.html` with `tokens.css`, `documents.css`, `tokens.js` and `NAME.js` in it, and its data as
-JSON. Its policy lets no script and no style run but these very ones, whatever text of a model or a file says.
+A document is `assets/NAME.html` within `document.html`, with `tokens.css`, `documents.css`, `tokens.js` and `NAME.js`
+in it, and its data as JSON. Its policy lets no script and no style run but these very ones, whatever text of a model or
+a file says.
 """
 
 import base64
@@ -49,7 +50,8 @@ def document(name: str, title: str, data: Any, body: str = "") -> str:
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         "SCRIPT": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], asset(f"{name}.html"))
+    page = asset("document.html").replace("{{PAGE}}", asset(f"{name}.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
 
 
 def _digest(content: str) -> str:
