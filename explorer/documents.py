@@ -2,8 +2,8 @@
 """HTML files that travel alone: one file with all in it, drawn by the script that draws the page's tokens.
 
 A document is `assets/NAME.html` within `document.html`, with `tokens.css`, `documents.css`, `tokens.js` and `NAME.js`
-in it, and its data as JSON. Its policy lets no script and no style run but these very ones, whatever text of a model or
-a file says.
+in it, and its data as JSON. Its policy lets no script and no style run but these very ones, whatever text of a model
+or a file says.
 """
 
 import base64

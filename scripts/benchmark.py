@@ -66,14 +66,14 @@ from critic_gpt.scripts import (
 UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
 CONFIDENCE = 0.95
 # The tables by rows of shapes, by their flags.
-TABLES = {"sampling": benchmark_sampling, "training": benchmark_training}
+TABLES = {"sampling": benchmark_sampling, "training": benchmark_training, "blocks": benchmark_blocks}
 
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Refuses before the work what would fail in it."""
     args.threads = torch.get_num_threads() if args.threads is None else args.threads
     table = table_asked(args)
-    check_at_least(LEAST_TURNS if table or args.blocks else LEAST_REPEATS, repeats=args.repeats)
+    check_at_least(LEAST_TURNS if table else LEAST_REPEATS, repeats=args.repeats)
     for row in args.rows or ():
         if table is None or row not in TABLES[table].ROWS:
             asked = "without a table" if table is None else f"with --{table}"
@@ -247,10 +247,10 @@ def machine() -> dict[str, Any]:
 
 def table_asked(args: argparse.Namespace) -> str | None:
     """Which of `TABLES` is to be measured; `None` for the cases."""
-    asked = [name for name in (*TABLES, "blocks") if getattr(args, name)]
+    asked = [name for name in TABLES if getattr(args, name)]
     if len(asked) > 1:
         raise ValueError(f"`{asked[0]}` must be given without `{asked[1]}`, got both: measure one after the other.")
-    return asked[0] if asked and asked[0] in TABLES else None
+    return asked[0] if asked else None
 
 
 def load() -> list[float] | None:
@@ -259,7 +259,7 @@ def load() -> list[float] | None:
 
 
 def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str) -> dict[str, Any]:
-    """The document of --sampling or --training: every row of its table, one pair of processes each."""
+    """The document of --sampling, --training or --blocks: every row of its table, one pair of processes each."""
     table = TABLES[name]
     kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
     # Beside other work the processor's own time tells more than the clock does; a GPU's time only the clock tells.
@@ -285,27 +285,6 @@ def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str)
     return document
 
 
-def measure_blocks(args: argparse.Namespace) -> dict[str, Any]:
-    """The document of --blocks: every row of its table, one process each."""
-    kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
-    field = "cpu_seconds" if args.device == "cpu" else "seconds"
-    folder = Path(critic_gpt.__file__).resolve().parent
-    document: dict[str, Any] = {"settings": {**kept, "clock": field}, "machine": machine(), "load_before": load()}
-    document |= {"current": checkout(folder), "rows": {}}
-    for row, settings in benchmark_blocks.ROWS.items():
-        worker = Worker(folder, {**kept, **settings})
-        try:
-            answers = benchmark_blocks.measure_row(worker, args.repeats)
-        finally:
-            worker.close()
-        document["rows"][row] = benchmark_blocks.row_figures(answers, field)
-        if args.output:
-            write_json(args.output, document)
-        print(f"{row} done", flush=True)
-    print(benchmark_blocks.render(document))
-    return document
-
-
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
@@ -322,8 +301,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         folders["baseline"] = Path(args.baseline).resolve()
     if args.output:
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-    if args.blocks:
-        return measure_blocks(args)
     table = table_asked(args)
     if table is not None:
         return measure_table(args, folders, table)

@@ -7,9 +7,12 @@ divided by it, both measured one after the other in the same turn of the same pr
 scripts/fast_dllm.py over the same weights, which lift as many tokens per pass.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from critic_gpt.scripts.benchmark_sampling import measured_in_turns, ratios, write_between
 
 
 TEXT = {"vocab_size": 67, "batch_size": 1, "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -29,32 +32,31 @@ COLUMNS = {
     "fast_dllm_prefix": "Fast-dLLM, prefix cache",
     "fast_dllm_dual": "Fast-dLLM, dual cache",
 }
+BEGIN, END = "<!-- blocks: begin -->", "<!-- blocks: end -->"
 
 
-def measure_row(worker: Any, repeats: int) -> dict[str, list]:
-    """Of each case the answers, taken in turns; one call is so many passes that the first needs no warming up."""
-    answers: dict[str, list] = {case: [] for case in (FLOOR, *COLUMNS)}
-    for _ in range(repeats):
-        for case, found in answers.items():
-            found.append(worker.measure(case, 1))
-    return answers
+def measure_row(workers: dict[str, Any], repeats: int) -> dict[str, dict[str, list]]:
+    """Of each case the answers, in turns; one call is so many passes that the first needs no warming up."""
+    return measured_in_turns(workers, repeats, {"floor": FLOOR, **{case: case for case in COLUMNS}}, warmup=0)
 
 
-def row_figures(answers: dict[str, list], field: str) -> dict[str, Any]:
+def row_figures(answers: dict[str, list], field: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What a record keeps of a row; `field` is the clock that counts, by pass."""
-    figures: dict[str, Any] = {"floor_seconds": float(np.median([answer[field] for answer in answers[FLOOR]]))}
-    for case in COLUMNS:
-        pairs = [a[field] / floor[field] for a, floor in zip(answers[case], answers[FLOOR], strict=True)]
-        q1, median, q3 = (float(q) for q in np.percentile(pairs, [25, 50, 75]))
-        figures[case] = {"median": median, "q1": q1, "q3": q3, "samples": pairs}
-    return figures
+    seconds = float(np.median([answer[field] for answer in answers["floor"]]))
+    return {"floor_seconds": seconds, **{case: ratios(answers, case, field) for case in COLUMNS}}
 
 
 def render(document: dict[str, Any]) -> str:
     """The table of a record, in Markdown."""
     lines = [["", "a pass, no cache", *COLUMNS.values()], ["---"] * (2 + len(COLUMNS))]
-    for row, figures in document["rows"].items():
+    for row, sides in document["rows"].items():
+        figures = sides["current"]
         cells = [f"{1e3 * figures['floor_seconds']:.1f} ms"]
         cells += [f"{f['median']:.2f} ({f['q1']:.2f} to {f['q3']:.2f})" for f in (figures[case] for case in COLUMNS)]
         lines.append([row, *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write_page(page: str | Path, document: dict[str, Any]) -> None:
+    """Draws the table of a record into a page, between its markers."""
+    write_between(page, BEGIN, END, render(document))

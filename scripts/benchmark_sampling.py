@@ -36,14 +36,20 @@ BEGIN, END = "<!-- sampling: begin -->", "<!-- sampling: end -->"
 
 
 def measure_row(workers: dict[str, Any], repeats: int) -> dict[str, dict[str, list]]:
-    """Of each worker and each case the answers, taken in turns after one that warms up."""
-    cases = ("floor", *COLUMNS)
+    """Of each worker and each case the answers, taken in turns."""
+    return measured_in_turns(workers, repeats, {case: case for case in ("floor", *COLUMNS)})
+
+
+def measured_in_turns(
+    workers: dict[str, Any], repeats: int, cases: dict[str, str], warmup: int = 1
+) -> dict[str, dict[str, list]]:
+    """Of each worker the answers to cases, under a name each, taken in turns after some that warm up."""
     answers: dict[str, dict[str, list]] = {name: {case: [] for case in cases} for name in workers}
-    for turn in range(repeats + 1):
+    for turn in range(warmup + repeats):
         for name, worker in workers.items():
-            for case in cases:
-                answer = worker.measure(case, 1)
-                if turn:
+            for case, method in cases.items():
+                answer = worker.measure(method, 1)
+                if turn >= warmup:
                     answers[name][case].append(answer)
     return answers
 

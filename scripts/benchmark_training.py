@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from critic_gpt.scripts.benchmark_sampling import operations, ratios, side_name, write_between
+from critic_gpt.scripts.benchmark_sampling import measured_in_turns, operations, ratios, side_name, write_between
 
 
 SHAPE = {"num_steps": 1, "num_attention_heads": 4}
@@ -34,16 +34,8 @@ BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
 
 
 def measure_row(workers: dict[str, Any], repeats: int) -> dict[str, dict[str, list]]:
-    """Of each worker and each case the answers, taken in turns after one that warms up; the floor's as `"floor"`."""
-    cases = {"floor": FLOOR, **{case: case for case in COLUMNS}}
-    answers: dict[str, dict[str, list]] = {name: {case: [] for case in cases} for name in workers}
-    for turn in range(repeats + 1):
-        for name, worker in workers.items():
-            for case, method in cases.items():
-                answer = worker.measure(method, 1)
-                if turn:
-                    answers[name][case].append(answer)
-    return answers
+    """Of each worker and each case the answers, taken in turns; the floor's as `"floor"`."""
+    return measured_in_turns(workers, repeats, {"floor": FLOOR, **{case: case for case in COLUMNS}})
 
 
 def row_figures(answers: dict[str, list], field: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -127,19 +127,9 @@ class Workloads:
 
     def _train_step(self, critic: bool) -> Callable:
         model, batch = self._model(critic).train(), self._batch()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
         if not critic:
             batch = {name: value for name, value in batch.items() if not name.startswith("fill")}
-
-        def once():
-            with self._precision():
-                loss = model(**batch).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            return 1, loss
-
-        return once
+        return self._steps(model, lambda: model(**batch).loss)
 
     def train_step(self) -> Callable:
         """Forward, backward and AdamW of a model without a critic."""
