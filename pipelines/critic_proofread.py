@@ -45,10 +45,11 @@ class CriticProofreadPipeline(CriticPipeline):
 
     The critic has learnt to find the errors that the model itself makes when it fills masks. It finds other errors
     (typos, grammar, other authors' code) only as far as they look like such fillings: tokens that are likely one by
-    one but do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
-    the model's own fillings, too; in a text with fewer errors they tend to be too high. A model trained
-    with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one trained with `"partial"` or
-    `"sparse"` only such with masks left in them, which a text does not have.
+    one but do not go together. Odd spellings that the model never writes may pass. Where `calibrate --source planted`
+    has measured a table of texts with few errors, P(wrong) comes from that table and the critic and the language model
+    decide together; otherwise it comes from the table of the model's own fillings, and in a text with few errors it
+    tends to be too high. A model trained with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one
+    trained with `"partial"` or `"sparse"` only such with masks left in them, which a text does not have.
 
     A call takes a text, a list of texts, or a dataset or generator of these (also mappings with the key `text`), and
     returns for each a dictionary of plain Python values; for a dataset or generator an iterator over them. Places are
