@@ -68,7 +68,8 @@ class CriticProofreadPipeline(CriticPipeline):
       `max_error_probability`, `mean_error_probability`, and `replacement` (`str`), the likeliest one of each token put
       together, each as if it alone were wrong.
     - `holes`, `unknown` (`list[dict]`): Neighbouring tokens of these kinds, merged: `text`, `start`, `end`,
-      `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "".
+      `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "". White space
+      at the end of a text that the tokenizer does not know is neither: files end with a line.
     - `expected_errors` (`float`): Sum of P(wrong): how many tokens are expected to be wrong.
     - `calibrated` (`bool`): Whether P(wrong) comes from a measured table; otherwise from a plain ramp.
     - `weakness` (`str` or `None`): Why the model is too weak to rely on for this text, if it is.
@@ -163,6 +164,10 @@ class CriticProofreadPipeline(CriticPipeline):
             found.ids.append(tokenizer.mask_token_id if kind == UNKNOWN else token)
             found.offsets.append((start, end))
             found.kinds.append(kind)
+        # The end of a line at the end of a file is white space, which tokenizers drop as they like, not a hole in it.
+        while found.kinds and found.kinds[-1] == UNKNOWN and text[slice(*found.offsets[-1])].isspace():
+            for kept in (found.ids, found.offsets, found.kinds):
+                kept.pop()
         return found
 
     def _found_again(self, text: str) -> Iterator[tuple[int, int, int]]:
