@@ -18,6 +18,7 @@ from transformers.utils import logging
 from critic_gpt.hub.documents import cause_of
 from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, Piece
+from critic_gpt.tasks.documents import beginnings, by_document, part_of, with_ends
 from critic_gpt.tasks.encoding import Tokens, encode_documents
 from critic_gpt.tasks.prepared import SPLITS, existing_file
 from critic_gpt.tasks.tokenizers import build_character_tokenizer
@@ -170,7 +171,7 @@ class TextTask(Task):
         words: set[str] = set()
 
         def part(split: str) -> Iterator[Piece]:
-            return _part(reader.documents(split if split in given else "train"), bounds[split])
+            return part_of(reader.documents(split if split in given else "train"), bounds[split])
 
         def windows_of(split: str) -> Iterator[np.ndarray]:
             if split == "train":
@@ -277,7 +278,7 @@ class TextTask(Task):
         shares = {split: share for split, share in shares.items() if share and split not in given}
         behind = [list(shares.values())[i:] for i in range(len(shares))]
         cuts = [round(num_characters * functools.reduce(operator.sub, parts, 1)) for parts in behind]
-        cuts = [0, *_beginnings(pieces, list(itertools.pairwise([*cuts, num_characters]))), num_characters]
+        cuts = [0, *beginnings(pieces, list(itertools.pairwise([*cuts, num_characters]))), num_characters]
         bounds = dict(zip(("train", *shares), itertools.pairwise(cuts), strict=True))
         for split, (begin, end) in bounds.items():
             if begin >= end:
@@ -329,8 +330,8 @@ class TextTask(Task):
         if not end_documents:  # all documents are one text
             pieces = itertools.chain((Piece(text, False) for text, _ in pieces), [Piece("", True)])
         parts = encode_documents(tokenizer, pieces, split)
-        parts = _with_ends(parts, tokenizer.eos_token_id) if end_documents else parts
-        for document in _documents(parts):
+        parts = with_ends(parts, tokenizer.eos_token_id) if end_documents else parts
+        for document in by_document(parts):
             if self.window == "lines":
                 windows = iterate_packed_lines(counted(document), self.sequence_length)
             else:
@@ -393,80 +394,9 @@ def _words_file(words: Collection[str]) -> dict[str, Callable[[], str]]:
     return {WORDS_FILE: lambda: "\n".join(sorted(words))}
 
 
-def _part(pieces: Iterable[Piece], bounds: tuple[int, int]) -> Iterator[Piece]:
-    """The part of a text between two positions; what is cut off behind it ends no document."""
-    position, (begin, end) = 0, bounds
-    for text, ends_document in pieces:
-        part = text[max(begin - position, 0) : max(end - position, 0)]
-        position += len(text)
-        if part or (ends_document and begin < position <= end):
-            yield Piece(part, ends_document and position <= end)
-        if position > end or (position == end and ends_document):
-            break
-
-
-def _documents(parts: Iterable[tuple[Tokens, bool]]) -> Iterator[Iterator[Tokens]]:
-    """Groups parts by the documents that they end; each is to be read before the next."""
-    parts = iter(parts)
-
-    def document(part: Tokens, ends: bool) -> Iterator[Tokens]:
-        yield part
-        while not ends:
-            found = next(parts, None)
-            if found is None:
-                return
-            part, ends = found
-            yield part
-
-    for part, ends in parts:
-        current = document(part, ends)
-        yield current
-        for _ in current:  # what was not read
-            pass
-
-
-def _with_ends(parts: Iterable[tuple[Tokens, bool]], eos_token_id: int) -> Iterator[tuple[Tokens, bool]]:
-    """Documents with a token behind them, which belongs to their last line; empty ones get none."""
-    is_empty = True
-    for part, ends in parts:
-        is_empty = is_empty and len(part.ids) == 0
-        if ends and not is_empty:
-            place = part.ends[-1:] if len(part.ends) else np.zeros(1, dtype=np.int64)
-            end = Tokens(np.array([eos_token_id], dtype=np.int32), place, place, np.array([True]), np.array([False]))
-            part = Tokens(*map(np.concatenate, zip(part, end, strict=True)))
-        yield part, ends
-        is_empty = is_empty or ends
-
-
 def _filled_up(window: np.ndarray, length: int, mask_token_id: int) -> np.ndarray:
     """Masks behind the end of a document, as they stand there in generation; they are no truth to learn."""
     return np.concatenate([window, np.full(length - len(window), mask_token_id, dtype=window.dtype)])
-
-
-def _beginnings(pieces: Iterable[Piece], ranges: Sequence[tuple[int, int]]) -> list[int]:
-    """
-    For each range: the first beginning of a document at or after its begin and before its end, else of a line, else
-    its begin.
-    """
-    lines: list[int | None] = [None] * len(ranges)
-    documents: list[int | None] = [None] * len(ranges)
-    position = 0
-    for text, ends_document in pieces:
-        following = position + len(text)
-        for i, (begin, end) in enumerate(ranges):
-            if lines[i] is None:
-                newline = text.find("\n", max(begin - 1 - position, 0), max(end - 1 - position, 0))
-                lines[i] = None if newline < 0 else position + newline + 1
-            if ends_document and documents[i] is None and begin <= following < end:
-                documents[i] = following
-        position = following
-        if position >= ranges[-1][1] or None not in documents:
-            break
-    first = [0 if begin == 0 else None for begin, _ in ranges]
-    return [
-        next(place for place in places if place is not None)
-        for places in zip(first, documents, lines, [begin for begin, _ in ranges], strict=True)
-    ]
 
 
 def _entropy_bits(counts: Mapping[str, int]) -> float:
