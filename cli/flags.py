@@ -200,7 +200,11 @@ def evaluate_parser() -> ActParser:
     more = parser.add_argument_group("what is measured")
     more.add_argument("--num_judged", type=int, default=4096, help="held-out sequences for the critic's figures")
     more.add_argument("--seed", type=int, default=1, help="of masks, and of samples unless --seeds are given")
-    more.add_argument("--puzzles", action="store_true", help="fill the puzzles of the data, not empty grids")
+    more.add_argument(
+        "--puzzles",
+        action="store_true",
+        help="fill the puzzles of the data (molecules: a masked third), not empty canvases",
+    )
     more.add_argument("--verifier", type=int, nargs="+", metavar="PASSES", help="does the critic know what is right?")
     more.add_argument("--dtype", choices=DTYPES, help="precision of the weights; that of the file by default")
     strategies = parser.add_argument_group("who competes")

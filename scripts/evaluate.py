@@ -9,7 +9,7 @@ Measures a model: the language model bound, the critic's calibration on held-out
     python scripts/evaluate.py ... --strategies all --tune --seeds 1 2 3
     # a strategy of your own beside the critic's (docs/GENERATION.md)
     python scripts/evaluate.py ... --strategy_module my_strategies.py --strategies critic mine
-    # puzzles instead of grids from nothing, and what the critic knows of whole answers
+    # puzzles instead of grids from nothing (of molecules: a third to find), and what the critic knows of whole answers
     python scripts/evaluate.py ... --puzzles --forward_passes 13 26 51 102 --verifier 26
     # text, judged by a model that was trained on the part of the text kept for it
     python scripts/evaluate.py ... --forward_passes 32 64 128 256 --train_judge --plot
@@ -96,7 +96,7 @@ from critic_gpt.scripts import (
     say,
     start_accelerator,
 )
-from critic_gpt.tasks import TASK_FILE, TextTask, load_data, load_prepared, load_puzzles
+from critic_gpt.tasks import TASK_FILE, SudokuPuzzles, TextTask, load_data, load_prepared, load_puzzles
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -223,8 +223,8 @@ def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Acce
 
 
 def expected_error_report(model, subject, judged, tokenizer, args, accelerator: Accelerator) -> dict[str, Any]:
-    """Wrong tokens per sequence, expected and true: of answers to puzzles, or of held-out fillings."""
-    if args.puzzles:
+    """Wrong tokens per sequence, expected and true: of answers to Sudoku puzzles, or of held-out fillings."""
+    if isinstance(subject, SudokuPuzzles):  # which alone know of each token whether it is right
         budget = sorted(args.forward_passes)[len(args.forward_passes) // 2]
         errors = errors_of_answers(
             model, subject, tokenizer, budget, args.batch_size, args.seeds[0], accelerator=accelerator

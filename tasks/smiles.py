@@ -18,6 +18,7 @@ from transformers.utils import logging
 from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
+from critic_gpt.tasks.infilling import MoleculeInfillings
 from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, chemistry_version, internal_diversity
 from critic_gpt.tasks.prepared import SPLITS
 from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
@@ -146,6 +147,10 @@ class SmilesTask(Task):
         """The task of a prepared folder."""
         return cls(metadata["sequence_length"], metadata["source"], folder)
 
+    def load_puzzles(self, folder: Path) -> MoleculeInfillings:
+        """Molecules of the test split with a connected third to find."""
+        return MoleculeInfillings(self._molecules_compared, smiles_tokens, self.sequence_length)
+
     # The judge
 
     def right(self, texts: Sequence[str]) -> np.ndarray:
@@ -212,9 +217,13 @@ class SmilesTask(Task):
 
     @cached_property
     def _distance(self) -> ChemNetDistance:
+        return ChemNetDistance(self._molecules_compared)
+
+    @cached_property
+    def _molecules_compared(self) -> list[str]:
+        """The first molecules of the test split."""
         rows = self._rows("test")
-        compared = rows.select(range(min(MOST_COMPARED, len(rows))))
-        return ChemNetDistance([self._molecule(row) for row in compared["input_ids"]])
+        return [self._molecule(row) for row in rows.select(range(min(MOST_COMPARED, len(rows))))["input_ids"]]
 
     def _rows(self, split: str):
         """A split of the prepared folder."""

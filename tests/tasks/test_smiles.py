@@ -2,6 +2,8 @@
 """Claims about molecules: their tokens, their splits, their rows, and what is said of generated ones."""
 
 import gzip
+import itertools
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from critic_gpt.scripts.prepare_data import main as prepare
 from critic_gpt.tasks import load_prepared
-from critic_gpt.tasks.molecules import internal_diversity
+from critic_gpt.tasks.infilling import connected_part, masked_places
+from critic_gpt.tasks.molecules import chemistry, internal_diversity
 from critic_gpt.tasks.smiles import build_smiles_tokenizer, smiles_tokens
 
 
@@ -76,6 +79,40 @@ def test_what_was_trained_on_is_not_novel_however_it_is_spelled(prepared):
     (kept,) = (task.folder / "train").glob("canonical-*.arrow")
     written = kept.stat().st_mtime_ns
     assert load_prepared(task.folder)[2].judge(known)["novel_rate"] == 0.0 and kept.stat().st_mtime_ns == written
+
+
+MOLECULES = ["CC(=O)Nc1ccc(O)cc1", "c1ccc2[nH]ccc2c1", "BrCC1CC1Cl", "N#CC(C)(C)c1cc(F)ccn1"]
+
+
+@pytest.mark.parametrize("molecule", MOLECULES)
+def test_a_third_of_the_atoms_is_masked_that_hang_together_with_all_that_is_written_between_them(molecule):
+    mol, atoms = chemistry().MolFromSmiles(molecule), connected_part(molecule)
+    assert len(atoms) == math.ceil(mol.GetNumAtoms() / 3)
+    reached = {min(atoms)}
+    for _ in atoms:
+        reached |= {n.GetIdx() for a in reached for n in mol.GetAtomWithIdx(a).GetNeighbors()} & atoms
+    assert reached == atoms
+    tokens = smiles_tokens(molecule)
+    places = [place for place, token in enumerate(tokens) if token[0].isalpha() or token[0] == "["]
+    masked = masked_places(tokens, atoms)
+    assert {i for i, place in enumerate(places) if masked[place]} == atoms
+    for i, (here, following) in enumerate(itertools.pairwise(places)):
+        assert set(masked[here + 1 : following]) <= {{i, i + 1} <= atoms}
+
+
+def test_completions_are_counted_by_what_they_are(prepared):
+    _, tokenizer, task = prepared
+    rows = task.load_puzzles(task.folder).first(8)
+    canvases = rows.canvases(tokenizer)
+    assert canvases.shape == (8, task.sequence_length) and len({row.tobytes() for row in canvases}) == 2
+    first, second = rows.molecules[:2]
+    # Twice the molecule itself, none, another; the molecule, twice another, none.
+    texts = [first, first, "C1CC", "CCO", second, "O", "O", "C1CC"]
+    found = rows.judge(texts)
+    assert rows.right(texts).tolist() == [True, True, False, True, True, True, True, False]
+    assert found == {"valid_rate": 0.75, "distinct_rate": 0.5, "recovered_rate": 0.375, "num_samples": 8}
+    with pytest.raises(ValueError, match=r"^`texts` must be completions of the 8 rows, got 9: one for each\.$"):
+        rows.judge([*texts, "C"])
 
 
 def test_internal_diversity_is_none_in_copies_and_grows_with_difference():
