@@ -42,8 +42,8 @@ from transformers import PreTrainedModel
 import critic_gpt
 from critic_gpt import CriticGPTConfig
 from critic_gpt.cli.flags import push_parser
-from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.explorer.space import write_space
+from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
 from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
