@@ -163,8 +163,8 @@ def test_the_tokenizer_is_that_where_the_model_was_loaded_from_and_one_of_others
             get_critic_model(BertForMaskedLM.from_pretrained(tmp_path), CriticConfig(), other)
 
 
-def test_what_a_tokenizer_of_bert_gives_is_taken_whole_and_a_second_text_is_refused():
-    model = trained_a_little(get_critic_model(tiny_masked_lm("bert"), tokenizer=TOKENIZER))
+def test_what_a_tokenizer_of_bert_gives_is_taken_whole_and_a_second_text_is_refused(taught):
+    model = taught
     given = TOKENIZER("w1 [MASK] w3", return_tensors="pt", return_token_type_ids=True)
     plain = {name: given[name] for name in ("input_ids", "attention_mask")}
     assert torch.equal(model.critic_scores(**given), model.critic_scores(**plain))
@@ -198,6 +198,11 @@ def test_a_model_made_with_another_padding_than_its_tokenizer_has_is_saved_with_
         assert torch.equal(AutoModelForMaskedLM.from_pretrained(folder)(ids).logits, logits)
 
 
+@pytest.fixture(scope="module")
+def taught():
+    return trained_a_little(get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER))
+
+
 NO_ROWS = [
     (["w1 w2", "w3 w4"], "got a str in row"),
     (torch.ones(4, 5, dtype=torch.long), "got a Tensor in row"),
@@ -208,20 +213,18 @@ NO_ROWS = [
 
 
 @pytest.mark.parametrize(("rows", "message"), NO_ROWS)
-def test_training_and_calibration_refuse_what_is_no_row_of_the_model_in_one_sentence(rows, message):
-    model = trained_a_little(get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER))
+def test_training_and_calibration_refuse_what_is_no_row_of_the_model_in_one_sentence(taught, rows, message):
     with pytest.raises(ValueError, match=message):
-        model.calibrate(rows)
+        taught.calibrate(rows)
     args = CriticTrainingArguments("unused", max_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
     with pytest.raises(ValueError, match=message):
-        CriticTrainer(model, args, train_dataset=rows, processing_class=TOKENIZER).train()
+        CriticTrainer(taught, args, train_dataset=rows, processing_class=TOKENIZER).train()
 
 
-def test_a_stream_to_calibrate_on_is_asked_for_as_a_list():
-    model = trained_a_little(get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER))
+def test_a_stream_to_calibrate_on_is_asked_for_as_a_list(taught):
     for stream in (iter([]), None, "w1 w2", torch.utils.data.DataLoader([1])):
         with pytest.raises(ValueError, match=r"`dataset` must be a list or a Dataset of rows"):
-            model.calibrate(stream)
+            taught.calibrate(stream)
 
 
 def test_a_pipeline_of_a_model_without_a_critic_is_one_sentence():
