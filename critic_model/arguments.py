@@ -46,7 +46,7 @@ def check_takes_critic(field: str, model: Any) -> None:
 
 def own_tokenizer(model: PreTrainedModel) -> PreTrainedTokenizerBase | None:
     """The tokenizer that lies where a model was loaded from, if it was, and there is one."""
-    return tokenizer_beside(model.name_or_path, **_revision_of(model)) if model.name_or_path else None
+    return tokenizer_beside(model.name_or_path) if model.name_or_path else None
 
 
 def check_own_tokenizer(model: PreTrainedModel, tokenizer: Any) -> None:
@@ -89,8 +89,3 @@ def check_own_tokenizer(model: PreTrainedModel, tokenizer: Any) -> None:
             f"`tokenizer` must be that of the model, got {fault}: take the one beside the model, or save the model "
             "with this one and load it from there."
         )
-
-
-def _revision_of(model: PreTrainedModel) -> dict[str, str]:
-    commit = getattr(model.config, "_commit_hash", None)
-    return {} if commit is None else {"revision": commit}

@@ -204,7 +204,7 @@ def _load_critic_folder(
     check_base(model, content, name)
     model.load_critic_head(path, **location)
     tokenizer = tokenizer_beside(path, **_for_config(kwargs, location))
-    model.remember_base(tokenizer, content.get("fingerprints"))
+    model.remember_base(tokenizer, content)
     model.adjust_generation_fn(None, False, None, path, **location)
     if _adapter_config(path, location):
         model.load_adapter(path)

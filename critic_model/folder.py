@@ -20,7 +20,7 @@ from transformers.utils.hub import cached_file
 from critic_gpt.backbones.earlier_code import CODE, EARLIER_CODE
 from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, weights_fingerprints
 from critic_gpt.critic_model.document import critic_document
-from critic_gpt.critic_model.naming import HEAD_PREFIX, auto_class_of, lasting_name, lies_under
+from critic_gpt.critic_model.naming import HEAD_PREFIX, auto_class_of, commit_of, lasting_name, lies_under
 from critic_gpt.critic_model.padding import saved_with_stock_padding
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
@@ -58,16 +58,17 @@ proofread = pipeline("critic-proofread", model="PATH_OR_NAME")
 class CriticFolderMixin:
     """Saves a model with a critic. Stands behind the mixin of the calibration and before the class of the model."""
 
-    def remember_base(self, tokenizer: Any, fingerprints: list[str] | None = None) -> None:
+    def remember_base(self, tokenizer: Any, known: Mapping[str, Any] | None = None) -> None:
         """
         Keeps in mind what a frozen model is known by, and the tokenizer that goes into its folder.
 
         Args:
             tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The model's own.
-            fingerprints (`list[str]`, *optional*): Of the model's weights; by default of the present ones.
+            known (`dict`, *optional*): What a `critic_config.json` says of it; by default what can be found out.
         """
-        name, revision = lasting_name(self.name_or_path), getattr(self.config, "_commit_hash", None)
-        if fingerprints is None and name and not lies_under(self, name, revision):
+        name, known = lasting_name(self.name_or_path), known or {}
+        revision = known.get("revision") if known.get("base_model_name_or_path") == name else commit_of(self, name)
+        if not known and name and not lies_under(self, name, revision):
             logger.warning(
                 f"The weights under the critic are not what {name!r} alone loads, but resized, changed, of a variant "
                 "or of a subfolder: they will be saved with it."
@@ -76,7 +77,7 @@ class CriticFolderMixin:
         self.__dict__["_base"] = {
             "base_model_name_or_path": name,
             "revision": revision,
-            "fingerprints": self.base_fingerprints() if fingerprints is None else fingerprints,
+            "fingerprints": known.get("fingerprints") or self.base_fingerprints(),
         }
         self.__dict__["_critic_tokenizer"] = tokenizer
 
@@ -103,6 +104,11 @@ class CriticFolderMixin:
             own = {name.replace(".base_layer", ""): weight for name, weight in weights.items() if "lora_" not in name}
             weights = {name: weight for name, weight in own.items() if "modules_to_save" not in name}
         return weights_fingerprints(weights)
+
+    @property
+    def base_revision(self) -> str | None:
+        """The commit of the hub at which the name of the model under the critic means these weights."""
+        return self.__dict__.get("_base", {}).get("revision")
 
     def saved_alone(self, adapted: bool | None = None) -> bool:
         """

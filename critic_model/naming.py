@@ -1,12 +1,15 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """By which name the model under a critic is loaded again, and whether that name still means it."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import constants
+from huggingface_hub.file_download import repo_folder_name
 from safetensors import safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
@@ -46,22 +49,56 @@ def lies_under(model: Any, name: str, revision: str | None) -> bool:
         return True
     if not _built_alike(model, name, revision):
         return False
+    files = _stored_at(name, revision)
+    return files is None or _deviation(model, files) <= 1.0
+
+
+def commit_of(model: Any, name: str) -> str | None:
+    """
+    At which commit a name of the hub means the weights of a model, of those commits that lie in the cache. A model
+    does not know where in its repository it came from.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): With a critic.
+        name (`str`): Hub name; a folder has no commits.
+
+    Returns:
+        `str` or `None`: `None` where none is at hand.
+    """
+    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"))
+    if not name or os.path.isdir(name) or not (cached / "snapshots").is_dir():
+        return None
+    main = cached / "refs" / "main"
+    first = main.read_text(encoding="utf-8").strip() if main.is_file() else None
+    commits = sorted((path.name for path in (cached / "snapshots").iterdir()), key=lambda commit: commit != first)
+    if getattr(model, "hf_quantizer", None) is not None:  # whose weights are no longer those of the file
+        return first
+    found = {commit: _deviation(model, files) for commit in commits if (files := _stored_at(name, commit))}
+    nearest = min(found, key=lambda commit: found[commit], default=None)
+    return nearest if nearest is not None and found[nearest] <= 1.0 else None
+
+
+def _stored_at(name: str, revision: str | None) -> list[str] | None:
+    """The files of the weights under a name; `None` where they are not in safetensors, or not on this machine."""
     try:
-        files = stored_files(name, **({} if revision is None else {"revision": revision}), local_files_only=True)
-    except (OSError, ValueError):  # not in safetensors, or not on this machine
-        return True
-    own = dict(model.named_parameters())
+        return stored_files(name, **({} if revision is None else {"revision": revision}), local_files_only=True)
+    except (OSError, ValueError):
+        return None
+
+
+def _deviation(model: Any, files: list[str]) -> float:
+    """How far the first rows of weights are from those in files, in units of what rounding may do."""
+    own, most = dict(model.named_parameters()), 0.0
     for file in files:
         with safe_open(file, framework="pt") as weights:
             for key in own.keys() & set(weights.keys()):
                 found = weights.get_slice(key)
                 if found.get_shape() != list(own[key].shape):
-                    return False
-                first = own[key].detach()[:1].float().cpu() if own[key].dim() else None
-                # In whatever precision either is.
-                if first is not None and not torch.allclose(found[:1].float(), first, rtol=0.02, atol=1e-3):
-                    return False
-    return True
+                    return math.inf
+                if own[key].dim():
+                    first, stored = own[key].detach()[:1].float().cpu(), found[:1].float()
+                    most = max(most, float(((first - stored).abs() / (1e-3 + 0.02 * first.abs())).max()))
+    return most
 
 
 def _built_alike(model: Any, name: str, revision: str | None) -> bool:

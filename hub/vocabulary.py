@@ -123,7 +123,7 @@ def other_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> str | None:
 
 def _revision(model: Any) -> dict[str, str]:
     """Where in its repository a model was loaded from."""
-    commit = getattr(model.config, "_commit_hash", None)
+    commit = getattr(model, "base_revision", None)
     return {} if commit is None else {"revision": commit}
 
 

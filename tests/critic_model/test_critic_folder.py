@@ -266,9 +266,7 @@ def test_an_adapter_on_what_no_name_loads_is_not_saved_without_it(tmp_path):
     peft = pytest.importorskip("peft")
     model = get_critic_model(tiny_masked_lm("bert"), tokenizer=TOKENIZER)
     model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"]))
-    with pytest.raises(
-        ValueError, match="under an adapter must be one that its name alone loads"
-    ):
+    with pytest.raises(ValueError, match="under an adapter must be one that its name alone loads"):
         model.save_pretrained(tmp_path)
 
 
