@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import transformers
 from huggingface_hub import constants
-from huggingface_hub.file_download import repo_folder_name
 from safetensors import safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
@@ -65,8 +64,10 @@ def commit_of(model: Any, name: str) -> str | None:
     Returns:
         `str` or `None`: `None` where none is at hand.
     """
-    cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"))
-    if not name or os.path.isdir(name) or not (cached / "snapshots").is_dir():
+    if not name or os.path.isdir(name):
+        return None
+    cached = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    if not (cached / "snapshots").is_dir():
         return None
     main = cached / "refs" / "main"
     first = main.read_text(encoding="utf-8").strip() if main.is_file() else None

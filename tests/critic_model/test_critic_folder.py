@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub import constants
 from killing import Killed, killed_after
 from safetensors.torch import load_file, save_file
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
@@ -260,6 +261,30 @@ def test_an_adapter_lies_beside_its_critic_and_both_learn(base, tmp_path, freeze
     assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits) and loaded.has_trained_critic
     changed = [name for name, weight in loaded.named_parameters() if "lora_B" in name and bool(weight.any())]
     assert changed
+
+
+def test_a_critic_of_a_model_on_the_hub_keeps_to_the_commit_it_came_from(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--me--base"
+    (repository / "refs").mkdir(parents=True)
+
+    def commit(sha, source):
+        shutil.copytree(source, repository / "snapshots" / sha)
+        (repository / "refs" / "main").write_text(sha)
+
+    commit("a" * 40, base)
+    with_critic("me/base").save_pretrained(tmp_path / "critic")
+    tiny_masked_lm("roberta", seed=1).save_pretrained(tmp_path / "newer")
+    TOKENIZER.save_pretrained(tmp_path / "newer")
+    commit("b" * 40, tmp_path / "newer")
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")
+    assert torch.equal(loaded(**INPUTS).logits, with_critic(base).eval()(**INPUTS).logits)
+    older = AutoModelForMaskedLM.from_pretrained("me/base", revision="a" * 40)
+    for model, sha in ((with_critic("me/base"), "b"), (get_critic_model(older, tokenizer=TOKENIZER), "a")):
+        assert model.base_revision == sha * 40
+    loaded.save_pretrained(tmp_path / "again")
+    for name in ("critic_config.json", "critic_head.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "critic" / name).read_bytes()
 
 
 def test_an_adapter_on_what_no_name_loads_is_not_saved_without_it(tmp_path):
