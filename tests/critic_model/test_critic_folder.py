@@ -232,9 +232,14 @@ def test_a_model_that_has_no_name_or_was_changed_is_saved_whole(base, tmp_path):
         assert torch.equal(loaded(**INPUTS).logits, model.eval()(**INPUTS).logits)
 
 
-def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path):
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path, adapted):
     def train(folder, steps, resume=None):
         model = with_critic(base)
+        if adapted:
+            peft = pytest.importorskip("peft")
+            torch.manual_seed(0)
+            model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"], lora_dropout=0.0))
         settings = arguments(folder, max_steps=8, save_strategy="steps", save_steps=4, lr_scheduler_type="constant")
         trainer = CriticTrainer(model, settings, train_dataset=ROWS, processing_class=TOKENIZER)
         trainer.train(resume_from_checkpoint=resume)
@@ -243,8 +248,8 @@ def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path
     whole = train(tmp_path / "run", 8)
     shutil.rmtree(tmp_path / "run" / "checkpoint-8")
     resumed = train(tmp_path / "run", 8, resume=str(tmp_path / "run" / "checkpoint-4"))
-    for name, weight in whole.critic_head.state_dict().items():
-        assert torch.equal(weight, resumed.critic_head.state_dict()[name]), name
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
     assert not list((tmp_path / "run" / "checkpoint-4").glob("model*.safetensors"))
 
 
