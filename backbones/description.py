@@ -47,7 +47,11 @@ class Backbone:
 
     def __post_init__(self):
         for name in ("prefix_ids", "suffix_ids"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            given = getattr(self, name)
+            if isinstance(given, list):  # as JSON has it
+                object.__setattr__(self, name, tuple(given))
+            elif not isinstance(given, tuple):
+                raise ValueError(f"`{name}` must be a list of ids, got {given!r:.60}: mend the file.")
         if self.states_from not in STATES_FROM:
             raise ValueError(
                 f"`states_from` must be one of {', '.join(STATES_FROM)}, got {self.states_from!r:.60}: mend the file."
@@ -59,6 +63,16 @@ class Backbone:
                     raise ValueError(
                         f"`{name}` must be whole numbers of at least 0, got {given!r:.60}: mend the file."
                     )
+        for name in ("takes_attention_mask", "mask_of_pairs", "takes_cache"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` must be true or false, got {getattr(self, name)!r:.60}: mend the file.")
+        foreign = [token for token in (*self.prefix_ids, *self.suffix_ids) if token >= self.vocab_size]
+        if foreign or (self.max_text_length is not None and self.max_text_length < 1):
+            raise ValueError(
+                f"`prefix_ids` and `suffix_ids` must be ids below `vocab_size` = {self.vocab_size} that leave room in "
+                f"`max_sequence_length` = {self.max_sequence_length}, got {self.prefix_ids} and {self.suffix_ids}: "
+                "mend the file."
+            )
 
     @classmethod
     def of(cls, config: Any) -> "Backbone":

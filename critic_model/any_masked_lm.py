@@ -2,18 +2,22 @@
 """A critic for the masked language model one already has: the same model, of a class that has a critic as well."""
 
 import types
+from dataclasses import replace
 from typing import Any
 
 import torch
 import transformers
 from transformers import PreTrainedModel
+from transformers.utils import logging
 from transformers.utils.generic import can_return_tuple
 
 from critic_gpt.backbones.description import DESCRIPTION, Backbone
 from critic_gpt.calibration.model import CalibratedModelMixin
+from critic_gpt.critic_model.arguments import check_own_tokenizer, check_takes_critic, own_tokenizer
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import CriticFolderMixin
 from critic_gpt.critic_model.measuring import measured_backbone
+from critic_gpt.critic_model.padding import keep_stock_padding, with_own_padding
 from critic_gpt.critic_model.passes import pass_of
 from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
 from critic_gpt.diffusion.drawable import adopt_tokenizer
@@ -26,8 +30,10 @@ from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading.mixin import ProofreadingMixin
 
 
+logger = logging.get_logger(__name__)
+
 # What a class is called that `critic_class` makes.
-_SUFFIX = "WithCritic"
+CLASS_SUFFIX = "WithCritic"
 
 
 class MaskedLMWithCritic(
@@ -51,6 +57,7 @@ class MaskedLMWithCritic(
 
     def __init__(self, config, *args, **kwargs):
         super().__init__(config, *args, **kwargs)
+        self.config = with_own_padding(self.config)
         self.offer_critic()
         self.add_critic_head()
         self.post_init()
@@ -107,7 +114,16 @@ class MaskedLMWithCritic(
         # What says nothing is left out: not every class has a name for it.
         inputs = {name: value for name, value in inputs.items() if value is not None and value is not False}
         forward = super(MaskedLMWithCritic, type(self)).forward
-        states, logits, output = pass_of(self, forward, backbone.states_from, inputs)
+        try:
+            states, logits, output = pass_of(self, forward, backbone.states_from, inputs)
+        except (IndexError, RuntimeError) as error:
+            longest = backbone.max_sequence_length
+            if input_ids is None or longest is None or input_ids.shape[1] <= longest:
+                raise
+            raise ValueError(
+                f"`input_ids` must be at most {longest} tokens, the longest sequence that a {type(self).__name__} "
+                f"takes, frame included, got {input_ids.shape[1]}: cut the text."
+            ) from error
         found = (output.get(name) for name in ("hidden_states", "attentions"))
         return Reading(self, input_ids, attention_mask, states, *found, given_logits=backbone.aligned(logits))
 
@@ -116,6 +132,34 @@ class MaskedLMWithCritic(
         return any(
             weight.requires_grad for name, weight in self.named_parameters() if not name.startswith("critic_head.")
         )
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, *args, **kwargs
+    ) -> torch.nn.Embedding:
+        """As the parent's. Rows that `pad_to_multiple_of` adds belong to no token, and are never drawn."""
+        embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, *args, **kwargs)
+        rows = len(embedding.weight)
+        setattr(self.config, DESCRIPTION, replace(self.backbone, vocab_size=rows).to_dict())
+        if new_num_tokens is not None:
+            self.config.drawable_vocab_size = new_num_tokens if new_num_tokens < rows else None
+        return embedding
+
+    def add_adapter(self, *args, **kwargs) -> None:
+        """As the parent's, which freezes all but the adapter; the critic's head goes on learning beside it."""
+        if not self.saved_alone(adapted=True):
+            logger.warning(
+                f"An adapter is saved beside the name of the model under it, and this {type(self).__name__} is none "
+                "that its name alone loads: it will not be saved. Save the model without critic and adapter, load it "
+                "from there, and give it both."
+            )
+        super().add_adapter(*args, **kwargs)
+        self.critic_head.requires_grad_(True)
+
+    def load_adapter(self, *args, **kwargs):
+        """As the parent's; the critic's head goes on learning beside it."""
+        loaded = super().load_adapter(*args, **kwargs)
+        self.critic_head.requires_grad_(True)
+        return loaded
 
     # ---- frozen or not ----
 
@@ -170,27 +214,30 @@ def critic_class(stock: type[PreTrainedModel]) -> type[MaskedLMWithCritic]:
         kept = {name: getattr(stock, name, None) for name in ("_keys_to_ignore_on_load_missing",)}
         body |= {name: value for name, value in kept.items() if value is not None}
         _CLASSES[stock] = types.new_class(
-            stock.__name__ + _SUFFIX, (MaskedLMWithCritic, stock), exec_body=lambda space: space.update(body)
+            stock.__name__ + CLASS_SUFFIX, (MaskedLMWithCritic, stock), exec_body=lambda space: space.update(body)
         )
     return _CLASSES[stock]
 
 
 def __getattr__(name: str) -> Any:
     """The classes by their names, for pickles and for whoever reads `architectures`."""
-    stock = getattr(transformers, name.removesuffix(_SUFFIX), None) if name.endswith(_SUFFIX) else None
+    stock = getattr(transformers, name.removesuffix(CLASS_SUFFIX), None) if name.endswith(CLASS_SUFFIX) else None
     if stock is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return critic_class(stock)
 
 
-def get_critic_model(model: PreTrainedModel, config: CriticConfig | None = None, *, tokenizer: Any) -> PreTrainedModel:
+def get_critic_model(
+    model: PreTrainedModel, config: CriticConfig | None = None, tokenizer: Any = None
+) -> PreTrainedModel:
     """
     Gives a masked language model a critic, in place: the model stays what it is, of a subclass of its class.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): Any masked language model, as `AutoModelForMaskedLM` loads it.
         config ([`CriticConfig`], *optional*): What the critic is like; by default the model is frozen.
-        tokenizer ([`~transformers.PreTrainedTokenizerBase`]): The model's own, with a mask token.
+        tokenizer ([`~transformers.PreTrainedTokenizerBase`], *optional*): The model's own, with a mask token; by
+            default the one that lies where the model was loaded from.
 
     Returns:
         [`~transformers.PreTrainedModel`]: The same model, to be trained by [`CriticTrainer`].
@@ -207,7 +254,11 @@ def get_critic_model(model: PreTrainedModel, config: CriticConfig | None = None,
     ```
     """
     config = CriticConfig() if config is None else config
-    _check_arguments(model, config, tokenizer)
+    check_takes_critic("model", model)
+    if not isinstance(config, CriticConfig):
+        raise ValueError(f"`config` must be a CriticConfig, got a {type(config).__name__}: write CriticConfig().")
+    tokenizer = own_tokenizer(model) if tokenizer is None else tokenizer
+    check_own_tokenizer(model, tokenizer)
     backbone = measured_backbone(model, tokenizer)
     take_backbone(model, backbone, tokenizer)
     attach_critic(model, config)
@@ -215,40 +266,11 @@ def get_critic_model(model: PreTrainedModel, config: CriticConfig | None = None,
     return model
 
 
-def _check_arguments(model: Any, config: Any, tokenizer: Any) -> None:
-    if not isinstance(model, PreTrainedModel):
-        raise ValueError(
-            f"`model` must be a masked language model of Transformers, got a {type(model).__name__}: load one with "
-            "AutoModelForMaskedLM.from_pretrained."
-        )
-    if any(weight.is_meta for weight in model.parameters()):
-        raise ValueError(
-            f"`model` must hold its weights, got a {type(model).__name__} with some on the meta device: load it "
-            "without `device_map`, or onto one device."
-        )
-    if hasattr(model, "critic_scores"):
-        raise ValueError(
-            f"`model` must be a masked language model without a critic, got a {type(model).__name__}: it has one "
-            "already, or is made with one by `add_critic_head=True`."
-        )
-    if not isinstance(config, CriticConfig):
-        raise ValueError(f"`config` must be a CriticConfig, got a {type(config).__name__}: write CriticConfig().")
-    if getattr(tokenizer, "mask_token_id", None) is None:
-        raise ValueError(
-            f"`tokenizer` must be the model's own, with a mask token, got {type(tokenizer).__name__} without one: "
-            "pass AutoTokenizer.from_pretrained(...) of the model, or add a mask token to both."
-        )
-    if tokenizer.mask_token_id == tokenizer.pad_token_id:
-        raise ValueError(
-            f"`tokenizer` must have a padding token of its own, got {tokenizer.pad_token!r} for both padding and "
-            "mask: add one with `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
-        )
-
-
 def take_backbone(model: PreTrainedModel, backbone: Backbone, tokenizer: Any) -> None:
     """Writes into a model's configuration what its description and its tokenizer say, in place."""
     config = model.config
     setattr(config, DESCRIPTION, backbone.to_dict())
+    keep_stock_padding(config, tokenizer.pad_token_id)
     for name in ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
         setattr(config, name, getattr(tokenizer, name, None))
     config.suppressed_token_ids = config.drawable_vocab_size = None

@@ -18,9 +18,16 @@ from critic_gpt.backbones.earlier_code import (
     load_with_earlier_code,
     set_positions,
 )
-from critic_gpt.critic_model.any_masked_lm import attach_critic, critic_class
+from critic_gpt.critic_model.any_masked_lm import CLASS_SUFFIX, attach_critic, critic_class
+from critic_gpt.critic_model.arguments import check_takes_critic
 from critic_gpt.critic_model.critic_config import CriticConfig
-from critic_gpt.critic_model.folder import check_base, check_widths, read_critic_config, write_into_config
+from critic_gpt.critic_model.document import (
+    check_base,
+    check_class,
+    check_widths,
+    read_critic_config,
+    write_into_config,
+)
 from critic_gpt.hub.folder import location_of
 from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.hub.vocabulary import tokenizer_beside
@@ -90,22 +97,24 @@ class AutoModelForMaskedLMWithCritic:
         described = getattr(config, DESCRIPTION, None) is not None
         stock = _stock_class(config, path, location, kwargs) if described else None
         if stock is None or hasattr(stock, "critic_scores"):
-            model = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
+            loaded = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
             if not hasattr(model, "critic_scores"):
                 raise ValueError(
                     f"`pretrained_model_name_or_path` must be a model with a critic, got {path!r}, a "
                     f"{type(model).__name__}: give it one with `get_critic_model`."
                 )
-            return model
+            return loaded
         asked = _for_config(kwargs, location)
         kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
-        model = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
+        loaded = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
         code = getattr(config, CODE, None)
         if code is not None and code["earlier"]:
             set_positions(model)
             setattr(model, EARLIER_CODE, True)
         model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **asked)
-        return model
+        return loaded
 
 
 def _for_config(kwargs: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +151,17 @@ def _stock_class(config: Any, path: str, location: dict[str, Any], kwargs: dict[
             "load the model itself and give it the critic's folder (`base_model=`)."
         )
     found = MODEL_FOR_MASKED_LM_MAPPING[kind]
-    return found[0] if isinstance(found, tuple) else found
+    found = found[0] if isinstance(found, tuple) else found
+    saved = [name.removesuffix(CLASS_SUFFIX) for name in config.architectures or () if name.endswith(CLASS_SUFFIX)]
+    if not saved or found.__name__ in saved:
+        return found
+    other = getattr(transformers, saved[0], None)
+    if not (isinstance(other, type) and issubclass(other, PreTrainedModel)):
+        raise ValueError(
+            f"`architectures` must name a class that Transformers has, got {saved[0]!r} in {path!r}: load it by the "
+            f"class that is made of your own, `critic_class({saved[0]}).from_pretrained(...)`."
+        )
+    return other
 
 
 def _class_by_code(config: Any, path: str, reference: str, **where: Any) -> type[PreTrainedModel]:
@@ -155,9 +174,11 @@ def _load_critic_folder(
     base_model: str | os.PathLike | PreTrainedModel | None,
     location: dict[str, Any],
     kwargs: dict[str, Any],
-) -> PreTrainedModel:
-    model = base_model
-    if not isinstance(base_model, PreTrainedModel):
+) -> Any:
+    model, info = base_model, None
+    if base_model is not None and not isinstance(base_model, (str, os.PathLike)):
+        check_takes_critic("base_model", base_model)
+    else:
         name = content["base_model_name_or_path"] if base_model is None else os.fspath(base_model)
         revision = content.get("revision") if base_model is None and not os.path.isdir(name) else None
         of_base = {key: value for key, value in kwargs.items() if key not in (*_PASSED_BY, "revision")}
@@ -165,29 +186,32 @@ def _load_critic_folder(
         if content.get("earlier_code"):
             wanted = load_with_earlier_code
         try:
-            model = wanted(name, revision=revision, **of_base)
+            if os.path.isabs(name) and not os.path.isdir(name):
+                raise OSError("there is no such folder")
+            loaded = wanted(name, revision=revision, **of_base)
         except OSError as error:
             raise ValueError(
                 f"`base_model` must be the model that the critic was trained on, got {name!r}, which did not load "
                 f"({' '.join(str(error).split()).rstrip('.'):.200}): pass `base_model=` with the folder or hub name "
                 "it has now."
             ) from error
+        model, info = loaded if isinstance(loaded, tuple) else (loaded, None)
     name = model.name_or_path
+    check_class(model, content, name)
     check_widths(model, content, name)
     write_into_config(model.config, content)
     attach_critic(model, CriticConfig.from_dict(content["critic"]))
     check_base(model, content, name)
     model.load_critic_head(path, **location)
     tokenizer = tokenizer_beside(path, **_for_config(kwargs, location))
-    model.remember_base(tokenizer, content.get("fingerprints"))
+    model.remember_base(tokenizer, content)
     model.adjust_generation_fn(None, False, None, path, **location)
     if _adapter_config(path, location):
         model.load_adapter(path)
-        if content["critic"]["freeze"]:
-            model.critic_head.requires_grad_(True)
     else:
         model.load_calibration(path, **location)
-    return model.eval()
+    model.eval()
+    return model if info is None else (model, info)
 
 
 __all__ = ["AutoModelForMaskedLMWithCritic"]

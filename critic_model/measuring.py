@@ -116,7 +116,11 @@ def _check_logits(model: nn.Module, logits: torch.Tensor | None, input_ids: torc
             f"`model` must be a masked language model, with logits of every token, got a {name} with logits of shape "
             f"{shape}: load it with AutoModelForMaskedLM."
         )
-    _check_rows(model, logits.shape[-1], tokenizer)
+    if logits.shape[-1] < len(tokenizer):
+        raise ValueError(
+            f"`model` must be a masked language model, with a logit for each of the {len(tokenizer)} tokens, got a "
+            f"{name} with {logits.shape[-1]}: load it with AutoModelForMaskedLM."
+        )
 
 
 def _check_knows(model: nn.Module, tokenizer: Any) -> None:
@@ -125,10 +129,6 @@ def _check_knows(model: nn.Module, tokenizer: Any) -> None:
         rows = model.get_input_embeddings().weight.shape[0]
     except (AttributeError, NotImplementedError):
         return
-    _check_rows(model, rows, tokenizer)
-
-
-def _check_rows(model: nn.Module, rows: int, tokenizer: Any) -> None:
     if rows < len(tokenizer):
         raise ValueError(
             f"`tokenizer` must be that of the model, which has {rows} tokens, got one of {len(tokenizer)}: load it "

@@ -253,7 +253,7 @@ class TwoPassMixin:
 
     @torch.no_grad()
     def critic_scores(
-        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None
+        self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None = None, **inputs: Any
     ) -> torch.FloatTensor:
         """
         The critic's verdict on the tokens of `input_ids`, in one forward pass of the backbone.
@@ -261,6 +261,7 @@ class TwoPassMixin:
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Tokens to judge.
             attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): 0 = padding.
+            inputs: What else the backbone takes, such as `token_type_ids`.
 
         Returns:
             `torch.FloatTensor` of shape `(batch_size, sequence_length)`: logits, higher = more likely wrong. Turn them
@@ -275,7 +276,7 @@ class TwoPassMixin:
                 "`add_critic_head=True` and train the critic."
             )
         with evaluation_mode(self):
-            return self.read(input_ids, attention_mask).verdict()
+            return self.read(input_ids, attention_mask, **inputs).verdict()
 
     @property
     def correction_trains(self) -> bool:

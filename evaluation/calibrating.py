@@ -88,6 +88,11 @@ def measured_table(
         raise ValueError(
             f'`planted_rate` is for `source="planted"`, got {planted_rate} with {source!r}: leave it out.'
         )
+    if isinstance(dataset, str) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise ValueError(
+            f"`dataset` must be a list or a Dataset of rows with `input_ids`, got a {type(dataset).__name__}: pass "
+            "the rows themselves, a stream as `list(...)`."
+        )
     rate = DEFAULT_PLANTED_RATE if planted_rate is None else planted_rate
     collator = DataCollatorForMaskedDiffusion(
         SpecialTokens.of(config),

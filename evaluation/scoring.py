@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from critic_gpt.calibration.histogram import CriticHistogram
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
+from critic_gpt.training.data import row_named
 
 
 class JudgedFillings(NamedTuple):
@@ -89,7 +90,7 @@ def judge_together(
     for done, own in shared_batches(num_sequences, batch_size, accelerator):
         part = CriticHistogram()
         if len(own):
-            batch = collator([{**dataset[i], "example_id": i} for i in own])
+            batch = collator([row_named(dataset[i], i) for i in own])
             for judged in judge({name: value.to(model.device) for name, value in batch.items()}, own):
                 part.update(judged["critic_logits"], judged["critic_target"])
                 for name, column in columns.items():

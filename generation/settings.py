@@ -83,7 +83,7 @@ def resolve_settings(
     protected_mask: torch.Tensor | None = None,
 ) -> ResolvedSettings:
     """What a call of `model.generate` with these arguments comes down to; refuses what contradicts itself."""
-    config, explicit = _merged(model, generation_config, kwargs)
+    config, explicit = _merged(model, generation_config, _of_one_text(kwargs))
     holes = input_ids is not None and bool((input_ids == config.mask_token_id).any())
     if holes or protected_mask is not None:
         _leave_the_canvas_alone(config, explicit)
@@ -106,6 +106,17 @@ def resolve_settings(
     _check_parts(model, config, explicit)
     _check_candidates(model, config, strategy)
     return ResolvedSettings(config, strategy)
+
+
+def _of_one_text(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call without the `token_type_ids` that tokenizers of BERT's kind add, which say nothing."""
+    types = kwargs.get("token_type_ids")
+    if types is not None and bool(torch.as_tensor(types).any()):
+        raise ValueError(
+            "`token_type_ids` must be 0 in generation, since a canvas holds one text, got others: join the texts, or "
+            "leave them out."
+        )
+    return {name: value for name, value in kwargs.items() if name != "token_type_ids"}
 
 
 def _leave_the_canvas_alone(config: CriticGPTGenerationConfig, explicit: set[str]) -> None:

@@ -111,16 +111,19 @@ def other_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> str | None:
     own = None
     if path and getattr(tokenizer, "name_or_path", path) != path:
         own = tokenizer_beside(path, **_revision(model))
-    different = [] if own is None else [one for one in _differences(own, tokenizer) if one[1] is not None]
-    if not different:
+    if own is None:
         return None
+    different = [one for one in _differences(own, tokenizer) if one[1] is not None]
+    if not different:
+        same = own.mask_token in (None, tokenizer.mask_token)
+        return None if same else f"one whose mask is {tokenizer.mask_token!r} where theirs is {own.mask_token!r}"
     index, there, token = different[0]
     return f"one whose token {index} is {token!r} where that of {os.fspath(path)!r} is {there!r}"
 
 
 def _revision(model: Any) -> dict[str, str]:
     """Where in its repository a model was loaded from."""
-    commit = getattr(model.config, "_commit_hash", None)
+    commit = getattr(model, "base_revision", None)
     return {} if commit is None else {"revision": commit}
 
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
 from critic_gpt import AutoModelForMaskedLMWithCritic, CriticConfig, CriticGPTConfig, get_critic_model
 from critic_gpt.backbones.description import DESCRIPTION
-from critic_gpt.critic_model.folder import read_critic_config
+from critic_gpt.critic_model.document import read_critic_config
 from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.hub.weights import weights_fault
 

@@ -30,6 +30,8 @@ from critic_gpt.cli.command import answer_help
 if __name__ == "__main__":
     answer_help("push")  # before anything is imported that takes long
 
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -42,8 +44,9 @@ from transformers import PreTrainedModel
 import critic_gpt
 from critic_gpt import CriticGPTConfig
 from critic_gpt.cli.flags import push_parser
-from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
+from critic_gpt.critic_model.padding import saved_with_stock_padding
 from critic_gpt.explorer.space import write_space
+from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME
 from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_fits, check_type, one_line, run_as_program
 from critic_gpt.scripts.any_model import is_critic_folder, is_other_model, load_other_model
@@ -113,7 +116,8 @@ def add_tokenizer(folder: Path, model: PreTrainedModel, source: str | None) -> N
 
 def complete(folder: Path, model: PreTrainedModel) -> None:
     """Writes what a folder from an older version, or from elsewhere, lacks."""
-    model.config.save_pretrained(folder)
+    with saved_with_stock_padding(model.config):
+        model.config.save_pretrained(folder)
     if model.can_generate() and not (folder / "generation_config.json").exists():
         model.generation_config.save_pretrained(folder)
 
@@ -160,6 +164,13 @@ def main(argv: list[str] | None = None) -> str:
     args = push_parser().parse_args(argv)
     folder = Path(args.model)
     model = load_whole(folder)
+    name = model.name_or_path
+    if is_critic_folder(folder) and os.path.isabs(name):
+        print(
+            f"The model under this critic is known by a folder of this machine, {name!r}, which others do not have: "
+            "push that too and tell them to pass its name as `base_model=`.",
+            file=sys.stderr,
+        )
     add_tokenizer(folder, model, args.tokenizer)
     complete(folder, model)
     api = HfApi(token=args.token)

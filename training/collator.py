@@ -128,10 +128,17 @@ class DataCollatorForMaskedDiffusion:
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         pad_token_id, mask_token_id = self.tokenizer.pad_token_id, self.tokenizer.mask_token_id
+        for example in examples:
+            if "input_ids" not in example:
+                raise ValueError(
+                    f"`dataset` must hold rows with `input_ids`, got one with {', '.join(map(repr, example))}: "
+                    'encode each text by the model\'s own tokenizer, `{"input_ids": tokenizer(text).input_ids}`.'
+                )
         given = [torch.as_tensor(example["input_ids"], dtype=torch.int64) for example in examples]
         rows = given if self.backbone is None else [self.backbone.framed(row) for row in given]
         self._check(rows)
         input_ids = self._pad(rows, 0 if pad_token_id is None else pad_token_id)  # (B, T)
+        self._check_known(input_ids)
         attention_mask = padding_attention_mask(input_ids, pad_token_id)
         self._warn_of_foreign_mask(examples, given)
         maskable = attention_mask.bool() & (input_ids != mask_token_id)
@@ -246,6 +253,14 @@ class DataCollatorForMaskedDiffusion:
         return hash_integers(ids, self.seed, epochs)
 
     # ---- padding ----
+
+    def _check_known(self, input_ids: torch.Tensor) -> None:
+        least, most = int(input_ids.min()), int(input_ids.max())
+        if self.backbone is not None and (least < 0 or most >= self.backbone.vocab_size):
+            raise ValueError(
+                f"`input_ids` must be ids in [0, vocab_size = {self.backbone.vocab_size}), got some from {least} to "
+                f"{most}: encode the data by the model's own tokenizer."
+            )
 
     def _check(self, rows: list[torch.Tensor]) -> None:
         lengths, padded_length = [len(row) for row in rows], self._padded_length(rows)

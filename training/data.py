@@ -2,7 +2,7 @@
 """Gives every training example the name under which its randomness is drawn."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -18,6 +18,26 @@ _ROWS_READ_AT_ONCE = 64
 def _shared_epoch() -> torch.Tensor:
     """In shared memory, so that worker processes that live longer than an epoch see the new one."""
     return torch.zeros((), dtype=torch.int64).share_memory_()
+
+
+def row_named(row: Any, index: int, **more: Any) -> dict[str, Any]:
+    """
+    A row with `example_id`, by which its randomness is drawn.
+
+    Args:
+        row (`Mapping`): With `input_ids`.
+        index (`int`): Its place in the dataset.
+        more: Further fields.
+
+    Raises:
+        `ValueError`: It is no row of tokens, but a text, say.
+    """
+    if not isinstance(row, Mapping):
+        raise ValueError(
+            f"`dataset` must hold rows with `input_ids`, got a {type(row).__name__} in row {index}: encode each text "
+            'by the model\'s own tokenizer, `{"input_ids": tokenizer(text).input_ids}`.'
+        )
+    return {**row, "example_id": int(index), **more}
 
 
 class IdentifiedExamples(Dataset):
@@ -40,14 +60,14 @@ class IdentifiedExamples(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.dataset[index], "example_id": int(index), "epoch": int(self._epoch)}
+        return row_named(self.dataset[index], index, epoch=int(self._epoch))
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         rows = self.dataset.__getitems__(indices) if hasattr(self.dataset, "__getitems__") else None
         if rows is None:
             return [self[index] for index in indices]
         epoch = int(self._epoch)
-        return [{**row, "example_id": int(index), "epoch": epoch} for row, index in zip(rows, indices, strict=True)]
+        return [row_named(row, index, epoch=epoch) for row, index in zip(rows, indices, strict=True)]
 
 
 class IdentifiedStream(IterableDataset):
@@ -110,7 +130,7 @@ class IdentifiedStream(IterableDataset):
         while True:
             number = -1
             for number, row in enumerate(self._source(epoch)):
-                yield {**row, "example_id": number, "epoch": epoch}
+                yield row_named(row, number, epoch=epoch)
             if not self.repeat:
                 return
             if number < 0:

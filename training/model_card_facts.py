@@ -14,8 +14,8 @@ from critic_gpt.calibration.fingerprint import stored_fingerprints
 from critic_gpt.calibration.model import CALIBRATION_SOURCES, table_key
 from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.configuration_critic_gpt import CriticGPTConfig
-from critic_gpt.critic_model.folder import CRITIC_CONFIG_NAME
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS
+from critic_gpt.hub.moving import CRITIC_CONFIG_NAME
 from critic_gpt.training.measurements import ANIMATIONS, FIGURES, REPORT, read_json, read_measurements
 
 

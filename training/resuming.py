@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
+from critic_gpt.calibration.fingerprint import ADAPTER_WEIGHTS_NAME
 from critic_gpt.hub.documents import read_json
 from critic_gpt.hub.files import write_json
 from critic_gpt.hub.moving import CRITIC_HEAD_NAME, finish_moving
@@ -23,6 +25,31 @@ logger = logging.get_logger(__name__)
 
 # Metrics that are left out where they do not exist: of right or wrong tokens alone, or of values that do not vary.
 _SOMETIMES_ABSENT = ("critic_auroc", "critic_ece", "critic_brier", "auroc", "pearson")
+
+
+def _load_parts(model: Any, folder: str | os.PathLike) -> bool:
+    """
+    Puts into a model what a checkpoint holds of it beside weights that do not change: a critic's head, an adapter.
+
+    Args:
+        model (`nn.Module`): Of the training.
+        folder (`str` or `os.PathLike`): The checkpoint.
+
+    Returns:
+        `bool`: Whether that was all. Transformers sees to a whole model, and to an adapter in PEFT's own wrapper.
+    """
+    critic, adapter = Path(folder, CRITIC_HEAD_NAME).is_file(), Path(folder, ADAPTER_WEIGHTS_NAME)
+    if critic:
+        model.load_critic_head(folder)
+    if not adapter.is_file():
+        return critic
+    if not getattr(model, "_hf_peft_config_loaded", False):
+        return False
+    from peft import set_peft_model_state_dict  # an extra, which who has an adapter has
+
+    weights = {name.removeprefix("base_model.model."): weight for name, weight in load_file(adapter).items()}
+    set_peft_model_state_dict(model, weights, adapter_name=model.active_adapters()[0])
+    return True
 
 
 class ResumableTraining:
@@ -148,20 +175,14 @@ class ResumableTraining:
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """As the parent's, and of a critic alone; what does not fit is a sentence."""
         with _Sentence(resume_from_checkpoint):
-            alone = Path(resume_from_checkpoint, CRITIC_HEAD_NAME).is_file()
-            if alone:
-                (self.model if model is None else model).load_critic_head(resume_from_checkpoint)
-            if not alone or Path(resume_from_checkpoint, "adapter_config.json").is_file():
+            if not _load_parts(self.model if model is None else model, resume_from_checkpoint):
                 super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
         """As the parent's, and of a critic alone."""
         best = self.state.best_model_checkpoint
-        if best is not None and Path(best, CRITIC_HEAD_NAME).is_file():
-            self.model.load_critic_head(best)
-            if not Path(best, "adapter_config.json").is_file():
-                return
-        super()._load_best_model()
+        if best is None or not _load_parts(self.model, best):
+            super()._load_best_model()
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """As the parent's; what does not fit is a sentence."""

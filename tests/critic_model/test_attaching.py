@@ -2,15 +2,31 @@
 """What `get_critic_model` makes of a model, and what it refuses."""
 
 import copy
+import json
 import pickle
 
 import pytest
 import torch
 from stand_ins import CausalModel, HookFreeConfig, HookFreeModelLM, NoLanguageModel, ShiftedConfig, ShiftedModel
 from tiny_masked_lms import framed_tokenizer, tiny_config, tiny_masked_lm
-from transformers import AutoModel, AutoModelForTokenClassification, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForTokenClassification,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    pipeline,
+)
 
-from critic_gpt import CriticConfig, CriticTrainer, CriticTrainingArguments, get_critic_model
+from critic_gpt import (
+    AutoModelForMaskedLMWithCritic,
+    CriticConfig,
+    CriticTrainer,
+    CriticTrainingArguments,
+    get_critic_model,
+)
 
 
 TOKENIZER = framed_tokenizer()
@@ -100,7 +116,7 @@ REFUSED = [
     (
         lambda: AutoModelForTokenClassification.from_config(tiny_config("bert")),
         {},
-        "`tokenizer` must be that of the model, which has 2 tokens",
+        "`model` must be a masked language model, with a logit for each of the 32 tokens, got a Bert",
     ),
     (lambda: CausalModel(HookFreeConfig()), {}, "which is causal"),
     (
@@ -116,6 +132,11 @@ REFUSED = [
         "`model` must be a masked language model without a critic",
     ),
     (lambda: tiny_masked_lm("bert"), {"config": {"freeze": True}}, "`config` must be a CriticConfig, got a dict"),
+    (lambda: tiny_masked_lm("bert"), {"tokenizer": "a name"}, "`tokenizer` must be a tokenizer of Transformers, got"),
+    (lambda: BertForMaskedLM, {}, "got a type: load one with AutoModelForMaskedLM"),
+    (lambda: torch.nn.DataParallel(tiny_masked_lm("bert")), {}, "got a DataParallel: give the critic to its `module`"),
+    (lambda: torch.compile(tiny_masked_lm("bert")), {}, "give the critic to the model, then compile it"),
+    (lambda: tiny_masked_lm("esm", mask_token_id=8), {}, "`tokenizer` must be that of the model, got one whose mask"),
 ]
 
 
@@ -125,6 +146,91 @@ def test_what_can_have_no_critic_is_refused_in_one_sentence(make, given, message
     with pytest.raises(ValueError, match="must") as refusal:
         get_critic_model(make(), arguments["config"], tokenizer=arguments["tokenizer"])
     assert message in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_the_tokenizer_is_that_where_the_model_was_loaded_from_and_one_of_others_is_refused(tmp_path):
+    tiny_masked_lm("bert").save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    assert get_critic_model(BertForMaskedLM.from_pretrained(tmp_path)).config.mask_token_id == TOKENIZER.mask_token_id
+    swapped, remasked = framed_tokenizer(), framed_tokenizer()
+    remasked.mask_token = "w3"
+    vocabulary = json.loads(swapped.backend_tokenizer.to_str())
+    words = vocabulary["model"]["vocab"]
+    words["w3"], words["w4"] = words["w4"], words["w3"]
+    swapped._tokenizer = Tokenizer.from_str(json.dumps(vocabulary))
+    for other, what in ((swapped, "whose token 8 is 'w4'"), (remasked, "whose mask is 'w3'")):
+        with pytest.raises(ValueError, match=rf"`tokenizer` must be that of the model, got one {what}"):
+            get_critic_model(BertForMaskedLM.from_pretrained(tmp_path), CriticConfig(), other)
+
+
+def test_what_a_tokenizer_of_bert_gives_is_taken_whole_and_a_second_text_is_refused(taught):
+    model = taught
+    given = TOKENIZER("w1 [MASK] w3", return_tensors="pt", return_token_type_ids=True)
+    plain = {name: given[name] for name in ("input_ids", "attention_mask")}
+    assert torch.equal(model.critic_scores(**given), model.critic_scores(**plain))
+    drawn = [model.generate(**inputs, num_steps=2, seed=0).sequences for inputs in (given, plain)]
+    assert torch.equal(*drawn)
+    given["token_type_ids"][0, -1] = 1
+    with pytest.raises(ValueError, match=r"`token_type_ids` must be 0 in generation.*join the texts"):
+        model.generate(**given, num_steps=2)
+
+
+def test_a_model_that_was_resized_says_so_wherever_it_is_asked():
+    model = get_critic_model(tiny_masked_lm("bert"), tokenizer=TOKENIZER)
+    model.resize_token_embeddings(50, pad_to_multiple_of=8)
+    assert (model.backbone.vocab_size, model.config.drawable_vocab_size) == (56, 50)
+    assert model.generate(torch.tensor([[1, 49, 4, 2]]), num_steps=1, seed=0).sequences[0, 1] == 49
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_model_made_with_another_padding_than_its_tokenizer_has_is_saved_with_its_own(tmp_path, freeze):
+    tiny_masked_lm("roberta", pad_token_id=7).save_pretrained(tmp_path / "base")
+    stock = AutoModelForMaskedLM.from_pretrained(tmp_path / "base")
+    ids = torch.tensor([[1, 5, 9, 10, 2]])
+    with torch.no_grad():
+        logits = stock(ids).logits
+    model = get_critic_model(stock, CriticConfig(freeze=freeze), tokenizer=TOKENIZER)
+    for folder in (tmp_path / "once", tmp_path / "twice"):
+        model.save_pretrained(folder)
+        model = AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+        assert model.config.pad_token_id == TOKENIZER.pad_token_id and torch.equal(model(ids).logits, logits)
+    if not freeze:
+        assert torch.equal(AutoModelForMaskedLM.from_pretrained(folder)(ids).logits, logits)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    return trained_a_little(get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER))
+
+
+NO_ROWS = [
+    (["w1 w2", "w3 w4"], "got a str in row"),
+    (torch.ones(4, 5, dtype=torch.long), "got a Tensor in row"),
+    ([{"text": "w1"}, {"text": "w2"}], "got one with 'text'"),
+    ([{"input_ids": [1, 5, 99, 2]}] * 3, r"`input_ids` must be ids in \[0, vocab_size = 40\), got some from 1 to 99"),
+    ([{"input_ids": [1, *[5] * 80, 2]}] * 3, "`input_ids` must be at most 65 tokens, the longest sequence"),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), NO_ROWS)
+def test_training_and_calibration_refuse_what_is_no_row_of_the_model_in_one_sentence(taught, rows, message):
+    with pytest.raises(ValueError, match=message):
+        taught.calibrate(rows)
+    args = CriticTrainingArguments("unused", max_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
+    with pytest.raises(ValueError, match=message):
+        CriticTrainer(taught, args, train_dataset=rows, processing_class=TOKENIZER).train()
+
+
+def test_a_stream_to_calibrate_on_is_asked_for_as_a_list(taught):
+    for stream in (iter([]), None, "w1 w2", torch.utils.data.DataLoader([1])):
+        with pytest.raises(ValueError, match=r"`dataset` must be a list or a Dataset of rows"):
+            taught.calibrate(stream)
+
+
+def test_a_pipeline_of_a_model_without_a_critic_is_one_sentence():
+    for task in ("critic-diffusion", "critic-proofread"):
+        with pytest.raises(ValueError, match=r"`model` must be .*with a critic"):
+            pipeline(task, model=tiny_masked_lm("bert"), tokenizer=TOKENIZER)
 
 
 def test_a_tokenizer_without_a_mask_is_refused():

@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 import torch
+from huggingface_hub import constants
 from killing import Killed, killed_after
 from safetensors.torch import load_file, save_file
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
-from transformers import AutoModelForMaskedLM, AutoTokenizer, pipeline
+from transformers import AutoModelForMaskedLM, AutoTokenizer, RobertaForMaskedLM, pipeline
 
 from critic_gpt import (
     AutoModelForMaskedLMWithCritic,
@@ -19,6 +20,7 @@ from critic_gpt import (
     CriticTrainingArguments,
     get_critic_model,
 )
+from critic_gpt.critic_model.any_masked_lm import critic_class
 from critic_gpt.training.checkpoints import staged_folder
 
 
@@ -129,13 +131,87 @@ def test_a_head_of_another_width_is_refused(folder):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("backbone", 3), ("critic", []), ("format_version", 99), ("special_ids", None), ("base_model_name_or_path", 1)],
+    [
+        *[("backbone", 3), ("critic", []), ("format_version", 99), ("special_ids", None)],
+        *[("base_model_name_or_path", 1), ("revision", 3), ("fingerprints", [1]), ("fingerprints", "x")],
+    ],
 )
 def test_a_damaged_description_is_one_sentence(folder, name, value):
     content = json.loads((folder / "critic_config.json").read_text())
     (folder / "critic_config.json").write_text(json.dumps({**content, name: value}))
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("special_ids", "mask_token_id", None),
+        ("special_ids", "mask_token_id", 4000),
+        ("special_ids", "suppressed_token_ids", "x"),
+        ("backbone", "prefix_ids", None),
+        ("backbone", "prefix_ids", [4000]),
+        ("backbone", "max_sequence_length", 2),
+        ("backbone", "takes_attention_mask", "no"),
+    ],
+)
+def test_a_description_that_no_model_can_have_is_one_sentence(folder, part, name, value):
+    content = json.loads((folder / "critic_config.json").read_text())
+    content[part][name] = value
+    (folder / "critic_config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"`{name}`.*: (mend|save)"):
+        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+
+
+class LouderRoberta(RobertaForMaskedLM):
+    """A class of a user's own, which computes other numbers from the same weights."""
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output.logits = output.logits * 2
+        return output
+
+
+def test_the_numbers_of_a_class_of_ones_own_are_never_taken_for_those_of_its_weights(base, tmp_path):
+    for freeze, field in ((True, "base_model"), (False, "architectures")):
+        stock = LouderRoberta.from_pretrained(base)
+        model = get_critic_model(stock, CriticConfig(freeze=freeze), tokenizer=TOKENIZER).eval()
+        model.save_pretrained(tmp_path / field)
+        with pytest.raises(ValueError, match=rf"`{field}` must .*LouderRoberta.* by"):
+            AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / field)
+    loaded = [
+        AutoModelForMaskedLMWithCritic.from_pretrained(
+            tmp_path / "base_model", base_model=LouderRoberta.from_pretrained(base)
+        ),
+        critic_class(LouderRoberta).from_pretrained(tmp_path / "architectures"),
+    ]
+    assert all(torch.equal(one.eval()(**INPUTS).logits, model(**INPUTS).logits) for one in loaded)
+
+
+def test_a_model_that_its_name_alone_does_not_load_is_saved_whole(base, tmp_path):
+    AutoModelForMaskedLM.from_pretrained(base).save_pretrained(tmp_path / "named", variant="half")
+    shutil.copytree(base, tmp_path / "outer" / "inner")
+    for name, how in (("named", {"variant": "half"}), ("outer", {"subfolder": "inner"})):
+        stock = AutoModelForMaskedLM.from_pretrained(tmp_path / name, **how)
+        model = get_critic_model(stock, tokenizer=TOKENIZER).eval()
+        model.save_pretrained(tmp_path / f"{name}-critic")
+        loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / f"{name}-critic")
+        assert torch.equal(loaded(**INPUTS).logits, model(**INPUTS).logits)
+
+
+def test_a_base_that_can_have_no_critic_is_refused_and_left_as_it_was(base, folder, trained):
+    for other in (trained, AutoModelForMaskedLM.from_pretrained(base).to("meta"), 3):
+        before = type(other)
+        with pytest.raises(ValueError, match="`base_model` must "):
+            AutoModelForMaskedLMWithCritic.from_pretrained(folder, base_model=other)
+        assert type(other) is before
+
+
+def test_what_was_found_while_loading_is_told_where_it_is_asked_for(base, folder, tmp_path):
+    with_critic(base, freeze=False).save_pretrained(tmp_path / "whole")
+    for place in (folder, tmp_path / "whole"):
+        model, info = AutoModelForMaskedLMWithCritic.from_pretrained(place, output_loading_info=True)
+        assert hasattr(model, "critic_scores") and not info["missing_keys"]
 
 
 def test_a_model_without_a_critic_is_refused(base):
@@ -156,9 +232,14 @@ def test_a_model_that_has_no_name_or_was_changed_is_saved_whole(base, tmp_path):
         assert torch.equal(loaded(**INPUTS).logits, model.eval()(**INPUTS).logits)
 
 
-def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path):
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path, adapted):
     def train(folder, steps, resume=None):
         model = with_critic(base)
+        if adapted:
+            peft = pytest.importorskip("peft")
+            torch.manual_seed(0)
+            model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"], lora_dropout=0.0))
         settings = arguments(folder, max_steps=8, save_strategy="steps", save_steps=4, lr_scheduler_type="constant")
         trainer = CriticTrainer(model, settings, train_dataset=ROWS, processing_class=TOKENIZER)
         trainer.train(resume_from_checkpoint=resume)
@@ -167,21 +248,56 @@ def test_a_training_of_a_critic_alone_goes_on_from_its_checkpoint(base, tmp_path
     whole = train(tmp_path / "run", 8)
     shutil.rmtree(tmp_path / "run" / "checkpoint-8")
     resumed = train(tmp_path / "run", 8, resume=str(tmp_path / "run" / "checkpoint-4"))
-    for name, weight in whole.critic_head.state_dict().items():
-        assert torch.equal(weight, resumed.critic_head.state_dict()[name]), name
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
     assert not list((tmp_path / "run" / "checkpoint-4").glob("model*.safetensors"))
 
 
-def test_an_adapter_lies_beside_its_critic(base, tmp_path):
+@pytest.mark.parametrize("freeze", [True, False])
+def test_an_adapter_lies_beside_its_critic_and_both_learn(base, tmp_path, freeze):
     peft = pytest.importorskip("peft")
-    model = with_critic(base)
+    model = with_critic(base, freeze=freeze)
     model.add_adapter(peft.LoraConfig(r=2, target_modules=["query", "value"], lora_dropout=0.0))
     CriticTrainer(model, arguments(tmp_path / "run"), train_dataset=ROWS, processing_class=TOKENIZER).train()
     model.eval().save_pretrained(tmp_path / "critic")
     assert {"adapter_model.safetensors", "critic_head.safetensors"} <= set(os.listdir(tmp_path / "critic"))
     loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")
     assert torch.equal(loaded(**INPUTS).logits, model(**INPUTS).logits)
-    assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits)
+    assert torch.equal(loaded(**INPUTS).critic_logits, model(**INPUTS).critic_logits) and loaded.has_trained_critic
+    changed = [name for name, weight in loaded.named_parameters() if "lora_B" in name and bool(weight.any())]
+    assert changed
+
+
+def test_a_critic_of_a_model_on_the_hub_keeps_to_the_commit_it_came_from(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--me--base"
+    (repository / "refs").mkdir(parents=True)
+
+    def commit(sha, source):
+        shutil.copytree(source, repository / "snapshots" / sha)
+        (repository / "refs" / "main").write_text(sha)
+
+    commit("a" * 40, base)
+    with_critic("me/base").save_pretrained(tmp_path / "critic")
+    tiny_masked_lm("roberta", seed=1).save_pretrained(tmp_path / "newer")
+    TOKENIZER.save_pretrained(tmp_path / "newer")
+    commit("b" * 40, tmp_path / "newer")
+    loaded = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")
+    assert torch.equal(loaded(**INPUTS).logits, with_critic(base).eval()(**INPUTS).logits)
+    older = AutoModelForMaskedLM.from_pretrained("me/base", revision="a" * 40)
+    for model, sha in ((with_critic("me/base"), "b"), (get_critic_model(older, tokenizer=TOKENIZER), "a")):
+        assert model.base_revision == sha * 40
+    loaded.save_pretrained(tmp_path / "again")
+    for name in ("critic_config.json", "critic_head.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "critic" / name).read_bytes()
+
+
+def test_an_adapter_on_what_no_name_loads_is_not_saved_without_it(tmp_path):
+    peft = pytest.importorskip("peft")
+    model = get_critic_model(tiny_masked_lm("bert"), tokenizer=TOKENIZER)
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"]))
+    with pytest.raises(ValueError, match="under an adapter must be one that its name alone loads"):
+        model.save_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize("moves", [0, 2, 3, 4, 5, 6])
