@@ -5,7 +5,6 @@ Letters: B batch, T positions, V vocabulary, D width.
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -41,7 +40,7 @@ from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.generation.pass_output import PassOutput
 from critic_gpt.heads.building import build_critic_head
 from critic_gpt.heads.critic import SequenceScoreHead, UnnoticedLinear, ZeroLinear, initialise_unnoticed
-from critic_gpt.heads.joint import JointHead, joint_token_loss
+from critic_gpt.heads.joint import JointHead, JointReading, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading import ProofreadingMixin
@@ -604,16 +603,9 @@ class CriticGPTForMaskedLM(
         """
         return self.lm_head(self.joint_head.read(queries, memory))
 
-    def joint_reading(self) -> Callable[[torch.FloatTensor, torch.FloatTensor], torch.FloatTensor]:
-        """
-        From scores (n, vocab_size) and what the joint head read (n, joint_num_heads * joint_head_dim) to scores given
-        that. Its output and the LM head are folded into one matrix, which is smaller than that of the latter.
-        """
-        output = self.joint_head.output
-        if output.in_features >= self.config.hidden_size:
-            return lambda scores, found: scores + self.lm_head(output(found.to(self.dtype)))
-        folded = self.lm_head(output(torch.eye(output.in_features, dtype=self.dtype, device=self.device)))
-        return lambda scores, found: torch.addmm(scores, found.to(scores.dtype), folded.to(scores.dtype))
+    def joint_reading(self) -> JointReading:
+        """From scores (n, vocab_size) and what the joint head read to scores given that."""
+        return JointReading(self.joint_head.output, self.lm_head, self.dtype, self.device)
 
 
 # The passes as they are written here, by which it shows whether somebody put others in their place.

@@ -22,11 +22,14 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.corruption import suppress_tokens
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.randomness import (
+    ONE_STEP,
     STREAM_DRAW_ORDER,
+    STREAM_RACE,
     STREAM_REMASK,
     STREAM_REVEAL,
     STREAM_SAMPLE,
     STREAM_SELECT,
+    block_sums,
 )
 from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
@@ -34,7 +37,7 @@ from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.compiled import Compiler
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
-from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.generation.joint_draws import Draw, JointHead, Race, draw_jointly
 from critic_gpt.generation.open_block import OpenBlock
 from critic_gpt.generation.pass_output import PassOutput
 from critic_gpt.generation.prediction import (
@@ -428,17 +431,18 @@ class DenoisingRun:
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
     ) -> Prediction:
         """`draw_jointly` under the settings of this run, after the last forward pass."""
-        prediction = draw_jointly(
-            prediction,
-            input_ids,
-            masked,
-            self.eagerness(prediction, None, step, where=masked),
-            self.uniforms(STREAM_DRAW_ORDER, step),
-            count,
-            JointHead(*self.joint_states, self.joint_values, self.joint_shifted),
-            self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
-        )
-        return self._noted(prediction)
+        draw, race, sums = self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)), None, None
+        opinion = self._opinion(None)
+        if self.vocab_size > ONE_STEP and opinion is not None and not draw.warpers:  # both of one look
+            said, sums = prediction.read(lambda known: (opinion(known), block_sums(known)), where=masked)
+            eagerness = self._eagerness(said, said, step)
+        else:
+            eagerness = self.eagerness(prediction, None, step, where=masked)
+        if self.vocab_size > ONE_STEP:
+            race = Race(None if draw.uniforms is None else partial(self.chance.several, STREAM_RACE, step), sums)
+        tie_break = self.uniforms(STREAM_DRAW_ORDER, step)
+        head = JointHead(*self.joint_states, self.joint_values, self.joint_shifted)
+        return self._noted(draw_jointly(prediction, input_ids, masked, eagerness, tie_break, count, head, draw, race))
 
     def eagerness(
         self,
@@ -451,13 +455,28 @@ class DenoisingRun:
         How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means, that of the
         likeliest token by default.
         """
-        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
-        if order in ("margin", "entropy"):
-            return settle(prediction.read(partial(unmasking_order, unmasking=order), where=where))
-        if probability is None:
-            probability = prediction.read(highest, where=where) if order == "confidence" else prediction.probability
-        noise = self.uniforms(STREAM_REVEAL, step) if order == "random" else probability
-        return settle(unmasking_order(None, probability, order, noise))
+        opinion = self._opinion(probability)
+        said = None if opinion is None else prediction.read(opinion, where=where)
+        return self._eagerness(said, prediction.probability if probability is None else probability, step)
+
+    @property
+    def _order(self) -> str:
+        """In which order masks are lifted."""
+        return _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
+
+    def _opinion(self, probability: torch.Tensor | None) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """What the order reads of all probabilities; `None` for nothing."""
+        if self._order in ("margin", "entropy"):
+            return partial(unmasking_order, unmasking=self._order)
+        return highest if self._order == "confidence" and probability is None else None
+
+    def _eagerness(self, said: torch.Tensor | None, probability: torch.Tensor, step: int) -> torch.Tensor:
+        """The same (B, T), by what was read of all probabilities, if anything was, or by one of each position."""
+        if self._order in ("margin", "entropy"):
+            return settle(said)
+        probability = probability if said is None else said
+        noise = self.uniforms(STREAM_REVEAL, step) if self._order == "random" else probability
+        return settle(unmasking_order(None, probability, self._order, noise))
 
     def temperature_at(self, input_ids: torch.Tensor) -> float | torch.Tensor:
         """How warm the tokens of a step are drawn that begins with `input_ids`: one number, or one per row (B,)."""
