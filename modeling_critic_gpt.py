@@ -517,6 +517,7 @@ class CriticGPTForMaskedLM(
         layout: Layout,
         with_logits: bool = True,
         with_joint: bool = True,
+        past_key_values: Cache | None = None,
     ) -> PassOutput:
         """
         What `forward` gives, bit by bit, without what Transformers does around it: a third of a millisecond, which is
@@ -526,8 +527,10 @@ class CriticGPTForMaskedLM(
             input_ids, attention_mask: As for `forward`.
             layout ([`Layout`]): Of their places, as [`CriticGPTForMaskedLM.layout_for`] gives it.
             with_logits, with_joint (`bool`): Whether predictions, and what the joint head relates, are made.
+            past_key_values ([`BlockCache`], *optional*): Keys and values of tokens that are not among `input_ids`.
         """
-        states = self.model.through_layers(self.model.embed_tokens(input_ids), layout)
+        kept = {} if past_key_values is None else {"past_key_values": past_key_values}
+        states = self.model.through_layers(self.model.embed_tokens(input_ids), layout, **kept)
         reading = Reading(self, input_ids, attention_mask, states)
         if with_logits:
             reading.given_logits = self.lm_logits(states)
@@ -537,10 +540,17 @@ class CriticGPTForMaskedLM(
         critic_logits = None if self.critic_head is None else reading.verdict()
         return PassOutput(reading.given_logits, critic_logits, states, *joint)
 
-    def layout_for(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> Layout:
-        """What passes over tokens (B, T) with this mask know of their places."""
+    def layout_for(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+    ) -> Layout:
+        """What passes over tokens (B, T) with this mask know of their places, given or counted."""
         vectors = self.model.embed_tokens(input_ids)
-        return self.model.lay_out(vectors, attention_mask, self.model.place(vectors, attention_mask, None))
+        position_ids = self.model.place(vectors, attention_mask, position_ids)
+        return self.model.lay_out(vectors, attention_mask, position_ids, past_key_values)
 
     def language_model_learns(self) -> bool:
         """Whether a term of the language model reaches a trainable weight."""

@@ -120,8 +120,8 @@ class JointReading:
 
     def at(self, block: torch.Tensor, width: int) -> torch.Tensor | None:
         """
-        The columns (n, H * d, width) of one block of tokens each (n,), 0 beyond the vocabulary; `None` where nothing is
-        folded.
+        The columns (n, H * d, width) of one block of tokens each (n,), 0 beyond the vocabulary; `None` where nothing
+        is folded.
         """
         if self._folded is None:
             return None
