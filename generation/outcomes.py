@@ -4,7 +4,8 @@
 Letters: A all rows, B rows at work, T positions.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,6 +27,10 @@ class DenoisingStep(NamedTuple):
     error_probabilities: torch.Tensor | None
     judged_ids: torch.Tensor | None = None
     critic_logits: torch.Tensor | None = None
+
+    def each(self, function: Callable[[torch.Tensor], torch.Tensor]) -> "DenoisingStep":
+        """What a function makes of each part that is there."""
+        return DenoisingStep(*[None if part is None else function(part) for part in self])
 
 
 class Complete(NamedTuple):
@@ -63,19 +68,17 @@ class History:
     def __init__(self) -> None:
         self._steps: list[DenoisingStep] = []
 
-    def add(self, *parts: torch.Tensor | None) -> None:
+    def add(self, *parts: Any) -> None:
         """Keeps a step, by the fields of [`DenoisingStep`]."""
-        self._steps.append(DenoisingStep(*[None if part is None else part.cpu() for part in parts]))
+        self._steps.append(DenoisingStep(*parts).each(torch.Tensor.cpu))
 
     def clone(self) -> None:
         """Makes plain tensors of what was made in `torch.inference_mode`."""
-        self._steps = [
-            DenoisingStep(*[None if part is None else part.clone() for part in step]) for step in self._steps
-        ]
+        self._steps = [step.each(torch.Tensor.clone) for step in self._steps]
 
     def of(self, rows: torch.Tensor | None) -> list[DenoisingStep]:
         """That of all rows (`None`), or of some of them."""
         if rows is None:
             return self._steps
         rows = rows.cpu()
-        return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self._steps]
+        return [step.each(lambda part: part[rows]) for step in self._steps]

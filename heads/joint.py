@@ -107,7 +107,8 @@ class JointReading:
         device: torch.device,
     ):
         self._output, self._lm_head, self._dtype = output, lm_head, dtype
-        self._folded = self._blocks = None
+        self._folded: torch.Tensor | None = None
+        self._blocks: torch.Tensor | None = None
         if output.in_features < output.out_features:
             folded = lm_head(output(torch.eye(output.in_features, dtype=dtype, device=device)))
             self._folded = folded.to(torch.promote_types(folded.dtype, torch.float32))
