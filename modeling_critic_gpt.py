@@ -5,7 +5,6 @@ Letters: B batch, T positions, V vocabulary, D width.
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -41,7 +40,7 @@ from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.generation.pass_output import PassOutput
 from critic_gpt.heads.building import build_critic_head
 from critic_gpt.heads.critic import SequenceScoreHead, UnnoticedLinear, ZeroLinear, initialise_unnoticed
-from critic_gpt.heads.joint import JointHead, joint_token_loss
+from critic_gpt.heads.joint import JointHead, JointReading, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
 from critic_gpt.proofreading.mixin import ProofreadingMixin
@@ -518,6 +517,7 @@ class CriticGPTForMaskedLM(
         layout: Layout,
         with_logits: bool = True,
         with_joint: bool = True,
+        past_key_values: Cache | None = None,
     ) -> PassOutput:
         """
         What `forward` gives, bit by bit, without what Transformers does around it: a third of a millisecond, which is
@@ -527,8 +527,10 @@ class CriticGPTForMaskedLM(
             input_ids, attention_mask: As for `forward`.
             layout ([`Layout`]): Of their places, as [`CriticGPTForMaskedLM.layout_for`] gives it.
             with_logits, with_joint (`bool`): Whether predictions, and what the joint head relates, are made.
+            past_key_values ([`BlockCache`], *optional*): Keys and values of tokens that are not among `input_ids`.
         """
-        states = self.model.through_layers(self.model.embed_tokens(input_ids), layout)
+        kept = {} if past_key_values is None else {"past_key_values": past_key_values}
+        states = self.model.through_layers(self.model.embed_tokens(input_ids), layout, **kept)
         reading = Reading(self, input_ids, attention_mask, states)
         if with_logits:
             reading.given_logits = self.lm_logits(states)
@@ -538,10 +540,17 @@ class CriticGPTForMaskedLM(
         critic_logits = None if self.critic_head is None else reading.verdict()
         return PassOutput(reading.given_logits, critic_logits, states, *joint)
 
-    def layout_for(self, input_ids: torch.LongTensor, attention_mask: torch.Tensor | None) -> Layout:
-        """What passes over tokens (B, T) with this mask know of their places."""
+    def layout_for(
+        self,
+        input_ids: torch.LongTensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.LongTensor | None = None,
+        past_key_values: Cache | None = None,
+    ) -> Layout:
+        """What passes over tokens (B, T) with this mask know of their places, given or counted."""
         vectors = self.model.embed_tokens(input_ids)
-        return self.model.lay_out(vectors, attention_mask, self.model.place(vectors, attention_mask, None))
+        position_ids = self.model.place(vectors, attention_mask, position_ids)
+        return self.model.lay_out(vectors, attention_mask, position_ids, past_key_values)
 
     def language_model_learns(self) -> bool:
         """Whether a term of the language model reaches a trainable weight."""
@@ -604,16 +613,9 @@ class CriticGPTForMaskedLM(
         """
         return self.lm_head(self.joint_head.read(queries, memory))
 
-    def joint_reading(self) -> Callable[[torch.FloatTensor, torch.FloatTensor], torch.FloatTensor]:
-        """
-        From scores (n, vocab_size) and what the joint head read (n, joint_num_heads * joint_head_dim) to scores given
-        that. Its output and the LM head are folded into one matrix, which is smaller than that of the latter.
-        """
-        output = self.joint_head.output
-        if output.in_features >= self.config.hidden_size:
-            return lambda scores, found: scores + self.lm_head(output(found.to(self.dtype)))
-        folded = self.lm_head(output(torch.eye(output.in_features, dtype=self.dtype, device=self.device)))
-        return lambda scores, found: torch.addmm(scores, found.to(scores.dtype), folded.to(scores.dtype))
+    def joint_reading(self) -> JointReading:
+        """From scores (n, vocab_size) and what the joint head read to scores given that."""
+        return JointReading(self.joint_head.output, self.lm_head, self.dtype, self.device)
 
 
 # The passes as they are written here, by which it shows whether somebody put others in their place.

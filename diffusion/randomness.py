@@ -26,9 +26,10 @@ STREAM_CANDIDATE = 11
 STREAM_GIVEN_SHARE = 12
 STREAM_GIVEN_POSITION = 13
 STREAM_DRAW_ORDER = 14
+STREAM_RACE = 15
 _UINT32 = 0xFFFFFFFF
-# Vocabularies above this are drawn from in two steps.
-_ONE_STEP = 1024
+# Vocabularies above this are drawn from in two steps: a block, then a token in it.
+ONE_STEP = 1024
 
 
 def _mix32(x: torch.Tensor) -> torch.Tensor:
@@ -85,9 +86,14 @@ def uniforms(
         float32 numbers in the open interval (0, 1). A position's number does not change with `length`, with the batch
         or with the device.
     """
-    row = hash_integers(row_seed, stream, step)[..., None]
     if position is None:
         position = torch.arange(length, dtype=torch.int64, device=row_seed.device)
+    return uniforms_of(hash_integers(row_seed, stream, step), position)
+
+
+def uniforms_of(row: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """The same by the hash (...) of row, stream and step, and positions (..., length)."""
+    row = row[..., None]
     bits = _mix32(_mix32((row & _UINT32) ^ _mix32(position)) ^ (row >> 32))
     # 23 bits and a half: exactly representable in float32, and never 0 or 1.
     return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
@@ -140,24 +146,63 @@ def sample_inverse_cdf(probabilities: torch.Tensor, draw: torch.Tensor) -> torch
         `torch.LongTensor` of shape `(...)`.
     """
     size = probabilities.shape[-1]
-    if size <= _ONE_STEP:
+    if size <= ONE_STEP:
         cumulative = probabilities.cumsum(dim=-1)
         return _first_beyond(probabilities, cumulative, draw.to(cumulative.dtype) * cumulative[..., -1])
-    width = math.isqrt(size)
-    sums = _block_sums(probabilities, width)
+    width = block_width(size)
+    sums = block_sums(probabilities)
     before = sums.cumsum(dim=-1)
     target = draw.to(before.dtype) * before[..., -1]
     block = _first_beyond(sums, before, target)[..., None]
     # What the blocks before it leave of the target.
     target = target - (before - sums).gather(-1, block).squeeze(-1)
-    token = block * width + torch.arange(width, device=block.device)
-    within = probabilities.gather(-1, token.clamp(max=size - 1)).masked_fill(token >= size, 0.0)
+    within = _within(probabilities, block, width)
     cumulative = within.cumsum(dim=-1)
     return block.squeeze(-1) * width + _first_beyond(within, cumulative, target.clamp(min=0.0))
 
 
-def _block_sums(weights: torch.Tensor, width: int) -> torch.Tensor:
+def sample_by_race(probabilities: torch.Tensor, clocks: torch.Tensor) -> torch.Tensor:
+    """
+    Draws one token per row by two races of exponential clocks, each running as fast as what it stands for is likely:
+    one of blocks of tokens, and one of the tokens within the block that won. The law is that of the probabilities; and
+    where these change a little, the token seldom changes, whereas by a cumulative distribution a shift of the first
+    tokens moves all that follow.
+
+    Args:
+        probabilities (`torch.FloatTensor` of shape `(..., vocab_size)`): Non-negative; need not sum to one.
+        clocks (`torch.FloatTensor` of shape `(..., race_size(vocab_size))`): Exponential numbers: minus the logarithms
+            of uniform ones.
+
+    Returns:
+        `torch.LongTensor` of shape `(...)`.
+    """
+    width = block_width(probabilities.shape[-1])
+    block = (block_sums(probabilities) / clocks[..., :-width]).argmax(dim=-1, keepdim=True)
+    within = _within(probabilities, block, width)
+    return block.squeeze(-1) * width + (within / clocks[..., -width:]).argmax(dim=-1)
+
+
+def race_size(size: int) -> int:
+    """How many numbers [`sample_by_race`] takes per token of a vocabulary: blocks first, then tokens of a block."""
+    width = block_width(size)
+    return -(-size // width) + width
+
+
+def block_width(size: int) -> int:
+    """Tokens of a block of a vocabulary; the last block may have fewer."""
+    return math.isqrt(size)
+
+
+def _within(weights: torch.Tensor, block: torch.Tensor, width: int) -> torch.Tensor:
+    """The weights (..., width) of the tokens of a block each (..., 1), 0 beyond the vocabulary."""
+    token = block * width + torch.arange(width, device=block.device)
+    size = weights.shape[-1]
+    return weights.gather(-1, token.clamp(max=size - 1)).masked_fill(token >= size, 0.0)
+
+
+def block_sums(weights: torch.Tensor) -> torch.Tensor:
     """Sums over blocks of neighbours (..., ceil(V / width)), of which the last may be narrower."""
+    width = block_width(weights.shape[-1])
     whole = weights.shape[-1] // width * width
     sums = weights[..., :whole].unflatten(-1, (-1, width)).sum(dim=-1)
     if whole == weights.shape[-1]:

@@ -173,7 +173,7 @@ class Blocks:
         text = Canvas(tokens, real, numbers == number)
         window = windows_around(*text, config.mask_token_id, self.backbone)
         cache = config.cache_implementation
-        block = OpenBlock(self.run.model, text, window, cache, config.cache_refresh_interval)
+        block = OpenBlock(self.run.passes, text, window, cache, config.cache_refresh_interval)
         if number and config.revision_threshold is not None:
             logits = block.look()
             wrong = self.run.calibration.error_probability(logits)

@@ -24,8 +24,9 @@ from critic_gpt.generation.blocks import critic_logits_in_windows, denoise_in_bl
 from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
 from critic_gpt.generation.compiled import Compiler, chosen_backend
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
+from critic_gpt.generation.outcomes import NOT_DRAWN, DenoisingStep
 from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
-from critic_gpt.generation.run import NOT_DRAWN, DenoisingRun, DenoisingStep
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.settings import GenerationSettingsMixin, check_reads_our_tokens, resolve_settings
 from critic_gpt.generation.stopping import Stopping, check_criteria
 from critic_gpt.generation.strategies.base import Strategy
@@ -208,7 +209,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             seeds = candidate_seeds(seeds, config.num_candidates)
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
         backend = chosen_backend(compile, self, config, strategy.asks_where, criteria)
-        run.compiler = None if backend is None else Compiler(self, backend)
+        run.passes.compiler = None if backend is None else Compiler(self, backend)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:
             if in_blocks(config):
@@ -332,7 +333,7 @@ class FinishedSequences(NamedTuple):
             "row_passes": row_passes,
             "trunk_tokens": trunk_tokens,
             "tokens_per_forward": self.generated.sum(dim=-1) / row_passes,
-            "history": run.history if best is None else run.history_of(best),
+            "history": None if run.history is None else run.history.of(best),
             "generated_mask": self.generated,
         }
         if reports:

@@ -7,13 +7,14 @@ window around them, (B, W), or off one over few places beside kept keys and valu
 Letters: A all rows, B rows at work, T positions of the whole text, W of a window, N of a block, M that a pass reads.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
 from critic_gpt.generation.block_cache import BlockCache, Places
-from critic_gpt.generation.canvas import Canvas
+from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.pass_output import PassOutput
+from critic_gpt.generation.passes import Passes, Sight
 
 
 # The kinds of places of a window: what may change, what is read anew with it, and all else.
@@ -25,7 +26,7 @@ class OpenBlock:
     A block of a text, in a window.
 
     Args:
-        model: With `forward`.
+        passes ([`Passes`]): Of the call.
         text ([`Canvas`]): The rows at work, whole: tokens, real ones, and where this block is (B, T).
         window (`torch.LongTensor` of shape `(B, W)`): Which columns a pass sees, in the order of the text.
         cache (`str`, *optional*): What is read anew between passes over the window: `"dual"`, the block; `"prefix"`,
@@ -36,20 +37,21 @@ class OpenBlock:
 
     def __init__(
         self,
-        model: Any,
+        passes: Passes,
         text: Canvas,
         window: torch.Tensor,
         cache: str | None = None,
         refresh_interval: int | None = None,
     ):
-        self.model, self.window = model, window
+        self._passes, self.window = passes, window
         self.context, self.mask, self._own = (part.gather(1, window) for part in text)
         self._lengths = self.mask.long().sum(dim=-1)
-        self.padded = not bool(self.mask.all())
+        self._over = Sight(self.mask, not bool(self.mask.all()))
+        self._beside: Sight | None = None
         self._kind, self._interval = cache, refresh_interval
         self._cache: BlockCache | None = None if cache is None else BlockCache()
         self._writes: Places | None = None
-        self._passes = 0
+        self._number = 0
         self._first: PassOutput | None = None
         self.active = self._own
         self._settle()
@@ -79,6 +81,7 @@ class OpenBlock:
         if self._cache is not None:
             read = int((kinds < _KEPT).sum(dim=-1).max())
             self._writes = Places(ranked[:, :read], kinds[:, :read] < _KEPT)
+            self._beside = Sight(self.mask, self._over.padded, self._writes.places)
 
     def canvas(self) -> Canvas:
         """What a strategy works on, (B, N)."""
@@ -104,16 +107,15 @@ class OpenBlock:
         Returns:
             `tuple`: what it says of the block, and how many tokens of each row (B,) went through the trunk.
         """
-        tokens, self._passes = self.whole(input_ids), self._passes + 1
+        tokens, self._number = self.whole(input_ids), self._number + 1
         if self._is_due():
             output, self._first = self._first, None
             output = self._over_window(tokens) if output is None else output
             return output.at(self.places), self._lengths
-        writes, cache = self._writes, self._cache
-        assert writes is not None and cache is not None
+        writes, cache, beside = self._writes, self._cache, self._beside
+        assert writes is not None and cache is not None and beside is not None
         cache.places = writes
-        fields = {"position_ids": writes.places, "past_key_values": cache}
-        output = self._pass(tokens.gather(1, writes.places), **fields)
+        output = self._read(tokens.gather(1, writes.places), beside, cache)
         size = self.places.shape[1]  # which come first among those that are read
         some = PassOutput(*(part if part is None else part[:, :size] for part in output[:3]))
         joint = (part if part is None else part[:, :, :size] for part in output[3:])
@@ -121,29 +123,37 @@ class OpenBlock:
 
     def _is_due(self) -> bool:
         """Whether the present pass sees the whole window."""
-        if self._cache is None or self._passes == 1:
+        if self._cache is None or self._number == 1:
             return True
-        return self._interval is not None and (self._passes - 1) % self._interval == 0
+        return self._interval is not None and (self._number - 1) % self._interval == 0
 
     def _over_window(self, tokens: torch.Tensor) -> PassOutput:
-        if self._cache is None:
-            return self._pass(tokens)
-        self._cache = BlockCache()  # an empty one, which takes over what this pass makes
-        return self._pass(tokens, past_key_values=self._cache)
+        if self._cache is not None:
+            self._cache = BlockCache()  # an empty one, which takes over what this pass makes
+        return self._read(tokens, self._over, self._cache)
 
-    def _pass(self, tokens: torch.Tensor, **fields: Any) -> PassOutput:
-        mask = self.mask
-        if self.model.forward_is_ours:
-            mask = mask if self.padded else None
-            fields["return_logits"] = False
-        output = self.model(input_ids=tokens, attention_mask=mask, return_dict=True, **fields)
+    def _read(self, tokens: torch.Tensor, sight: Sight, cache: BlockCache | None) -> PassOutput:
+        output = self._passes.read(tokens, sight, False, cache)
         return PassOutput(*(getattr(output, name, None) for name in PassOutput._fields))
+
+    def judged_by(self, judge: Callable, input_ids: torch.Tensor) -> torch.Tensor:
+        """Scores (B, N), higher = more likely wrong, of somebody else's judge, who sees the window."""
+        window = self.whole(input_ids)
+        scores = external_scores(judge(input_ids=window, attention_mask=self.mask))
+        if scores.shape != window.shape:
+            raise ValueError(
+                f"`external_scores` must have the shape of `input_ids` {tuple(window.shape)}, got "
+                f"{tuple(scores.shape)}: give one number per token."
+            )
+        return scores.gather(1, self.places)
 
     def keep(self, going: torch.Tensor) -> None:
         """Goes on with the rows where `going` (B,) alone."""
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
                 setattr(self, name, value[going])
+        self._over = Sight(self.mask, self._over.padded)
         if self._cache is not None and self._writes is not None:
             self._cache.keep(going)
             self._writes = self._writes.rows(going)
+            self._beside = Sight(self.mask, self._over.padded, self._writes.places)

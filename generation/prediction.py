@@ -14,7 +14,7 @@ import torch
 from transformers.generation import LogitsProcessorList
 
 from critic_gpt.diffusion.corruption import suppress_tokens
-from critic_gpt.diffusion.randomness import sample_inverse_cdf
+from critic_gpt.diffusion.randomness import sample_by_race, sample_inverse_cdf
 from critic_gpt.generation.drawing import warpers_at
 
 
@@ -56,13 +56,13 @@ class Prediction(NamedTuple):
 
         Args:
             function (callable): From probabilities `(..., vocab_size)`, and what stands `beside` them, `(...)`, to one
-                number each, or to a tuple of such.
+                number or one vector each, or to a tuple of such.
             beside (`torch.Tensor` of shape `(batch_size, sequence_length)`): Further arguments.
             where (`torch.BoolTensor` of shape `(batch_size, sequence_length)`, *optional*): Which positions are read,
                 of those that were asked for; all by default. Elsewhere the result is 0, or whatever costs nothing.
 
         Returns:
-            `torch.Tensor` of shape `(batch_size, sequence_length)`, or a tuple of such.
+            `torch.Tensor` of shape `(batch_size, sequence_length, ...)`, or a tuple of such.
         """
         if self.known is not None:
             return function(self.known, *beside)
@@ -71,7 +71,7 @@ class Prediction(NamedTuple):
         found = []
         for part in slabs(len(scores) if rows is None else len(rows), scores):
             here = [values.flatten()[part if places is None else places[part]] for values in beside]
-            said = function(_probabilities(scores[part if rows is None else rows[part]]), *here)
+            said = function(_probabilities(_rows(scores, rows, part)), *here)
             found.append(said if isinstance(said, tuple) else (said,))
         whole = tuple(spread(torch.cat(parts), places, self.tokens) for parts in zip(*found, strict=True))
         return whole if len(whole) > 1 else whole[0]
@@ -85,17 +85,25 @@ def chosen(where: torch.Tensor | None, places: torch.Tensor | None) -> tuple[tor
     return rows, rows if places is None else places[rows]
 
 
+def _rows(scores: torch.Tensor, rows: torch.Tensor | None, part: slice) -> torch.Tensor:
+    """A part of some rows of scores (N, V)."""
+    return scores[part] if rows is None else scores.index_select(0, rows[part])
+
+
 def spread(values: torch.Tensor, places: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    """Values (N,) at their places among the positions of `like` (B, T), and 0 elsewhere."""
-    if places is None:
-        return values.view(like.shape)
-    return values.new_zeros(like.numel()).index_copy_(0, places, values).view(like.shape)
+    """Values (N, ...) at their places among the positions of `like` (B, T), and 0 elsewhere."""
+    if places is not None:
+        values = values.new_zeros(like.numel(), *values.shape[1:]).index_copy_(0, places, values)
+    return values.view(*like.shape, *values.shape[1:])
 
 
-def slabs(count: int, scores: torch.Tensor) -> Iterator[slice]:
-    """The slices of `count` rows as wide as the scores (..., V) that are read at once; one at least."""
+def slabs(count: int, scores: torch.Tensor, least: int = 1) -> Iterator[slice]:
+    """
+    The slices of `count` rows as wide as the scores (..., V) that are read at once; one at least, and of so many rows
+    at `least`.
+    """
     numbers = _SLAB_CPU if scores.device.type == "cpu" else _SLAB_OTHERS
-    size = max(1, numbers // scores.shape[-1])
+    size = max(least, numbers // scores.shape[-1])
     for begin in range(0, max(count, 1), size):
         yield slice(begin, begin + size)
 
@@ -180,9 +188,7 @@ def draw_some(
     for part in slabs(len(flat) if rows is None else len(rows), flat):
         here = part if at is None else at[part]
         beside = [None if one is None else one.flatten()[here] for one in (input_ids, draw, exclude)]
-        some = drawn_from(
-            flat[part if rows is None else rows[part]], *beside[:2], warpers_at(warpers, here), beside[2]
-        )
+        some = drawn_from(_rows(flat, rows, part), *beside[:2], warpers_at(warpers, here), beside[2])
         drawn.append(some[:2])
     tokens, probability = (spread(torch.cat(column), at, input_ids) for column in zip(*drawn, strict=True))
     return Prediction(tokens, probability, scores, places)
@@ -205,7 +211,8 @@ def drawn_from(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     Tokens (n,) by scores (n, V), the probability of each before the warpers, and all probabilities (n, V). Without
-    warpers the shapes may be (..., V) and (...).
+    warpers the shapes may be (..., V) and (...). Tokens are drawn by inverse CDF of one number each (n,), or by the
+    clocks of a race (n, `race_size(V)`).
     """
     # Warpers compare and sort: at least float32, whatever the model computes in.
     scores = at_least_float32(scores)
@@ -214,7 +221,10 @@ def drawn_from(
     if draw is not None and warpers:
         shaped = warpers(input_ids[:, None], shaped)
     chances = probabilities if shaped is scores else shaped.softmax(dim=-1)
-    tokens = chances.argmax(dim=-1) if draw is None else sample_inverse_cdf(chances, draw)
+    if draw is None:
+        tokens = chances.argmax(dim=-1)
+    else:
+        tokens = (sample_by_race if draw.dim() == chances.dim() else sample_inverse_cdf)(chances, draw)
     probability = probability_of(probabilities, tokens)
     if chances is not probabilities:
         # NaN where there was nothing to draw by.

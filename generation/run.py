@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -22,85 +22,40 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.diffusion.corruption import suppress_tokens
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.randomness import (
+    ONE_STEP,
     STREAM_DRAW_ORDER,
+    STREAM_RACE,
     STREAM_REMASK,
     STREAM_REVEAL,
     STREAM_SAMPLE,
     STREAM_SELECT,
+    block_sums,
 )
-from critic_gpt.diffusion.selection import apply_remasking_step, settle, unmasking_order
+from critic_gpt.diffusion.selection import apply_remasking_step
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.chance import Chance
-from critic_gpt.generation.compiled import Compiler
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
-from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.generation.joint_draws import Draw, JointHead, Race, draw_jointly
 from critic_gpt.generation.open_block import OpenBlock
-from critic_gpt.generation.pass_output import PassOutput
+from critic_gpt.generation.outcomes import NOT_DRAWN, History, StepOutcome
+from critic_gpt.generation.passes import Passes, Sight
 from critic_gpt.generation.prediction import (
     SMALL,
     Prediction,
     at_least_float32,
     draw_some,
     draw_tokens,
-    highest,
     other_tokens,
     processed,
     undrawn,
 )
+from critic_gpt.generation.reveal_order import RevealOrder
 from critic_gpt.heads.numbers import not_finite
 
 
-# Where no token has been drawn; no probability is negative.
-NOT_DRAWN = -1.0
 # Of which every token is prepared for joint draws before the first one.
 _SMALL_VOCABULARY = 1024
-# In which order the adaptive ways of unmasking lift masks.
-_ORDER_OF_ADAPTIVE = {"entropy_bound": "entropy", "confidence_threshold": "confidence"}
-
-
-class DenoisingStep(NamedTuple):
-    """
-    One step of the history, all (B, T): what went in, what stood there once masks were filled, what was re-masked,
-    P(wrong) where the critic guided; and, of a model with a critic, the tokens it judged in this step with its raw
-    logits about them, NaN in rows that were finished before.
-    """
-
-    input_ids: torch.Tensor
-    filled: torch.Tensor
-    remasked: torch.Tensor
-    error_probabilities: torch.Tensor | None
-    judged_ids: torch.Tensor | None = None
-    critic_logits: torch.Tensor | None = None
-
-
-class Complete(NamedTuple):
-    """
-    The best complete sequences so far: `tokens` (B, T), the `probability` (B, T) of each when drawn, `NOT_DRAWN` where
-    none was, and which rows have one, `known` (B,).
-    """
-
-    tokens: torch.Tensor
-    probability: torch.Tensor
-    known: torch.Tensor
-
-
-class StepOutcome(NamedTuple):
-    """
-    What a strategy made of one step, all (B, T): the tokens once masks were `filled`, the positions `remasked`, the
-    tokens `after` it, where tokens were `drawn` and the model's `probability` of them, P(wrong) where the critic
-    guided. `finished` (B,) says in which rows nothing is left to do; `None` where no row can finish early. `complete`
-    is what a row is left with that has to end while masks are left, where a strategy keeps such.
-    """
-
-    filled: torch.Tensor
-    remasked: torch.Tensor
-    after: torch.Tensor
-    drawn: torch.Tensor
-    probability: torch.Tensor
-    error_probabilities: torch.Tensor | None = None
-    finished: torch.Tensor | None = None
-    complete: Complete | None = None
 
 
 class DenoisingRun:
@@ -141,20 +96,14 @@ class DenoisingRun:
         self.sequences = canvas.input_ids
         self.forward_passes = 0
         self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
-        self.history = [] if config.return_history else None
+        self.history = History() if config.return_history else None
         self.judged_ids = self.critic_logits = None
         self.states = None
         self.joint_states = None, None
-        # Whether the strategy says of each prediction where it wants it.
-        self.asks_where = False
-        # Whether it draws tokens in the light of each other.
-        self.draws_jointly = config.token_draws == "joint"
+        self.passes = Passes(model, with_joint=config.token_draws == "joint")
+        self._sight = Sight(canvas.attention_mask, self.padded)
+        self._order = RevealOrder(config.unmasking)
         self.vocab_size = Backbone.of(model.config).vocab_size
-        # What bare passes know of their places; `None` before the first one.
-        self.takes_bare_passes, self._layout = model.takes_bare_passes, None
-        self.compiler: Compiler | None = None
-        # Whether nobody else reads the logits of the last pass.
-        self.owns_logits = False
         # Steps that are left, the present one included; and those of later blocks among them.
         self.steps_left, self.steps_beyond = 1, 0
         # The part of the text at which the strategy works, if not all of it, and its columns (B, N) there.
@@ -187,7 +136,7 @@ class DenoisingRun:
         self.rows = rows[going]
         self.chance.keep(going)
         self.canvas = Canvas(*(part[going] for part in self.canvas))
-        self._layout = None
+        self._sight = Sight(self.canvas.attention_mask, self.padded)
         if self.block is not None:
             self.block.keep(going)
             self.columns = self.block.columns
@@ -195,12 +144,12 @@ class DenoisingRun:
     def open(self, block: OpenBlock, rows: torch.Tensor, chance: Chance, config: GenerationConfig) -> None:
         """Goes on with a block of some of all rows (B,), under settings of its own."""
         self._in_blocks, self.block, self.columns, self.rows = True, block, block.columns, rows
-        self.canvas, self.chance, self.config, self._layout = block.canvas(), chance, config, None
+        self.canvas, self.chance, self.config = block.canvas(), chance, config
 
     def close(self) -> None:
         """Leaves the last block."""
         self.block = self.columns = self.rows = None
-        self.canvas, self.config, self._layout = self._whole, self._whole_config, None
+        self.canvas, self.config = self._whole, self._whole_config
 
     @property
     def trunk_tokens(self) -> torch.Tensor:
@@ -218,20 +167,19 @@ class DenoisingRun:
         Args:
             watched (`bool`): Whether somebody looks on.
         """
-        others = watched or self.compiler is not None or self.remasking_model is not None
+        others = watched or self.passes.compiler is not None or self.remasking_model is not None
         others = others or self.processors or self.own_warpers
-        bare = self.asks_where and self.takes_bare_passes
-        if others or not bare or torch.is_autocast_enabled(self.sequences.device.type):
+        if others or not self.passes.are_bare or torch.is_autocast_enabled(self.sequences.device.type):
             yield
             return
         with torch.inference_mode():
             yield
         self.sequences, self.row_passes = self.sequences.clone(), self.row_passes.clone()
+        self._block_tokens = self._block_tokens.clone()
         if self.drawn_probability is not None:
             self.drawn_probability = self.drawn_probability.clone()
         if self.history is not None:
-            steps = [[None if part is None else part.clone() for part in step] for step in self.history]
-            self.history = [DenoisingStep(*step) for step in steps]
+            self.history.clone()
 
     @cached_property
     def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -255,7 +203,7 @@ class DenoisingRun:
         [`DenoisingRun.predict`]: the output then has none.
         """
         self._count_pass()
-        output = self._pass(input_ids) if self.block is None else self._read_block(input_ids)
+        output = self._read(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
         self.joint_states = getattr(output, "joint_queries", None), getattr(output, "joint_keys", None)
@@ -271,64 +219,34 @@ class DenoisingRun:
             self.row_passes[self.rows] += 1
 
     def whole_step(self, function: Callable, input_ids: torch.Tensor, *arguments: Any, kind: tuple) -> Any:
-        """
-        A step as one compiled function of the model, tokens, the mask of attention, the layout of a bare pass, and
-        whatever it takes; it gives `critic_logits` and `probability` among others.
-        """
+        """A step as one compiled function ([`Passes`]); it gives `critic_logits` and `probability` among others."""
         self._count_pass()
-        mask = self.canvas.attention_mask if self.padded else None
-        found = self.compiler(function, input_ids, mask, self.layout(input_ids), *arguments, kind=kind)
+        found = self.passes.whole_step(function, input_ids, self._sight, *arguments, kind=kind)
         self.judged_ids, self.critic_logits = input_ids, found.critic_logits
         self.note_scores(self.critic_logits, self.canvas.attention_mask)
         self.note_probability(found.probability)
         return found
 
-    def _pass(self, input_ids: torch.Tensor):
-        """What the model makes of tokens (B, T), by the shortest way that is open."""
-        mask, self.owns_logits = self.canvas.attention_mask, False
-        if not self.model.forward_is_ours:
-            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask)
-        # Nothing hidden is no mask: to look whether one hides anything would wait for the device in each pass.
-        mask, with_logits = mask if self.padded else None, not self.reads_some(input_ids)
-        if not (self.asks_where and self.takes_bare_passes):
-            return self.model(input_ids=input_ids, return_dict=True, attention_mask=mask, return_logits=with_logits)
-        self.owns_logits = True
-        how = mask, self.layout(input_ids), with_logits, self.draws_jointly
-        if self.compiler is not None:
-            return self.compiler(_bare_pass, input_ids, *how, kind=how[2:])
-        return self.model.bare_pass(input_ids, *how)
-
-    def layout(self, input_ids: torch.Tensor) -> Any:
-        """What bare passes know of the places of the present canvas."""
-        if self._layout is None:
-            self._layout = self.model.layout_for(input_ids, self.canvas.attention_mask if self.padded else None)
-        return self._layout
-
-    def _read_block(self, input_ids: torch.Tensor) -> PassOutput:
-        """A pass for the block that is open; of its states, where they are all there is, come the logits."""
-        self.owns_logits = False
+    def _read(self, input_ids: torch.Tensor) -> Any:
+        """What the model makes of tokens (B, T); of a block's states, where they are all there is, come the logits."""
+        with_logits = not self.reads_some(input_ids)
+        if self.block is None:
+            return self.passes.read(input_ids, self._sight, with_logits)
         output, tokens = self.block.read(input_ids)
         self._block_tokens[self.rows] += tokens
-        if output.logits is None and not self.reads_some(input_ids):
+        if output.logits is None and with_logits:
             output = output._replace(logits=self.model.lm_logits(output.last_hidden_state))
         return output
 
     def judged_by(self, judge: Callable, input_ids: torch.Tensor) -> torch.Tensor:
         """Scores (B, T), higher = more likely wrong, of somebody else's judge, who sees all that a pass sees."""
-        if self.block is None:
-            return external_scores(judge(input_ids=input_ids, attention_mask=self.canvas.attention_mask))
-        window = self.block.whole(input_ids)
-        scores = external_scores(judge(input_ids=window, attention_mask=self.block.mask))
-        if scores.shape != window.shape:
-            raise ValueError(
-                f"`external_scores` must have the shape of `input_ids` {tuple(window.shape)}, got "
-                f"{tuple(scores.shape)}: give one number per token."
-            )
-        return scores.gather(1, self.block.places)
+        if self.block is not None:
+            return self.block.judged_by(judge, input_ids)
+        return external_scores(judge(input_ids=input_ids, attention_mask=self.canvas.attention_mask))
 
     def reads_some(self, input_ids: torch.Tensor) -> bool:
         """Whether predictions are made at the positions that are asked for alone."""
-        if not self.asks_where or self.processors or self.own_warpers or self.keeps_prediction:
+        if not self.passes.asks_where or self.processors or self.own_warpers or self.keeps_prediction:
             return False
         return input_ids.numel() * self.vocab_size > SMALL
 
@@ -400,7 +318,7 @@ class DenoisingRun:
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:
-            if self.owns_logits and not self.processors:
+            if self.passes.are_bare and not self.processors:
                 return suppress_tokens(at_least_float32(logits), self.special_ids, in_place=True)
             others = None if self.block is None else self._others_of_block
             return processed(logits, input_ids, self.special_ids, self.processors, self.steps_left, others)
@@ -428,17 +346,18 @@ class DenoisingRun:
         self, input_ids: torch.Tensor, prediction: Prediction, masked: torch.Tensor, count: int, step: int
     ) -> Prediction:
         """`draw_jointly` under the settings of this run, after the last forward pass."""
-        prediction = draw_jointly(
-            prediction,
-            input_ids,
-            masked,
-            self.eagerness(prediction, None, step, where=masked),
-            self.uniforms(STREAM_DRAW_ORDER, step),
-            count,
-            JointHead(*self.joint_states, self.joint_values, self.joint_shifted),
-            self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)),
-        )
-        return self._noted(prediction)
+        draw, race, sums = self._draw(STREAM_SAMPLE, step, self.temperature_at(input_ids)), None, None
+        opinion = self._order.opinion(drawn=False)
+        if self.vocab_size > ONE_STEP and opinion is not None and not draw.warpers:  # both of one look
+            said, sums = prediction.read(lambda known: (opinion(known), block_sums(known)), where=masked)
+            eagerness = self._order.eagerness(said, said, partial(self.uniforms, STREAM_REVEAL, step))
+        else:
+            eagerness = self.eagerness(prediction, None, step, where=masked)
+        if self.vocab_size > ONE_STEP:
+            race = Race(None if draw.uniforms is None else partial(self.chance.several, STREAM_RACE, step), sums)
+        tie_break = self.uniforms(STREAM_DRAW_ORDER, step)
+        head = JointHead(*self.joint_states, self.joint_values, self.joint_shifted)
+        return self._noted(draw_jointly(prediction, input_ids, masked, eagerness, tie_break, count, head, draw, race))
 
     def eagerness(
         self,
@@ -451,13 +370,10 @@ class DenoisingRun:
         How eagerly masks are revealed (B, T), higher first; `probability` (B, T) is what confidence means, that of the
         likeliest token by default.
         """
-        order = _ORDER_OF_ADAPTIVE.get(self.config.unmasking, self.config.unmasking)
-        if order in ("margin", "entropy"):
-            return settle(prediction.read(partial(unmasking_order, unmasking=order), where=where))
-        if probability is None:
-            probability = prediction.read(highest, where=where) if order == "confidence" else prediction.probability
-        noise = self.uniforms(STREAM_REVEAL, step) if order == "random" else probability
-        return settle(unmasking_order(None, probability, order, noise))
+        opinion = self._order.opinion(drawn=probability is not None)
+        said = None if opinion is None else prediction.read(opinion, where=where)
+        probability = prediction.probability if probability is None else probability
+        return self._order.eagerness(said, probability, partial(self.uniforms, STREAM_REVEAL, step))
 
     def temperature_at(self, input_ids: torch.Tensor) -> float | torch.Tensor:
         """How warm the tokens of a step are drawn that begins with `input_ids`: one number, or one per row (B,)."""
@@ -502,27 +418,12 @@ class DenoisingRun:
             drawn = torch.where(outcome.drawn, outcome.probability, known)
             self.drawn_probability = self.of_all(drawn, self.drawn_probability)
         if self.history is not None:
-            self._append_to_history(before, outcome)
-
-    def _append_to_history(self, before: torch.Tensor, outcome: StepOutcome) -> None:
-        unknown = torch.full(before.shape, float("nan"), device=before.device)
-        judged = self.judged_ids if self.critic_logits is not None else None
-        rows = (
-            before,
-            self.of_all(outcome.filled, before),
-            self.of_all(outcome.remasked, torch.zeros_like(before, dtype=torch.bool)),
-            self.of_all(outcome.error_probabilities, unknown),
-            self.of_all(judged, before),
-            self.of_all(self.critic_logits, unknown),
-        )
-        self.history.append(DenoisingStep(*[None if row is None else row.cpu() for row in rows]))
-
-    def history_of(self, rows: torch.Tensor) -> list[DenoisingStep] | None:
-        """The history of some of all rows."""
-        if self.history is None:
-            return None
-        rows = rows.cpu()
-        return [DenoisingStep(*[None if part is None else part[rows] for part in step]) for step in self.history]
+            critic_logits = self.critic_logits
+            judged = None if critic_logits is None else self.judged_ids
+            unknown = torch.full(before.shape, float("nan"), device=before.device)
+            present = (outcome.filled, outcome.remasked, outcome.error_probabilities, judged, critic_logits)
+            otherwise = (before, torch.zeros_like(before, dtype=torch.bool), unknown, before, unknown)
+            self.history.add(before, *(self.of_all(*pair) for pair in zip(present, otherwise, strict=True)))
 
     def present(self, rows: torch.Tensor) -> torch.Tensor:
         """Those of all rows (A,) that go on; of what stands at places (A, T), the block that is open."""
@@ -539,10 +440,6 @@ class DenoisingRun:
             index = self.columns.view(*self.columns.shape, *[1] * (rows.dim() - 2)).expand(present.shape)
             present = rows.scatter(1, index, present)
         return otherwise.index_copy(0, self.rows, present)
-
-
-def _bare_pass(model: Any, *arguments: Any) -> Any:
-    return model.bare_pass(*arguments)
 
 
 def _surely_numbers(values: torch.Tensor) -> bool:

@@ -19,7 +19,8 @@ from transformers.generation import (
 from critic_gpt.generation.answers import truth_values
 from critic_gpt.generation.canvas import Canvas
 from critic_gpt.generation.drawing import checked_list, is_stock
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.outcomes import StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 
 
 # They look for something at the end of a text, hence at every place where it might end.

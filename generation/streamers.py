@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers.generation.streamers import BaseStreamer
 
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.outcomes import StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 
 
 class StreamedStep(NamedTuple):

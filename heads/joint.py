@@ -88,6 +88,51 @@ class JointHead(nn.Module):
         return self.output.is_trained
 
 
+class JointReading:
+    """
+    From scores and what a joint head read to scores given that. The head's output and the LM head are folded into one
+    matrix where it is smaller than that of the latter.
+
+    Args:
+        output (`nn.Linear`): Of the joint head.
+        lm_head (callable): From states (..., D) to scores (..., V).
+        dtype, device (`torch.dtype`, `torch.device`): Of the model.
+    """
+
+    def __init__(
+        self,
+        output: nn.Linear,
+        lm_head: Callable[[torch.Tensor], torch.Tensor],
+        dtype: torch.dtype,
+        device: torch.device,
+    ):
+        self._output, self._lm_head, self._dtype = output, lm_head, dtype
+        self._folded: torch.Tensor | None = None
+        self._blocks: torch.Tensor | None = None
+        if output.in_features < output.out_features:
+            folded = lm_head(output(torch.eye(output.in_features, dtype=dtype, device=device)))
+            self._folded = folded.to(torch.promote_types(folded.dtype, torch.float32))
+
+    def __call__(self, scores: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+        """Scores (n, V) given what was read, (n, H * d): in place, where that spares as much again."""
+        if self._folded is None:
+            return scores + self._lm_head(self._output(found.to(self._dtype)))
+        return scores.addmm_(found.to(scores.dtype), self._folded.to(scores.dtype))
+
+    def at(self, block: torch.Tensor, width: int) -> torch.Tensor | None:
+        """
+        The columns (n, H * d, width) of one block of tokens each (n,), 0 beyond the vocabulary; `None` where nothing
+        is folded.
+        """
+        if self._folded is None:
+            return None
+        if self._blocks is None:  # padded to whole blocks, in the place of the matrix
+            size = self._folded.shape[1]
+            whole = nn.functional.pad(self._folded, (0, -size % width))
+            self._blocks, self._folded = whole.unflatten(1, (-1, width)), whole[:, :size]
+        return self._blocks.index_select(1, block).transpose(0, 1)
+
+
 def _normalised(states: torch.Tensor) -> torch.Tensor:
     return nn.functional.layer_norm(states, states.shape[-1:])
 

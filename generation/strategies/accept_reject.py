@@ -10,8 +10,9 @@ import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_SELECT
+from critic_gpt.generation.outcomes import NOT_DRAWN, StepOutcome
 from critic_gpt.generation.prediction import Prediction
-from critic_gpt.generation.run import NOT_DRAWN, DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 

@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from critic_gpt.diffusion.selection import select_worst, settle
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
+from critic_gpt.generation.outcomes import NOT_DRAWN, Complete, StepOutcome
 from critic_gpt.generation.prediction import Prediction
-from critic_gpt.generation.run import NOT_DRAWN, Complete, DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.doubts import likeliest_other
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking

@@ -11,7 +11,8 @@ import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.generation.declarations import SETTINGS, STRATEGIES, strategy_settings
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.outcomes import StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.values import Setting
 
 
@@ -71,7 +72,7 @@ class Strategy:
 
     def __init__(self, run: DenoisingRun):
         self.run = run
-        run.asks_where = self.asks_where
+        run.passes.asks_where = self.asks_where
         self.num_steps = run.config.num_steps
         self.last_step = self.num_steps - 1
         self.editable = run.canvas.editable

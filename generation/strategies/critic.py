@@ -12,8 +12,9 @@ from transformers.generation import GenerationConfig
 from critic_gpt.diffusion.randomness import STREAM_SAMPLE
 from critic_gpt.diffusion.schedules import remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import Prediction, probability_of
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, register_strategy
 from critic_gpt.generation.strategies.doubts import (
     EVEN_ODDS,
@@ -259,7 +260,8 @@ class Critic(PlainUnmasking):
     def stands_still(self) -> bool:
         """Whether a step is compiled as a whole: under the defaults, with tokens drawn each by itself."""
         config, run = self.run.config, self.run
-        if run.compiler is None or run.processors or run.own_warpers or type(self) is not Critic or self.jointly:
+        changed = run.processors or run.own_warpers or type(self) is not Critic
+        if run.passes.compiler is None or changed or self.jointly:
             return False
         asked = (config.unmasking, config.remask_by, config.remask_selection, config.remasked_first)
         warm = (config.temperature, config.temperature_end, config.top_k, config.top_p or 1.0)

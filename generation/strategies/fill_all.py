@@ -11,8 +11,9 @@ from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.schedules import remask_ratios, reveal_shares, share_of
 from critic_gpt.diffusion.selection import settle
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import probability_of
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import CHOICE_BY_SCORE, Strategy, register_strategy
 
 

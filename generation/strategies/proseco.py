@@ -11,8 +11,8 @@ import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_CORRECT
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import Prediction
-from critic_gpt.generation.run import StepOutcome
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking, Verdict
 

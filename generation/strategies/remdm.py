@@ -11,8 +11,9 @@ import torch
 from transformers.generation import GenerationConfig
 
 from critic_gpt.diffusion.randomness import STREAM_REMASK, STREAM_REVEAL
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import probability_of
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
 

@@ -13,8 +13,9 @@ from critic_gpt.diffusion.schedules import reveal_shares, share_of
 from critic_gpt.diffusion.selection import entropy, select_worst
 from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal
 from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import Prediction
-from critic_gpt.generation.run import DenoisingRun, StepOutcome
+from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import Strategy, register_strategy
 
 

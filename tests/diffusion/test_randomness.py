@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from critic_gpt.diffusion.corruption import (
     suppress_tokens,
 )
-from critic_gpt.diffusion.randomness import hash_integers, row_seeds, sample_inverse_cdf, uniforms
+from critic_gpt.diffusion.randomness import (
+    hash_integers,
+    race_size,
+    row_seeds,
+    sample_by_race,
+    sample_inverse_cdf,
+    uniforms,
+)
 
 
 few = settings(max_examples=40, deadline=None)
@@ -222,11 +229,33 @@ def test_a_draw_in_two_steps_is_that_of_the_cumulative_sums(size):
     assert (tokens == exact).float().mean() > 0.98
 
 
-def test_tokens_of_a_large_vocabulary_come_as_often_as_they_are_likely():
+@pytest.mark.parametrize("by_race", [False, True])
+def test_tokens_of_a_large_vocabulary_come_as_often_as_they_are_likely(by_race):
     likely = torch.linspace(1.0, 3.0, 3000).softmax(-1)
-    draws = uniforms(seeds(12), 4, 0, 100_000)[0]
-    groups = sample_inverse_cdf(likely.expand(len(draws), -1), draws) // 300
-    for group in range(10):
-        p = likely[300 * group : 300 * (group + 1)].sum().item()
-        z = ((groups == group).float().mean().item() - p) / (p * (1 - p) / len(draws)) ** 0.5
-        assert abs(z) < 4.0
+    likely[1234:1500] = 0.0  # whole blocks and a part of one
+    likely /= likely.sum()
+    if by_race:
+        draws = uniforms(seeds(13), 4, 0, 20_000 * race_size(3000))[0].view(20_000, -1)
+        tokens = sample_by_race(likely.expand(len(draws), -1), -draws.log())
+    else:
+        draws = uniforms(seeds(12), 4, 0, 100_000)[0]
+        tokens = sample_inverse_cdf(likely.expand(len(draws), -1), draws)
+    assert (likely[tokens] > 0).all()
+    # Far apart in the order of tokens, and side by side.
+    for group in ([slice(300 * i, 300 * (i + 1)) for i in range(10)], [slice(i, None, 10) for i in range(10)]):
+        shares = torch.stack([torch.bincount(tokens, minlength=3000)[part].sum() for part in group]) / len(draws)
+        p = torch.stack([likely[part].sum() for part in group])
+        z = (shares - p) / (p * (1 - p) / len(draws)).sqrt().clamp(min=1e-6)
+        assert (z.abs() < 4.0).all(), z
+
+
+def test_a_race_seldom_draws_another_token_where_probabilities_change_a_little():
+    generator = torch.Generator().manual_seed(2)
+    scores = torch.randn(2000, 3000, generator=generator)
+    other = (scores + 0.1 * torch.randn(2000, 3000, generator=generator)).softmax(-1)
+    clocks = -torch.rand(2000, race_size(3000), generator=generator).clamp_(min=2.0**-24).log()
+    tokens = [sample_by_race(one, clocks) for one in (scores.softmax(-1), other)]
+    must = (scores.softmax(-1) - other).abs().sum(
+        -1
+    ).mean().item() / 2  # total variation: no way of drawing changes less
+    assert (tokens[0] != tokens[1]).float().mean().item() < 3 * must < 0.2

@@ -10,12 +10,15 @@ from transformers.generation import LogitsProcessorList
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.diffusion.corruption import given_positions
-from critic_gpt.diffusion.randomness import sample_inverse_cdf
-from critic_gpt.generation.joint_draws import Draw, JointHead, draw_jointly
+from critic_gpt.diffusion.randomness import race_size, sample_by_race, sample_inverse_cdf
+from critic_gpt.generation.joint_draws import Draw, JointHead, Race, draw_jointly
 from critic_gpt.generation.prediction import Prediction, draw_tokens, processed
+from critic_gpt.heads.joint import JointReading
 
 
 MASK, PAD, VOCAB, LENGTH = 1, 0, 8, 6
+# What the first of two tokens makes of the logits of the second.
+RELATION = torch.tensor([[2.0, -1.0, 0.0], [0.0, 1.5, -2.0], [-1.0, 0.0, 1.0]])
 
 
 def config_of(**fields):
@@ -117,14 +120,13 @@ def test_what_is_given_is_part_of_the_masks_and_never_all_of_them():
 def toy(batch_size):
     """Two positions, three tokens, and a relation between them: marginals and one shift for each token drawn first."""
     marginals = torch.tensor([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3]])
-    relation = torch.tensor([[2.0, -1.0, 0.0], [0.0, 1.5, -2.0], [-1.0, 0.0, 1.0]])
     probabilities = marginals.expand(batch_size, 2, 3)
     # One head of width 1: the key and the query are 1, and the value is the number of the token.
     ones = torch.ones(batch_size, 1, 2, 1)
 
     def shifted(scores, found):
         drawn = found.flatten()  # (n,): 0, or one more than the token
-        return scores + torch.where(drawn[:, None] > 0, relation[(drawn.long() - 1).clamp(min=0)], 0.0)
+        return scores + torch.where(drawn[:, None] > 0, RELATION[(drawn.long() - 1).clamp(min=0)], 0.0)
 
     head = JointHead(ones, ones, lambda tokens: (tokens + 1.0)[..., None, None], shifted)
     nothing = torch.zeros(batch_size, 2)
@@ -147,10 +149,9 @@ def test_tokens_are_drawn_by_the_chain_rule(first, count):
     size = 40_000
     drawn = joint_of(size, count, torch.rand(size, 2, generator=torch.Generator().manual_seed(3)), first)
     prediction, _ = toy(1)
-    relation = torch.tensor([[2.0, -1.0, 0.0], [0.0, 1.5, -2.0], [-1.0, 0.0, 1.0]])
     marginal = prediction.probabilities[0]
     for token in range(3):
-        conditional = (marginal[1 - first].log() + relation[token]).softmax(-1)
+        conditional = (marginal[1 - first].log() + RELATION[token]).softmax(-1)
         for other in range(3):
             p = (marginal[first, token] * conditional[other]).item()
             here = (drawn.tokens[:, first] == token) & (drawn.tokens[:, 1 - first] == other)
@@ -159,6 +160,51 @@ def test_tokens_are_drawn_by_the_chain_rule(first, count):
             # And each is reported with the probability it was drawn with.
             assert drawn.probability[here, 1 - first] == pytest.approx(conditional[other].item(), rel=1e-5)
             assert drawn.probability[here, first] == pytest.approx(marginal[first, token].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_over_a_large_vocabulary_the_law_is_the_chain_rule_too(count):
+    """The same relation between three tokens far apart among 1,500, drawn by races in place of one number each."""
+    size, vocab, ids = 5_000, 1500, torch.tensor([3, 700, 1499])
+    small, relate = toy(size)
+    scores = torch.full((size, 2, vocab), float("-inf")).index_copy_(2, ids, small.scores)
+    # By what guesses are made has nothing to do with the law.
+    reading = JointReading(
+        torch.nn.Linear(1, 8), lambda states: states.repeat(1, 200)[:, :vocab], torch.float32, "cpu"
+    )
+
+    class Related:
+        at = reading.at
+
+        def __call__(self, scores, found):
+            return scores.index_copy(1, ids, relate.shifted(scores[:, ids], found))
+
+    def values(tokens):
+        return (torch.searchsorted(ids, tokens.contiguous()).clamp(max=2) + 1.0)[..., None, None]
+
+    noise = torch.rand(size, 2, race_size(vocab), generator=torch.Generator().manual_seed(5)).clamp_(min=2.0**-24)
+    race = Race(lambda columns, many: noise.gather(1, columns[..., None].expand(-1, -1, many)))
+    masked, eagerness = torch.ones(size, 2, dtype=torch.bool), torch.tensor([[1.0, 0.0]]).expand(size, 2)
+    found = draw_jointly(
+        Prediction(small.tokens, small.probability, scores),
+        small.tokens,
+        masked,
+        eagerness,
+        torch.zeros(size, 2),
+        count,
+        relate._replace(values=values, shifted=Related()),
+        Draw(torch.rand(size, 2), LogitsProcessorList()),
+        race,
+    )
+    marginal = toy(1)[0].probabilities[0]
+    for token in range(3):
+        conditional = (marginal[1].log() + RELATION[token]).softmax(-1)
+        for other in range(3):
+            p = (marginal[0, token] * conditional[other]).item()
+            here = (found.tokens[:, 0] == ids[token]) & (found.tokens[:, 1] == ids[other])
+            z = (here.float().mean().item() - p) / math.sqrt(p * (1 - p) / size)
+            assert abs(z) < 4.0, (token, other, z)
+            assert found.probability[here, 1] == pytest.approx(conditional[other].item(), rel=1e-5)
 
 
 def test_without_a_turn_each_is_drawn_by_itself_and_without_chance_the_likeliest_is_taken():
@@ -171,10 +217,22 @@ def test_without_a_turn_each_is_drawn_by_itself_and_without_chance_the_likeliest
     assert joint_of(1, 2, None).tokens.tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize(("vocab", "count"), [(VOCAB, 9), (VOCAB, 0), (2000, 5), (5000, 40)])
-def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
+@pytest.mark.parametrize("likeliest", [False, True])
+@pytest.mark.parametrize(
+    ("vocab", "count", "fields"),
+    [
+        (VOCAB, 9, {}),
+        (VOCAB, 0, {}),
+        (2000, 5, {}),
+        (2000, 0, {}),
+        (5000, 40, {}),
+        (5000, 40, {"joint_num_heads": 1, "joint_head_dim": 8}),  # smaller than the LM head: guesses are made
+        (1500, 40, {"joint_num_heads": 2, "joint_head_dim": 4, "position_embedding_type": "absolute"}),
+    ],
+)
+def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count, fields, likeliest):
     """As it is written down: a memory that each token is added to before the next one is drawn."""
-    model = build(vocab_size=vocab, max_position_embeddings=40)
+    model = build(vocab_size=vocab, max_position_embeddings=40, **fields)
     generator = torch.Generator().manual_seed(1)
     ids = torch.full((3, 40), MASK)
     ids[0, 10:], ids[1, ::2] = 5, 6  # rows with 10, 20 and 40 masks
@@ -183,9 +241,12 @@ def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
         output = model(input_ids=ids)
         scores = processed(output.logits, ids, [PAD, MASK])
         eagerness, uniforms = (torch.rand(shape, generator=generator) for _ in range(2))
+        numbers = torch.rand(*shape, race_size(vocab), generator=generator).clamp_(min=2.0**-24)
         head = JointHead(output.joint_queries, output.joint_keys, model.joint_values, model.joint_reading())
-        draw, alone = Draw(uniforms, LogitsProcessorList()), draw_tokens(ids, scores, None)
-        found = draw_jointly(alone, ids, masked, eagerness, torch.zeros(shape), count, head, draw)
+        draw, alone = Draw(None if likeliest else uniforms, LogitsProcessorList()), draw_tokens(ids, scores, None)
+        race = None if likeliest else lambda columns, many: numbers.gather(1, columns[..., None].expand(-1, -1, many))
+        race = Race(race) if vocab > 1024 else None
+        found = draw_jointly(alone, ids, masked, eagerness, torch.zeros(shape), count, head, draw, race)
         expected, chance = alone.tokens.clone(), alone.probability.clone()
         for row in range(3):
             memory = torch.zeros(1, *output.joint_keys.shape[1:2], *[output.joint_keys.shape[-1]] * 2)
@@ -193,7 +254,13 @@ def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
             for turn, place in enumerate(order.tolist()):
                 shift = model.joint_shift(output.joint_queries[row : row + 1, :, place, None], memory)[0, 0]
                 probabilities = (scores[row, place] + shift).softmax(-1)
-                expected[row, place] = token = sample_inverse_cdf(probabilities, uniforms[row, place])
+                if likeliest:
+                    token = probabilities.argmax()
+                elif race is None:
+                    token = sample_inverse_cdf(probabilities, uniforms[row, place])
+                else:
+                    token = sample_by_race(probabilities, -numbers[row, place].log())
+                expected[row, place] = token
                 chance[row, place] = probabilities[token]
                 if turn < count:
                     value, key = model.joint_values(token[None]), output.joint_keys[row : row + 1, :, place]
@@ -202,9 +269,9 @@ def test_tokens_are_those_of_drawing_one_after_the_other(vocab, count):
     torch.testing.assert_close(found.probability, chance, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["rotary", "absolute"])
-def test_a_row_does_not_depend_on_the_batch_or_its_padding(kind):
-    model = build(position_embedding_type=kind).double()
+@pytest.mark.parametrize(("kind", "vocab"), [("rotary", VOCAB), ("absolute", VOCAB), ("rotary", 1500)])
+def test_a_row_does_not_depend_on_the_batch_or_its_padding(kind, vocab):
+    model = build(position_embedding_type=kind, vocab_size=vocab, joint_head_dim=4).double()
     rows = [[3, MASK, MASK, 4, MASK], [MASK, 5, MASK], [MASK] * 7]
     padded = torch.tensor([row + [PAD] * (7 - len(row)) for row in rows])
     fields = {"num_steps": 2, "token_draws": "joint", "remasking": "none"}
