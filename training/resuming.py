@@ -3,6 +3,7 @@
 
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,9 @@ def _load_parts(model: Any, folder: str | os.PathLike) -> bool:
         return critic
     if not getattr(model, "_hf_peft_config_loaded", False):
         return False
-    from peft import set_peft_model_state_dict  # an extra, which who has an adapter has
-
+    peft = sys.modules["peft"]  # an extra, imported by whoever gave the model its adapter
     weights = {name.removeprefix("base_model.model."): weight for name, weight in load_file(adapter).items()}
-    set_peft_model_state_dict(model, weights, adapter_name=model.active_adapters()[0])
+    peft.set_peft_model_state_dict(model, weights, adapter_name=model.active_adapters()[0])
     return True
 
 
