@@ -44,7 +44,7 @@ from critic_gpt.heads.critic import SequenceScoreHead, UnnoticedLinear, ZeroLine
 from critic_gpt.heads.joint import JointHead, joint_token_loss
 from critic_gpt.hub.folder import NamedInEveryFolder
 from critic_gpt.hub.weights import WholeWeightsMixin
-from critic_gpt.proofreading import ProofreadingMixin
+from critic_gpt.proofreading.mixin import ProofreadingMixin
 
 
 logger = logging.get_logger(__name__)

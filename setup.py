@@ -49,6 +49,7 @@ setup(
         "critic_gpt.heads",
         "critic_gpt.hub",
         "critic_gpt.pipelines",
+        "critic_gpt.proofreading",
         "critic_gpt.scripts",
         "critic_gpt.tasks",
         "critic_gpt.training",

@@ -41,7 +41,7 @@ PROOFREADING_FLAGS: dict[str, dict[str, Any]] = {
     "threshold": {"type": float, "help": "P(wrong) above which a token is doubtful; 0.5 by default"},
     "top_k": {"type": int, "help": "replacements for each token; 5 by default, 0 for none"},
     "suggest_by": {
-        "choices": Later("critic_gpt.proofreading", "SUGGEST_BY"),
+        "choices": Later("critic_gpt.proofreading.mixin", "SUGGEST_BY"),
         "metavar": "PASS",
         "help": "from the pass that judges, or from one with doubtful tokens masked: %(choices)s",
     },

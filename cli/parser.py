@@ -93,8 +93,11 @@ class ActParsing:
         return namespace
 
     def parse_known_args(self, args=None, namespace=None):
-        namespace, rest = super().parse_known_args(self.words(args), namespace)
-        if self._shows_config and not rest:
+        try:
+            namespace, rest = super().parse_known_args(self.words(args), namespace)
+        finally:  # a parser may be asked again, also after what it refused
+            shows_config, self._shows_config = self._shows_config, False
+        if shows_config and not rest:
             self._print_config(namespace)
         return namespace, rest
 

@@ -23,7 +23,7 @@ from critic_gpt.generation.generate import CriticGPTGenerationMixin
 from critic_gpt.heads.building import build_critic_head
 from critic_gpt.heads.critic import UnnoticedLinear, ZeroLinear, initialise_unnoticed
 from critic_gpt.hub.weights import WholeWeightsMixin
-from critic_gpt.proofreading import ProofreadingMixin
+from critic_gpt.proofreading.mixin import ProofreadingMixin
 
 
 # What a class is called that `critic_class` makes.

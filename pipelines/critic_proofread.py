@@ -45,10 +45,11 @@ class CriticProofreadPipeline(CriticPipeline):
 
     The critic has learnt to find the errors that the model itself makes when it fills masks. It finds other errors
     (typos, grammar, other authors' code) only as far as they look like such fillings: tokens that are likely one by
-    one but do not go together. Odd spellings that the model never writes may pass. The probabilities are calibrated on
-    the model's own fillings, too; in a text with fewer errors they tend to be too high. A model trained
-    with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one trained with `"partial"` or
-    `"sparse"` only such with masks left in them, which a text does not have.
+    one but do not go together. Odd spellings that the model never writes may pass. Where `calibrate --source planted`
+    has measured a table of texts with few errors, P(wrong) comes from that table and the critic and the language model
+    decide together; otherwise it comes from the table of the model's own fillings, and in a text with few errors it
+    tends to be too high. A model trained with `critic_regime` `"full"` or `"mixed"` has judged complete sequences, one
+    trained with `"partial"` or `"sparse"` only such with masks left in them, which a text does not have.
 
     A call takes a text, a list of texts, or a dataset or generator of these (also mappings with the key `text`), and
     returns for each a dictionary of plain Python values; for a dataset or generator an iterator over them. Places are
@@ -67,7 +68,8 @@ class CriticProofreadPipeline(CriticPipeline):
       `max_error_probability`, `mean_error_probability`, and `replacement` (`str`), the likeliest one of each token put
       together, each as if it alone were wrong.
     - `holes`, `unknown` (`list[dict]`): Neighbouring tokens of these kinds, merged: `text`, `start`, `end`,
-      `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "".
+      `replacement`. What the tokenizer drops is listed among the unknown too, with the `replacement` "". White space
+      at the end of a text that the tokenizer does not know is neither: files end with a line.
     - `expected_errors` (`float`): Sum of P(wrong): how many tokens are expected to be wrong.
     - `calibrated` (`bool`): Whether P(wrong) comes from a measured table; otherwise from a plain ramp.
     - `weakness` (`str` or `None`): Why the model is too weak to rely on for this text, if it is.
@@ -162,6 +164,10 @@ class CriticProofreadPipeline(CriticPipeline):
             found.ids.append(tokenizer.mask_token_id if kind == UNKNOWN else token)
             found.offsets.append((start, end))
             found.kinds.append(kind)
+        # The end of a line at the end of a file is white space, which tokenizers drop as they like, not a hole in it.
+        while found.kinds and found.kinds[-1] == UNKNOWN and text[slice(*found.offsets[-1])].isspace():
+            for kept in (found.ids, found.offsets, found.kinds):
+                kept.pop()
         return found
 
     def _found_again(self, text: str) -> Iterator[tuple[int, int, int]]:

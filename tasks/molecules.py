@@ -34,6 +34,14 @@ def chemistry() -> Any:
     return Chem
 
 
+def chemistry_version() -> str:
+    """The version of RDKit, which decides how it spells a molecule."""
+    chemistry()
+    import rdkit
+
+    return rdkit.__version__
+
+
 def canonical_molecules(texts: Iterable[str]) -> list[str | None]:
     """The canonical SMILES of each text, `None` where a text is no molecule that RDKit reads and can exist."""
     chem = chemistry()

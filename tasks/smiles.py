@@ -3,6 +3,7 @@
 
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from transformers.utils import logging
 from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
-from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, internal_diversity
+from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, chemistry_version, internal_diversity
 from critic_gpt.tasks.prepared import SPLITS
 from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 
@@ -191,25 +192,50 @@ class SmilesTask(Task):
 
     @cached_property
     def _trained_on(self) -> frozenset[str]:
-        # One molecule has many spellings, and RDKit's own differ by version. Takes some 0.2 ms per molecule, once.
-        return frozenset(filter(None, canonical_molecules(self._molecules("train"))))
+        """
+        One molecule has many spellings, and RDKit's own differ by version. To spell one takes some 0.3 ms, so this is
+        done once and kept beside the rows, where the folder can be written to.
+        """
+        rows = self._rows("train")
+        file = self.folder / "train" / f"canonical-rdkit-{chemistry_version()}.arrow"
+        is_kept = os.access(file.parent, os.W_OK)
+        spelled = rows.map(
+            lambda batch: {"molecule": canonical_molecules(map(self._molecule, batch["input_ids"]))},
+            batched=True,
+            remove_columns=rows.column_names,
+            cache_file_name=str(file) if is_kept else None,
+            keep_in_memory=not is_kept,
+            load_from_cache_file=True,
+            desc="Molecules trained on",
+        )
+        return frozenset(filter(None, spelled["molecule"]))
 
     @cached_property
     def _distance(self) -> ChemNetDistance:
-        return ChemNetDistance(list(itertools.islice(self._molecules("test"), MOST_COMPARED)))
+        rows = self._rows("test")
+        compared = rows.select(range(min(MOST_COMPARED, len(rows))))
+        return ChemNetDistance([self._molecule(row) for row in compared["input_ids"]])
 
-    def _molecules(self, split: str) -> Iterator[str]:
-        """The molecules of a split of the prepared folder, as they are spelled there."""
+    def _rows(self, split: str):
+        """A split of the prepared folder."""
         import datasets
-        from transformers import AutoTokenizer
 
         if self.folder is None:
             raise ValueError("`folder` must be prepared molecules to compare with, got none; load it by `load_task`.")
+        return datasets.load_from_disk(str(self.folder))[split]
+
+    @cached_property
+    def _tokens(self) -> list[str]:
+        """The vocabulary of the prepared folder, by ids."""
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(str(self.folder))
-        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        for batch in datasets.load_from_disk(str(self.folder))[split].iter(4096):
-            for row in batch["input_ids"]:
-                yield "".join(names[token] for token in row[: row.index(tokenizer.eos_token_id)])
+        return tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+
+    def _molecule(self, row: Sequence[int]) -> str:
+        """The molecule of a row, as it is spelled there."""
+        tokens = [self._tokens[token] for token in row]
+        return "".join(tokens[: tokens.index(EOS_TOKEN)])
 
 
 class _Molecules:

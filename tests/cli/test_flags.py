@@ -124,7 +124,9 @@ def test_a_wrong_command_line_ends_with_one_sentence_and_status_2(words, said, c
 @pytest.mark.parametrize("name", ACTS)
 def test_settings_that_are_printed_and_fed_back_are_the_same(name, suffix, tmp_path, capsys):
     words = shlex.split(LINES[name])
-    text = printed(capsys, full_parser(name).parse_args, [*words, "--print-config"])
+    parser = full_parser(name)
+    text = printed(capsys, parser.parse_args, [*words, "--print-config"])
+    assert parser.parse_args(words)  # which prints and ends no more
     file = tmp_path / f"run.{suffix}"
     file.write_text(text if suffix == "yaml" else json.dumps(yaml.safe_load(text)), encoding="utf-8")
     assert settings(name, ["--config", str(file)]) == settings(name, words)

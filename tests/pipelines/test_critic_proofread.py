@@ -152,6 +152,14 @@ def test_what_a_tokenizer_of_characters_does_not_know_is_a_hole_that_is_named(pr
     assert alone["expected_errors"] == 0.0 and [token["kind"] for token in alone["tokens"]] == ["unknown"]
 
 
+@pytest.mark.parametrize("end", ["\r", "\t\r", "\u2028"])
+def test_the_end_of_a_file_is_no_hole_where_the_tokenizer_does_not_know_it(proofread, end):
+    with_end, without = proofread(f"abcabc{end}", correct=True), proofread("abcabc", correct=True)
+    assert with_end.pop("text") == f"{without.pop('text')}{end}" and not with_end["unknown"]
+    assert with_end.pop("corrected_text") == f"{without.pop('corrected_text')}{end}"
+    assert with_end == without
+
+
 def test_another_special_token_is_seen_and_not_judged(proofread):
     result = proofread("ab[PAD]c", threshold=0.0)
     assert [token["kind"] for token in result["tokens"]] == ["text", "text", "special", "text"]

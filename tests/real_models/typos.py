@@ -31,7 +31,7 @@ import torch
 from transformers import AutoTokenizer
 
 from critic_gpt import CriticGPTForMaskedLM
-from critic_gpt.proofreading import ProofreadingRun
+from critic_gpt.proofreading.run import ProofreadingRun
 
 
 FOLDER = Path(__file__).parents[2] / "build" / "typos"

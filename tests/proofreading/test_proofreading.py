@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from refusals import refused
 
 from critic_gpt import CriticCalibration, CriticGPTConfig, CriticGPTForMaskedLM, CriticProofreadPipeline
-from critic_gpt.proofreading import owned_ranges, window_starts
+from critic_gpt.diffusion.windows import owned_ranges, window_starts
 
 
 SIZES = {"vocab_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "pad_token_id": 0, "mask_token_id": 1}
