@@ -223,7 +223,8 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """As the parent's; gradients of parameters that were frozen when DDP wrapped the model are averaged here."""
-        self._speed.add(*self._work(inputs))
+        tokens = self._tokens(inputs)
+        self._speed.add(tokens, 0.0 if self._speed.peak is None else self._operations(inputs, tokens))
         loss = super().training_step(model, inputs, num_items_in_batch)
         # DDP knows only parameters that were trained at its making. Like its own averaging, this comes once for all
         # the micro-batches of a step, before the clipping.
@@ -231,11 +232,15 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
             self._average_late_gradients()
         return loss
 
-    def _work(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The real tokens of a micro-batch, and the floating-point operations that its training asks for."""
-        ids, mask = inputs["input_ids"], inputs.get("attention_mask")
-        tokens = (torch.ones_like(ids) if mask is None else mask).sum().float()
-        return tokens, self._pass_operations.trunk(tokens, ids.shape[-1])
+    @staticmethod
+    def _tokens(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The real tokens of a micro-batch."""
+        mask = inputs.get("attention_mask")
+        return (torch.ones_like(inputs["input_ids"]) if mask is None else mask).sum().float()
+
+    def _operations(self, inputs: dict[str, torch.Tensor], tokens: torch.Tensor) -> torch.Tensor:
+        """The floating-point operations that the training of a micro-batch with so many real tokens asks for."""
+        return self._pass_operations.trunk(tokens, inputs["input_ids"].shape[-1])
 
     @cached_property
     def _pass_operations(self) -> PassOperations:

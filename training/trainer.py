@@ -217,17 +217,17 @@ class CriticTrainer(ExactTrainer):
         many = inputs["input_ids"].numel() * self._config.vocab_size > FEW_LOGITS
         return {**inputs, "return_logits": False} if many else inputs
 
-    def _work(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens, operations = super()._work(inputs)
+    def _operations(self, inputs: dict[str, Any], tokens: torch.Tensor) -> torch.Tensor:
+        operations = super()._operations(inputs, tokens)
         if "labels" not in inputs:
-            return tokens, operations
+            return operations
         counts = dict(zip((term.name for term in LOSS_TERMS), self._count(inputs), strict=True))
         predicted = (inputs["labels"] != -100).sum() + counts["joint"]
         if self._critic_pass(self.critic_alpha(), training=True):
             rows = len(inputs["labels"])
             operations = operations * (1 + len(second_pass_rows(rows, self.args.critic_batch_share)) / rows)
             predicted = predicted + counts["correction"]
-        return tokens, operations + self._pass_operations.head(predicted)
+        return operations + self._pass_operations.head(predicted)
 
     @staticmethod
     def _token_losses(outputs) -> dict[str, torch.Tensor]:
