@@ -154,7 +154,7 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     lines = [(titles[strategy], [text or "-" for text in row], strategy in OWN) for strategy, row in rows.items()]
     if figure in record.get("real_text", {}):
         real = format_value(figure, {"mean": record["real_text"][figure], "spread": None})
-        lines.append(("real text", [real] * len(budgets_of(table)), False))
+        lines.append(("real", [real] * len(budgets_of(table)), False))
     return f"\n{_markdown('forward passes', budgets_of(table), lines)}\n{_caption(record, strategies, figure)}\n\n"
 
 

@@ -380,7 +380,7 @@ def write_report(
             f"{subject.name}: {words}",
             emphasised=OURS,
             better=better.get(figure, HIGHER),
-            reference=("real text", real[figure]) if figure in real else None,
+            reference=("real", real[figure]) if figure in real else None,
         )
     write_page(report_dir, metrics, subject, samples)
     print(comparison_text(table, subject.figures, real, better))

@@ -95,7 +95,7 @@ def test_real_text_and_tuning_and_single_seeds_are_said(folder):
     record = record_of(measured)
     (folder / "text.json").write_text(json.dumps(record))
     table = rendered(f"<!-- results: text valid_rate critic -->\n{END}", folder)
-    assert "| real text | 95.5% | 95.5% |\n" in table
+    assert "| real | 95.5% | 95.5% |\n" in table
     assert (
         "samples of the seed 4; 793,344 parameters. Settings chosen at each budget on the seed 7; the defaults of "
         "critic.\n" in table
