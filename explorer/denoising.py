@@ -154,12 +154,13 @@ def start_from_ids(explorer: Explorer, input_ids: torch.Tensor, seed: int = 1, *
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def _run(explorer: Explorer, state: DenoisingState) -> DenoisingRun:
-    """The run of `generate` that stands where the state stands."""
+def _run(explorer: Explorer, state: DenoisingState, unmasking: str | None = None) -> DenoisingRun:
+    """The run of `generate` that stands where the state stands, and lifts masks in an order."""
     input_ids = torch.tensor([state.input_ids], device=explorer.model.device)
     editable = torch.tensor([state.editable], device=explorer.model.device)
     canvas = Canvas(input_ids, explorer.attention_mask(input_ids), editable)
     config = _settings(explorer, state.options)
+    config.unmasking = unmasking or config.unmasking
     return DenoisingRun(explorer.model, canvas, config, row_seeds(state.seed, 1), LogitsProcessorList())
 
 
@@ -276,7 +277,7 @@ def unmask(
     Returns:
         [`DenoisingState`].
     """
-    run, positions = _run(explorer, state), list(positions)
+    run, positions = _run(explorer, state, order), list(positions)
     if (count is None) == (not positions) or (count is not None and count < 0):
         raise ValueError(
             f"`count` (at least 0) or `positions` must be given, one of the two, got {count} and {positions}: say how "
@@ -291,7 +292,6 @@ def unmask(
     else:
         editable = run.canvas.editable
         target = (editable & (tokens != mask_id)).sum(dim=-1) + count
-        run.config.unmasking = order
         eagerness = run.eagerness(prediction, prediction.probability, state.step)
         revealed = scheduled_reveal(tokens, editable, eagerness, mask_id, target, torch.zeros_like(editable))
         after = torch.where(revealed, prediction.tokens, tokens)
