@@ -17,6 +17,7 @@ from critic_gpt.critic_model.arguments import check_own_tokenizer, check_takes_c
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.folder import CriticFolderMixin
 from critic_gpt.critic_model.measuring import measured_backbone
+from critic_gpt.critic_model.naming import HEAD_PREFIX
 from critic_gpt.critic_model.padding import keep_stock_padding, with_own_padding
 from critic_gpt.critic_model.passes import pass_of
 from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
@@ -130,7 +131,7 @@ class MaskedLMWithCritic(
     def language_model_learns(self) -> bool:
         """Whether a weight outside of the critic's head is trained."""
         return any(
-            weight.requires_grad for name, weight in self.named_parameters() if not name.startswith("critic_head.")
+            weight.requires_grad for name, weight in self.named_parameters() if not name.startswith(HEAD_PREFIX)
         )
 
     def resize_token_embeddings(
@@ -183,7 +184,7 @@ class MaskedLMWithCritic(
     def _set_frozen(self, frozen: bool) -> None:
         self.config.critic_freeze = frozen
         for name, weight in self.named_parameters():
-            if not name.startswith("critic_head."):
+            if not name.startswith(HEAD_PREFIX):
                 weight.requires_grad_(not frozen)
 
     def train(self, mode: bool = True):

@@ -98,7 +98,7 @@ class AutoModelForMaskedLMWithCritic:
         stock = _stock_class(config, path, location, kwargs) if described else None
         if stock is None or hasattr(stock, "critic_scores"):
             loaded = AutoModelForMaskedLM.from_pretrained(path, *model_args, **kwargs)
-            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            model, _ = _model_and_info(loaded)
             if not hasattr(model, "critic_scores"):
                 raise ValueError(
                     f"`pretrained_model_name_or_path` must be a model with a critic, got {path!r}, a "
@@ -108,13 +108,18 @@ class AutoModelForMaskedLMWithCritic:
         asked = _for_config(kwargs, location)
         kwargs = {name: value for name, value in kwargs.items() if name not in ("code_revision", "trust_remote_code")}
         loaded = critic_class(stock).from_pretrained(path, *model_args, **{**kwargs, "config": config})
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model, _ = _model_and_info(loaded)
         code = getattr(config, CODE, None)
         if code is not None and code["earlier"]:
             set_positions(model)
             setattr(model, EARLIER_CODE, True)
         model.__dict__["_critic_tokenizer"] = tokenizer_beside(path, **asked)
         return loaded
+
+
+def _model_and_info(loaded: Any) -> tuple[PreTrainedModel, dict[str, Any] | None]:
+    """What `from_pretrained` gives: a model, and with `output_loading_info=True` what was missing in its file."""
+    return loaded if isinstance(loaded, tuple) else (loaded, None)
 
 
 def _for_config(kwargs: dict[str, Any], location: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +200,7 @@ def _load_critic_folder(
                 f"({' '.join(str(error).split()).rstrip('.'):.200}): pass `base_model=` with the folder or hub name "
                 "it has now."
             ) from error
-        model, info = loaded if isinstance(loaded, tuple) else (loaded, None)
+        model, info = _model_and_info(loaded)
     name = model.name_or_path
     check_class(model, content, name)
     check_widths(model, content, name)

@@ -102,7 +102,6 @@ class DenoisingRun:
         self.joint_states = None, None
         self.passes = Passes(model, with_joint=config.token_draws == "joint")
         self._sight = Sight(canvas.attention_mask, self.padded)
-        self._order = RevealOrder(config.unmasking)
         self.vocab_size = Backbone.of(model.config).vocab_size
         # Steps that are left, the present one included; and those of later blocks among them.
         self.steps_left, self.steps_beyond = 1, 0
@@ -358,6 +357,11 @@ class DenoisingRun:
         tie_break = self.uniforms(STREAM_DRAW_ORDER, step)
         head = JointHead(*self.joint_states, self.joint_values, self.joint_shifted)
         return self._noted(draw_jointly(prediction, input_ids, masked, eagerness, tie_break, count, head, draw, race))
+
+    @property
+    def _order(self) -> RevealOrder:
+        """Of the present settings, which are those of a block while one is open."""
+        return RevealOrder(self.config.unmasking)
 
     def eagerness(
         self,

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from critic_gpt.tasks.molecules import canonical_molecules, chemistry
+from critic_gpt.tasks.molecules import are_molecules, canonical_molecules, chemistry
 
 
 MASKED_SHARE = 1 / 3
@@ -96,17 +96,18 @@ class MoleculeInfillings:
 
     def canvases(self, tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
         """Token ids `(num, sequence_length)`, with [MASK] at what is to be found and EOS behind the molecule."""
-        rows = np.full((self.num, self.sequence_length), tokenizer.eos_token_id, dtype=np.int64)
-        for row, molecule in zip(rows, self._owners(), strict=True):
+        molecules = self.molecules[: math.ceil(self.num / COMPLETIONS)]
+        rows = np.full((len(molecules), self.sequence_length), tokenizer.eos_token_id, dtype=np.int64)
+        for row, molecule in zip(rows, molecules, strict=True):
             tokens = self.tokens_of(molecule)
             masked = masked_places(tokens, connected_part(molecule))
             ids = tokenizer.convert_tokens_to_ids(tokens)
             row[: len(ids)] = np.where(masked, tokenizer.mask_token_id, ids)
-        return rows
+        return rows.repeat(COMPLETIONS, axis=0)[: self.num]
 
     def right(self, texts: Sequence[str]) -> np.ndarray:
         """Tells which completions are valid molecules: `(num,)` and type `bool`."""
-        return np.array([one is not None for one in canonical_molecules(texts)], dtype=bool)
+        return are_molecules(texts)
 
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """

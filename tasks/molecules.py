@@ -52,6 +52,11 @@ def canonical_molecules(texts: Iterable[str]) -> list[str | None]:
     return found
 
 
+def are_molecules(texts: Iterable[str]) -> np.ndarray:
+    """Which texts are molecules that RDKit reads and can exist: `(num,)` and type `bool`."""
+    return np.array([one is not None for one in canonical_molecules(texts)], dtype=bool)
+
+
 def internal_diversity(molecules: Sequence[str]) -> float:
     """
     One less the mean Tanimoto similarity of all pairs of molecules, each with itself included (`IntDiv1` of MOSES,

@@ -19,7 +19,13 @@ from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
 from critic_gpt.tasks.infilling import MoleculeInfillings
-from critic_gpt.tasks.molecules import ChemNetDistance, canonical_molecules, chemistry_version, internal_diversity
+from critic_gpt.tasks.molecules import (
+    ChemNetDistance,
+    are_molecules,
+    canonical_molecules,
+    chemistry_version,
+    internal_diversity,
+)
 from critic_gpt.tasks.prepared import SPLITS
 from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 
@@ -155,7 +161,7 @@ class SmilesTask(Task):
 
     def right(self, texts: Sequence[str]) -> np.ndarray:
         """Tells which texts are valid molecules: `(num,)` and type `bool`."""
-        return np.array([one is not None for one in canonical_molecules(texts)], dtype=bool)
+        return are_molecules(texts)
 
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """
@@ -205,7 +211,8 @@ class SmilesTask(Task):
         file = self.folder / "train" / f"canonical-rdkit-{chemistry_version()}.arrow"
         is_kept = os.access(file.parent, os.W_OK)
         spelled = rows.map(
-            lambda batch: {"molecule": canonical_molecules(map(self._molecule, batch["input_ids"]))},
+            _canonical_rows,
+            fn_kwargs={"vocabulary": self._vocabulary},
             batched=True,
             remove_columns=rows.column_names,
             cache_file_name=str(file) if is_kept else None,
@@ -223,7 +230,8 @@ class SmilesTask(Task):
     def _molecules_compared(self) -> list[str]:
         """The first molecules of the test split."""
         rows = self._rows("test")
-        return [self._molecule(row) for row in rows.select(range(min(MOST_COMPARED, len(rows))))["input_ids"]]
+        compared = rows.select(range(min(MOST_COMPARED, len(rows))))
+        return [_molecule(row, self._vocabulary) for row in compared["input_ids"]]
 
     def _rows(self, split: str):
         """A split of the prepared folder."""
@@ -234,17 +242,22 @@ class SmilesTask(Task):
         return datasets.load_from_disk(str(self.folder))[split]
 
     @cached_property
-    def _tokens(self) -> list[str]:
-        """The vocabulary of the prepared folder, by ids."""
+    def _vocabulary(self) -> list[str]:
+        """The tokens of the prepared folder, by ids."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(str(self.folder))
         return tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
 
-    def _molecule(self, row: Sequence[int]) -> str:
-        """The molecule of a row, as it is spelled there."""
-        tokens = [self._tokens[token] for token in row]
-        return "".join(tokens[: tokens.index(EOS_TOKEN)])
+
+def _molecule(row: Sequence[int], vocabulary: Sequence[str]) -> str:
+    """The molecule of a row, as it is spelled there."""
+    return "".join(itertools.takewhile(EOS_TOKEN.__ne__, map(vocabulary.__getitem__, row)))
+
+
+def _canonical_rows(batch: Mapping[str, Any], vocabulary: Sequence[str]) -> dict[str, list[str | None]]:
+    """The canonical SMILES of rows: a function of nothing else, by which datasets knows again what it keeps."""
+    return {"molecule": canonical_molecules(_molecule(row, vocabulary) for row in batch["input_ids"])}
 
 
 class _Molecules:

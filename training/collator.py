@@ -255,8 +255,10 @@ class DataCollatorForMaskedDiffusion:
     # ---- padding ----
 
     def _check_known(self, input_ids: torch.Tensor) -> None:
+        if self.backbone is None:
+            return
         least, most = int(input_ids.min()), int(input_ids.max())
-        if self.backbone is not None and (least < 0 or most >= self.backbone.vocab_size):
+        if least < 0 or most >= self.backbone.vocab_size:
             raise ValueError(
                 f"`input_ids` must be ids in [0, vocab_size = {self.backbone.vocab_size}), got some from {least} to "
                 f"{most}: encode the data by the model's own tokenizer."
