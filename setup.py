@@ -54,6 +54,7 @@ setup(
         "critic_gpt.tasks",
         "critic_gpt.training",
         "critic_gpt.training.modifiers",
+        "critic_gpt.trunk",
     ],
     package_data={
         "critic_gpt": ["py.typed"],

@@ -40,7 +40,7 @@ def lies_under(model: Any, name: str, revision: str | None) -> bool:
     Args:
         model ([`~transformers.PreTrainedModel`]): With a critic.
         name (`str`): Folder or hub name.
-        revision (`str`, *optional*): Of the hub.
+        revision (`str`, *optional*): Of the hub, as [`commit_of`] gives it, which has read the weights there.
     """
     if os.path.isdir(name) and not any(Path(name, file).is_file() for file in _WEIGHTS):
         return has_adapters(model)  # else a variant or a subfolder, of which the model knows nothing
@@ -48,7 +48,9 @@ def lies_under(model: Any, name: str, revision: str | None) -> bool:
         return True
     if not _built_alike(model, name, revision):
         return False
-    files = _stored_at(name, revision)
+    if revision is not None:
+        return True
+    files = _stored_at(name, None)
     return files is None or _deviation(model, files) <= 1.0
 
 

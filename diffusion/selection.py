@@ -240,11 +240,8 @@ def apply_remasking_step(
                 f"`{name}` must be given for `remasking={source!r}`, `randomness_strength={randomness_strength}` and "
                 f"`remask_selection={remask_selection!r}`, got None: pass a (B, T) tensor."
             )
-        if given[name] is not None and given[name].shape != input_ids.shape:
-            raise ValueError(
-                f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got "
-                f"{tuple(given[name].shape)}: give one number per token."
-            )
+        if given[name] is not None:
+            check_one_per_token(name, given[name], input_ids)
     eligible = input_ids != mask_token_id
     if protected_mask is not None:
         eligible = eligible & ~protected_mask.bool()
@@ -262,6 +259,15 @@ def apply_remasking_step(
     count = input_ids.shape[-1] if num_remask is None else num_remask
     chosen = select_worst(score, eligible, count, tie_break)
     return input_ids.masked_fill(chosen, mask_token_id), chosen
+
+
+def check_one_per_token(name: str, values: torch.Tensor, input_ids: torch.Tensor) -> None:
+    """Refuses what does not have the shape of `input_ids` (B, T), under the name it was given by."""
+    if values.shape != input_ids.shape:
+        raise ValueError(
+            f"`{name}` must have the shape of `input_ids` {tuple(input_ids.shape)}, got {tuple(values.shape)}: give "
+            "one number per token."
+        )
 
 
 def _check_selection(

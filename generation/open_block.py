@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import torch
 
+from critic_gpt.diffusion.selection import check_one_per_token
 from critic_gpt.generation.block_cache import BlockCache, Places
 from critic_gpt.generation.canvas import Canvas, external_scores
 from critic_gpt.generation.pass_output import PassOutput
@@ -140,11 +141,7 @@ class OpenBlock:
         """Scores (B, N), higher = more likely wrong, of somebody else's judge, who sees the window."""
         window = self.whole(input_ids)
         scores = external_scores(judge(input_ids=window, attention_mask=self.mask))
-        if scores.shape != window.shape:
-            raise ValueError(
-                f"`external_scores` must have the shape of `input_ids` {tuple(window.shape)}, got "
-                f"{tuple(scores.shape)}: give one number per token."
-            )
+        check_one_per_token("external_scores", scores, window)
         return scores.gather(1, self.places)
 
     def keep(self, going: torch.Tensor) -> None:

@@ -11,6 +11,7 @@ name` on its way into a folder, line by line, so that a traceback points to the 
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -200,12 +201,11 @@ def _remove_left_over(folder: Path, names: Iterable[str], texts: Mapping[str, st
             (folder / name).unlink(missing_ok=True)
 
 
-def _reference(cls: type) -> str | None:
-    """How an `auto_map` would name a class: `"module.Class"`; `None` for one that is not of ours."""
+def _is_offered(cls: type) -> bool:
+    """Whether every `auto_map` names this very class, in whichever file it is written."""
     package = __name__.rpartition(".")[0] if is_remote_code() else __name__.partition(".")[0]
-    if not cls.__module__.startswith(f"{package}."):
-        return None
-    return f"{folder_name(cls.__module__.removeprefix(f'{package}.'))}.{cls.__name__}"
+    places = (reference.rpartition(".") for reference in AUTO_MAP.values())
+    return any(getattr(sys.modules.get(f"{package}.{home}"), name, None) is cls for home, _, name in places)
 
 
 class NamedInEveryFolder:
@@ -217,5 +217,5 @@ class NamedInEveryFolder:
         As the parent's for a subclass in a file of its own, also one that lies beside ours in a model's folder. For
         ours nothing is left to register, and the parent would copy their files as they stand in the package.
         """
-        if _reference(cls) not in AUTO_MAP.values():
+        if not _is_offered(cls):
             super().register_for_auto_class(*args, **kwargs)  # type: ignore[misc]

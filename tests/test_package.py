@@ -27,6 +27,7 @@ FLOORS = [
     {"diffusion"},
     {"calibration"},
     {"heads"},
+    {"trunk"},
     {"generation"},
     {"proofreading"},
     {"critic_model"},
@@ -44,7 +45,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGES = {room for room in FLOOR if (ROOT / room).is_dir()} | {"generation.strategies", "training.modifiers"}
 # What a saved model takes along.
 CLOSURE = {"hub", "configuration_critic_gpt", "diffusion", "calibration", "heads", "generation", "proofreading"}
-CLOSURE |= {"backbones", "critic_model", "modeling_critic_gpt", "pipelines"}
+CLOSURE |= {"backbones", "trunk", "critic_model", "modeling_critic_gpt", "pipelines"}
 
 PUBLIC_NAMES = {
     *("CriticGPTConfig", "CriticGPTModel", "CriticGPTForMaskedLM", "CriticGPTForTokenClassification"),

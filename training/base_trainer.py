@@ -44,7 +44,7 @@ def _check_arguments(args, data_collator, tokenizer, kwargs: dict[str, Any]) -> 
             "`critic_warmup_end`."
         )
     for name in ("train_dataset", "eval_dataset"):
-        given = kwargs.get(name)
+        given: Any = kwargs.get(name)
         for dataset in given.values() if isinstance(given, dict) else [given]:
             if has_length(dataset) and len(dataset) == 0:
                 raise ValueError(f"`{name}` must hold at least one example, got none: check the prepared data.")
@@ -70,6 +70,10 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
 
     # The task whose loss modifiers this trainer takes, if any.
     modified_task: str | None = None
+
+    # Of the parent, which gives them no type.
+    optimizer: Any
+    control: Any
 
     def __init__(
         self,
@@ -132,9 +136,10 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
             f"{way_out}."
         )
 
-    def _modifies(self, model: nn.Module) -> bool:
-        """Whether losses are modified now: in training alone, so that evaluations can be compared."""
-        return model.training and self.loss_modifiers is not None and self.loss_modifiers.enabled
+    def _acting_modifiers(self, model: nn.Module) -> LossModifiers | None:
+        """What modifies losses now: in training alone, so that evaluations can be compared."""
+        modifiers = self.loss_modifiers
+        return modifiers if modifiers is not None and model.training and modifiers.enabled else None
 
     # ---- the optimizer, and a trunk that is unfrozen later ----
 
@@ -166,10 +171,11 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
             trained = {name: weight for name, weight in opt_model.named_parameters() if weight.requires_grad}
             options = self.get_optimizer_cls_and_kwargs(args, opt_model)[1]
             self.optimizer = MuonAdamW(groups(trained), muon_lr=args.muon_learning_rate, **options)
+        optimizer: Any = self.optimizer
         for group in groups(late, multiplier) if late else ():
-            self.optimizer.add_param_group(group)
+            optimizer.add_param_group(group)
         self._late_parameters = list(late.values())
-        return self.optimizer
+        return optimizer
 
     def _late(self, opt_model: nn.Module) -> tuple[dict[str, nn.Parameter], float]:
         """The parameters that are unfrozen in the middle of the run, by name, and the factor on their rates."""

@@ -160,8 +160,9 @@ class DataCollatorForMaskedDiffusion:
             "labels": noisy.labels,
             "loss_weights": noisy.loss_weights,
         }
-        if self.masking is not None and not self.masking.is_diffusion and not self.evaluation:
-            self._mask_otherwise(batch, input_ids, maskable, draws, examples)
+        masking = self.masking
+        if isinstance(masking, Masking) and not masking.is_diffusion and not self.evaluation:
+            self._mask_otherwise(masking, batch, input_ids, maskable, draws, examples)
         if self.critic_regime is not None:
             # Of the supervised positions only those behind a mask: a substituted token is seen, not filled.
             batch["fill_mask"] = fill_positions(
@@ -182,6 +183,7 @@ class DataCollatorForMaskedDiffusion:
 
     def _mask_otherwise(
         self,
+        masking: Masking,
         batch: dict[str, torch.Tensor],
         clean: torch.Tensor,
         maskable: torch.Tensor,
@@ -190,8 +192,8 @@ class DataCollatorForMaskedDiffusion:
     ) -> None:
         """Replaces, in a batch of diffusion, the rows that other strategies mask."""
         epochs = torch.tensor([int(example.get("epoch", 0)) for example in examples])
-        chosen = self.masking.choose(draws, epochs)
-        for index, strategy in enumerate(self.masking.strategies):
+        chosen = masking.choose(draws, epochs)
+        for index, strategy in enumerate(masking.strategies):
             rows = (chosen == index).nonzero().squeeze(-1)
             if isinstance(strategy, DiffusionMasking) or len(rows) == 0:
                 continue
@@ -202,7 +204,7 @@ class DataCollatorForMaskedDiffusion:
             batch["input_ids"][rows] = tokens.masked_fill(masks.masked, self.tokenizer.mask_token_id)
             batch["labels"][rows] = clean[rows].masked_fill(~masks.supervised, -100)
             batch["loss_weights"][rows] = row_weights(masks.supervised, maskable[rows])
-        if not self.masking.has_weights:
+        if not masking.has_weights:
             del batch["loss_weights"]
 
     @cached_property

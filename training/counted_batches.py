@@ -8,6 +8,7 @@ import datasets
 import torch
 
 from critic_gpt.training.data import IdentifiedStream
+from critic_gpt.training.trainer_mixin import TrainerMixin
 
 
 # Marks a batch of which no row counts.
@@ -19,7 +20,7 @@ def is_stream(dataset) -> bool:
     return isinstance(dataset, (datasets.IterableDataset, torch.utils.data.IterableDataset))
 
 
-class CountedBatches:
+class CountedBatches(TrainerMixin):
     """
     Mixin of a [`~transformers.Trainer`]: how its batches come about, and what the losses of micro-batches are divided
     by. A subclass says what is counted (`_count`) and completes the batches before (`_completed`).

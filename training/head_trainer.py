@@ -174,11 +174,12 @@ class ScoringTrainer(HeadTrainer):
         row_loss = (predictions - labels).square()
         total = torch.tensor(float(len(labels)), device=labels.device)
         pairs = {"mae": torch.stack([(predictions.detach() - labels).abs().sum(), total])}
-        if self._modifies(model):
+        modifiers = self._acting_modifiers(model)
+        if modifiers is not None:
             # What is logged as `mse` stays the unmodified loss.
             pairs["mse"] = torch.stack([row_loss.detach().sum(), total])
             batch = RowLossBatch(row_loss, predictions, labels)
-            row_loss, modified = self.loss_modifiers.modify_row_loss(batch, self.state.global_step)
+            row_loss, modified = modifiers.modify_row_loss(batch, self.state.global_step)
             pairs |= {name: torch.stack(pair) for name, pair in modified.items()}
         return row_loss.sum() / counts[0], pairs
 

@@ -59,7 +59,9 @@ class Masking:
 
     def __post_init__(self):
         ends = [stage.until_epoch for stage in self.stages]
-        if not ends or ends[-1] is not None or None in ends[:-1] or any(a >= b for a, b in pairwise(ends[:-1])):
+        inner = [end for end in ends[:-1] if end is not None]
+        complete = len(inner) == len(ends) - 1 and ends[-1] is None
+        if not complete or any(a >= b for a, b in pairwise(inner)):
             raise ValueError(
                 f"`until_epoch` must rise from stage to stage and be missing in the last one, got {ends}: put the "
                 "stages in order."

@@ -260,7 +260,7 @@ class StickyMasking(_RatioMasking):
 
 
 Strategy = DiffusionMasking | RandomMasking | BertMasking | SpanMasking | StickyMasking
-MASKING_STRATEGIES: dict[str, type] = {
+MASKING_STRATEGIES: dict[str, type[Strategy]] = {
     cls.name: cls for cls in (DiffusionMasking, RandomMasking, BertMasking, SpanMasking, StickyMasking)
 }
 

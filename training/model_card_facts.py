@@ -115,7 +115,7 @@ class CardFacts:
         """Name and value of what the model is made of."""
         config = self.config
         count = self.training.get("num_parameters") or self.evaluation.get("settings", {}).get("num_parameters")
-        rows = [("parameters", None if count is None else f"{count:,}")]
+        rows: list[tuple[str, Any]] = [("parameters", None if count is None else f"{count:,}")]
         text = config.get_text_config()
         names = ("num_hidden_layers", "num_attention_heads", "hidden_size")
         shape = [getattr(text, name, None) for name in names]
@@ -143,8 +143,8 @@ class CardFacts:
             rows += [("optimizer steps", f"{training['steps']:,}"), ("sequences a step", training["batch_size"])]
             rows += list(training["settings"].items())
             if self.kind == DIFFUSION:
-                terms = [term for term in LOSS_TERMS if term.alpha is not None and term.exists(self.config)]
-                rows += [(term.alpha, getattr(self.config, term.alpha)) for term in terms]
+                terms = [term for term in LOSS_TERMS if term.exists(self.config)]
+                rows += [(term.alpha, getattr(self.config, term.alpha)) for term in terms if term.alpha is not None]
             rows.append(("versions", ", ".join(f"{name} {number}" for name, number in training["versions"].items())))
         else:
             state = read_json(self.folder / "trainer_state.json")

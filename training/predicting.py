@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from transformers.trainer_utils import EvalLoopOutput
 
+from critic_gpt.training.trainer_mixin import TrainerMixin
+
 
 @dataclass
 class EvaluationSums:
@@ -43,14 +45,15 @@ class _Seen:
     """A model that keeps the outputs of its last call."""
 
     def __init__(self, model: nn.Module):
-        self.model, self.outputs = model, None
+        self.model = model
+        self.outputs: Any = None
 
     def __call__(self, **inputs):
         self.outputs = self.model(**inputs)
         return self.outputs
 
 
-class Predictions:
+class Predictions(TrainerMixin):
     """
     Mixin of a [`~transformers.Trainer`] whose `_evaluation_rows` and `_evaluation_metrics` give the metrics of
     evaluation: they are the same with predictions as without.

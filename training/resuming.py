@@ -20,6 +20,7 @@ from critic_gpt.hub.files import write_json
 from critic_gpt.hub.moving import CRITIC_HEAD_NAME, finish_moving
 from critic_gpt.training.checkpoints import MAX_STATE_BYTES, RUN_NAME, checkpoints_in, fault_of, uninterrupted
 from critic_gpt.training.runs import changes, describe_run, model_fields, other_run
+from critic_gpt.training.trainer_mixin import TrainerMixin
 
 
 logger = logging.get_logger(__name__)
@@ -52,7 +53,7 @@ def _load_parts(model: Any, folder: str | os.PathLike) -> bool:
     return True
 
 
-class ResumableTraining:
+class ResumableTraining(TrainerMixin):
     """Mixin of a [`~transformers.Trainer`]: which checkpoint a training goes on from, and how."""
 
     # What is trained, as it stands in the checkpoints; none in a search for hyperparameters.
@@ -141,19 +142,20 @@ class ResumableTraining:
         finish_moving(self.args.output_dir)
         self._done = False
         self._run = None if trial is not None else describe_run(self)
-        if resume_from_checkpoint in (True, "auto"):
+        checkpoint: Any = resume_from_checkpoint
+        if checkpoint in (True, "auto"):
             found = self.find_checkpoint()
-            if found is None and resume_from_checkpoint is True:
+            if found is None and checkpoint is True:
                 raise ValueError(
                     f"`resume_from_checkpoint` must find a whole checkpoint in {self.args.output_dir!r}, got none: "
                     "begin at the beginning."
                 )
-            resume_from_checkpoint = found
-        elif resume_from_checkpoint:
-            self.check_checkpoint(resume_from_checkpoint)
-        if resume_from_checkpoint:
-            self._announce(Path(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint or None, trial, ignore_keys_for_eval)
+            checkpoint = found
+        elif checkpoint:
+            self.check_checkpoint(checkpoint)
+        if checkpoint:
+            self._announce(Path(checkpoint))
+        return super().train(checkpoint or None, trial, ignore_keys_for_eval)
 
     def _announce(self, checkpoint: Path) -> None:
         """Says, one line each, what has changed since a checkpoint."""

@@ -184,7 +184,7 @@ class CriticTrainer(ExactTrainer):
         critic_pass = self._critic_pass(alpha, model.training)
         if config.add_critic_head:
             inputs = {**inputs, "critic_pass": critic_pass}
-        if not return_outputs and not self._modifies(model):
+        if not return_outputs and self._acting_modifiers(model) is None:
             inputs = self._without_logits(inputs)
         outputs = model(**inputs)
         token_losses = self._token_losses(outputs)
@@ -238,12 +238,13 @@ class CriticTrainer(ExactTrainer):
     def _lm_token_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor], outputs) -> torch.Tensor:
         """The language model's loss per token (B, T), modified where there are modifiers and the model is trained."""
         token_loss = outputs["lm_token_loss"]
-        if not self._modifies(model):
+        modifiers = self._acting_modifiers(model)
+        if modifiers is None:
             return token_loss
         own = {name: inputs.get(name) for name in ("attention_mask", "loss_weights", "fill_uniforms")}
         own |= {name: getattr(self._config, name) for name in ("mask_token_id", "pad_token_id")}
         batch = TokenLossBatch(token_loss, outputs["logits"], inputs["labels"], inputs["input_ids"], **own)
-        token_loss, pairs = self.loss_modifiers.modify_token_loss(batch, self.state.global_step)
+        token_loss, pairs = modifiers.modify_token_loss(batch, self.state.global_step)
         self._add_to_logs({name: torch.stack(pair) for name, pair in pairs.items()})
         return token_loss
 

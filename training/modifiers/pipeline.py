@@ -146,7 +146,8 @@ class LossModifiers:
             batch ([`TokenLossBatch`]): One micro-batch.
             step (`int`): Optimizer steps done so far.
         """
-        token_loss, factors, metrics = batch.token_loss, [], {}
+        token_loss, factors = batch.token_loss, []
+        metrics: Metrics = {}
         for one in self.modifiers if self.enabled else ():
             cross_entropy, factor, own = one.modify(batch, step)
             if cross_entropy is not None:
@@ -160,7 +161,8 @@ class LossModifiers:
 
     def modify_row_loss(self, batch: RowLossBatch, step: int) -> tuple[torch.Tensor, Metrics]:
         """As `modify_token_loss`, for the scorer's loss per sequence (B,)."""
-        row_loss, metrics = batch.row_loss, {}
+        row_loss = batch.row_loss
+        metrics: Metrics = {}
         for one in self.modifiers if self.enabled else ():
             factor, own = one.modify(batch, step)
             row_loss = row_loss * factor
