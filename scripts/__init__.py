@@ -26,6 +26,7 @@ from critic_gpt.explorer.drawing import visible_text
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.vocabulary import check_same_vocabulary, tokenizer_beside
 from critic_gpt.scripts.any_model import is_other_model, load_other_model
+from critic_gpt.training.launching import check_processes_met
 
 
 # Exit code of a program that Ctrl-C has ended, by the custom of shells.
@@ -139,8 +140,14 @@ def check_judged(field: str, count: int, sequence_index, least: int) -> None:
 
 
 def start_accelerator() -> Accelerator:
-    """Meets the other processes, if any. What there is to warn of is said once, by the main one."""
+    """
+    Meets the other processes, if any. What there is to warn of is said once, by the main one.
+
+    Raises:
+        `ValueError`: They were launched in a way that lets each work alone.
+    """
     accelerator = Accelerator()
+    check_processes_met(accelerator.num_processes)
     if not accelerator.is_main_process:
         logging.getLogger("critic_gpt").setLevel(logging.ERROR)
     return accelerator

@@ -19,14 +19,10 @@ def meet_processes(args: TrainingArguments) -> None:
     Raises:
         `ValueError`: Several processes of which each would train alone, or sharding other than FSDP2.
     """
-    state, launched = args.distributed_state, int(os.environ.get("WORLD_SIZE", "1"))
+    state = args.distributed_state
     if state is None:  # set up by others
         return
-    if launched > 1 and state.num_processes == 1:
-        raise ValueError(
-            f"`num_processes` must be 1 where there is no GPU for each process, got {launched}, each of which would "
-            "train alone: set ACCELERATE_USE_CPU=true to train on CPUs."
-        )
+    check_processes_met(state.num_processes)
     version = _sharding_version(args)
     if version is None:
         return
@@ -38,6 +34,25 @@ def meet_processes(args: TrainingArguments) -> None:
     if state.distributed_type == DistributedType.MULTI_CPU:
         # accelerate 1.15 shards on accelerators alone and silently makes DDP of it on CPUs, where FSDP2 works as well.
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+def check_processes_met(num_processes: int) -> None:
+    """
+    Refuses a process of several that knows of itself alone: a launcher other than accelerate's, such as torchrun,
+    does not say that CPUs are meant.
+
+    Args:
+        num_processes (`int`): Those that accelerate knows of.
+
+    Raises:
+        `ValueError`: There are more, each of which would do the whole work and write over the others' files.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched > 1 and num_processes == 1:
+        raise ValueError(
+            f"`num_processes` must be 1 where there is no GPU for each process, got {launched}, each of which would "
+            "work alone: set ACCELERATE_USE_CPU=true to work on CPUs."
+        )
 
 
 def _sharding_version(args: TrainingArguments) -> int | None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from launching import launch
 
-from critic_gpt.scripts import generate, proofread
+from critic_gpt.scripts import calibrate, evaluate, generate, proofread
 from critic_gpt.scripts.json_lines import ResultLines
 from critic_gpt.scripts.processes import Processes
 
@@ -86,6 +86,18 @@ def test_one_process_meets_nobody_and_several_need_a_file_to_share(monkeypatch):
     for act in (generate, proofread):
         with pytest.raises(ValueError, match=r"^`results` must be given where several processes work, got none for 2"):
             act.main(["--model", "nowhere"])
+
+
+def test_processes_that_would_all_write_the_same_file_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it, which does not say that CPUs are meant
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    for act in (generate, proofread):
+        with pytest.raises(ValueError, match=r"^`num_processes` must be 1 where .* got 2, .*: set ACCELERATE_USE_CPU"):
+            act.main(["--model", "nowhere", "--results", str(tmp_path / "r.jsonl")])
+    for act in (calibrate, evaluate):
+        with pytest.raises(ValueError, match=r"^`num_processes` must be 1 where .* got 2"):
+            act.start_accelerator()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
