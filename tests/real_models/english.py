@@ -86,7 +86,7 @@ def learn_english(model, rows, tokenizer, steps: int, batch_size: int, learning_
         optimizer.zero_grad()
         rate.step()
         if step % 50 == 49:
-            print(f"step {step + 1}: loss {float(loss):.2f}", flush=True)
+            print(f"step {step + 1}: loss {loss.item():.2f}", flush=True)
     model.eval()
 
 
