@@ -39,8 +39,8 @@ _PASSED_BY = ("config", "adapter_kwargs", "_from_auto", "_from_pipeline", "code_
 
 class Refused:
     """
-    Stands in the place of a model that was refused until the pipeline is made, which says why: `pipeline` would put the
-    one sentence between all lines of a traceback.
+    Stands in the place of a model that was refused, until the pipeline is made, which says why: `pipeline` itself would
+    put the one sentence between all lines of a traceback.
 
     Args:
         error (`Exception`): The refusal.
