@@ -37,6 +37,19 @@ from critic_gpt.hub.vocabulary import tokenizer_beside
 _PASSED_BY = ("config", "adapter_kwargs", "_from_auto", "_from_pipeline", "code_revision", "subfolder")
 
 
+class Refused:
+    """
+    Stands in the place of a model that was refused, until the pipeline is made, which says why: `pipeline` itself
+    would put the one sentence between all lines of a traceback.
+
+    Args:
+        error (`Exception`): The refusal.
+    """
+
+    def __init__(self, error: Exception):
+        self.refusal = error
+
+
 class AutoModelForMaskedLMWithCritic:
     """
     Loads a masked language model that has a critic: CriticGPT, any other model that was saved whole with its critic,
@@ -81,6 +94,15 @@ class AutoModelForMaskedLMWithCritic:
             `OSError`: There is no such folder.
             `ValueError`: It has no critic, or names a model whose weights are others by now.
         """
+        try:
+            return cls._load(pretrained_model_name_or_path, model_args, base_model, kwargs)
+        except (OSError, ValueError) as error:
+            if "_from_pipeline" not in kwargs:
+                raise
+            return Refused(error)
+
+    @classmethod
+    def _load(cls, pretrained_model_name_or_path: Any, model_args: tuple, base_model: Any, kwargs: dict) -> Any:
         path, location = os.fspath(pretrained_model_name_or_path), location_of(kwargs)
         look_at_folder(path, **location)
         content = read_critic_config(path, **location)

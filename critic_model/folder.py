@@ -25,6 +25,7 @@ from critic_gpt.critic_model.padding import saved_with_stock_padding
 from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.hub.folder import ANY_MODEL_AUTO_MAP, write_source_files
 from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, CRITIC_HEAD_NAME, finish_moving, move_into
+from critic_gpt.hub.weights import check_heads_finite
 
 
 logger = logging.get_logger(__name__)
@@ -229,7 +230,7 @@ class CriticFolderMixin:
 
         Raises:
             `OSError`: There is none.
-            `ValueError`: It is one for states of another width, or of another kind.
+            `ValueError`: It is one for states of another width, of another kind, or holds no finite numbers.
         """
         file = cached_file(os.fspath(folder), CRITIC_HEAD_NAME, **location)
         try:
@@ -248,3 +249,4 @@ class CriticFolderMixin:
                 "it was trained on (`base_model=`)."
             )
         self.critic_head.load_state_dict(head)
+        check_heads_finite(self, folder)

@@ -52,6 +52,28 @@ def weights_fault(model: nn.Module, missing: Iterable[str], unexpected: Iterable
     return None
 
 
+def check_heads_finite(model: nn.Module, path: str | os.PathLike, prefixes: Iterable[str] = NEW_HEADS) -> None:
+    """
+    Refuses a model with a head that can say nothing: its weights are NaN or infinite.
+
+    Args:
+        model ([`~transformers.PreTrainedModel`]): As loaded. Weights that are offloaded are passed over.
+        path (`str` or `os.PathLike`): Where it came from.
+        prefixes (iterable of `str`, *optional*): Names of the heads to look at.
+    """
+    heads = [(name, head) for name, head in model.named_children() if name in prefixes]
+    for head, module in heads:
+        for name, weight in module.named_parameters():
+            if not weight.is_meta and not bool(weight.detach().isfinite().all()):
+                way_out = "save it again from before its training diverged"
+                if weight.dtype != torch.float32:
+                    way_out = f"load it in float32, or {way_out}"
+                raise UnfitWeightsError(
+                    f"`{head}.{name}` must be finite numbers in {os.fspath(path)!r}, got NaN or infinity in "
+                    f"{weight.dtype}: {way_out}."
+                )
+
+
 def _named(names: Iterable[str]) -> str:
     names = sorted(names)
     rest = len(names) - SHOWN
@@ -100,6 +122,7 @@ class WholeWeightsMixin:
                 f"config.json describes ({' '.join(str(error).split())}): save the model again"
             ) from error
         model.weights_fault = weights_fault(model, info["missing_keys"], info["unexpected_keys"])
+        check_heads_finite(model, pretrained_model_name_or_path)
         return (model, info) if output_loading_info else model
 
     def check_whole(self, field: str, path: str | os.PathLike) -> None:

@@ -85,13 +85,16 @@ class CriticDiffusionPipeline(CriticPipeline):
     _takes_none = True
     _text_keys = ("prompt", "text")
 
-    def __init__(self, model, *args, **kwargs):
-        # Where a critic does not load, Transformers goes on to the plain model that its configuration names.
+    @classmethod
+    def _check_loaded(cls, model: Any) -> None:
+        super()._check_loaded(model)
         if not hasattr(model, "critic_head"):
             raise ValueError(
                 f"`model` must be one that generates by masked diffusion, got a {type(model).__name__}: load one with "
                 "a critic (`AutoModelForMaskedLMWithCritic`), or give it one (`get_critic_model`)."
             )
+
+    def __init__(self, model, *args, **kwargs):
         self._loaded_judges: dict[tuple[str, str], Any] = {}  # by argument and path
         super().__init__(model, *args, **kwargs)
         self._leaves_space = leaves_a_space_before(self.tokenizer)

@@ -66,11 +66,19 @@ class CriticPipeline(Pipeline):
         """What `preprocess` gets for the text at a place of the inputs."""
         return text
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, model, *args, **kwargs):
+        self._check_loaded(model)
+        super().__init__(model, *args, **kwargs)
         self._check_model()
         check_tokenizer(self.model, self.tokenizer)
         self._never_drawn = ids_without_text(self.tokenizer, self._backbone())
+
+    @classmethod
+    def _check_loaded(cls, model: Any) -> None:
+        """Raises why a model was not loaded: in its place Transformers' `pipeline` was given the refusal."""
+        refusal = getattr(model, "refusal", None)
+        if isinstance(refusal, Exception):
+            raise refusal
 
     def _check_model(self) -> None:
         """Refuses a model that cannot do this task."""

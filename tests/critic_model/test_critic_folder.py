@@ -117,8 +117,34 @@ def test_a_model_that_is_gone_is_asked_for(folder):
     content = json.loads((folder / "critic_config.json").read_text())
     content["base_model_name_or_path"] = str(folder / "gone")
     (folder / "critic_config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"`base_model` must be the model that.*pass `base_model=`"):
-        AutoModelForMaskedLMWithCritic.from_pretrained(folder)
+    tasks = (lambda name, task=task: pipeline(task, model=name) for task in ("critic-diffusion", "critic-proofread"))
+    for load in (AutoModelForMaskedLMWithCritic.from_pretrained, *tasks):
+        with pytest.raises(ValueError, match=r"^`base_model` must be the model that.*pass `base_model=`.*$") as found:
+            load(str(folder))
+        assert len(str(found.value).splitlines()) == 1  # and not between the lines of a traceback
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_head_that_can_say_nothing_is_refused_as_it_is_loaded(base, folder, tmp_path, broken):
+    head = load_file(folder / "critic_head.safetensors")
+    head = {name: torch.full_like(weight, broken) for name, weight in head.items()}
+    save_file(head, folder / "critic_head.safetensors")
+    whole = with_critic(base, freeze=False)
+    with torch.no_grad():
+        next(whole.critic_head.parameters()).view(-1)[0] = broken
+    whole.save_pretrained(tmp_path / "whole")
+    for path in (folder, tmp_path / "whole"):
+        with pytest.raises(ValueError, match=r"^`critic_head\..*` must be finite numbers in .*, got NaN or infinity"):
+            AutoModelForMaskedLMWithCritic.from_pretrained(path)
+
+
+def test_a_folder_without_its_tokenizer_is_refused_by_the_pipelines(base, tmp_path):
+    with_critic(base, freeze=False).save_pretrained(tmp_path)
+    for file in tmp_path.glob("tokenizer*"):
+        file.unlink()
+    for task in ("critic-diffusion", "critic-proofread"):
+        with pytest.raises(ValueError, match=r"^`tokenizer` must be the one the model was trained with"):
+            pipeline(task, model=str(tmp_path))
 
 
 def test_a_head_of_another_width_is_refused(folder):
