@@ -236,8 +236,8 @@ def proofread_parser() -> ActParser:
     parser.add_argument(
         "--format",
         choices=("marked", "text", "jsonl", "sarif", "html"),
-        help="the text with what is doubtful marked (by default); what is doubtful alone, by file:line:col; or a page "
-        "to accept and reject it",
+        help="the text with what is doubtful marked (by default); what is doubtful alone, by file:line:col (text, "
+        "jsonl, sarif); or a page to accept and reject it (html)",
     )
     parser.add_argument("--text", help="the text itself")
     parser.add_argument("--lines", action="store_true", help="each line is a text; empty ones are passed over")

@@ -7,7 +7,7 @@ bits per character than those are no better text but a more monotonous one.
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ class TextJudge:
         batch_size: int = 16,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        on_step: Callable[[], object] | None = None,
     ) -> "TextJudge":
         """
         Trains a judge; the same arguments give the same judge on the same machine, and nothing else is touched.
@@ -69,6 +70,7 @@ class TextJudge:
             num_steps, batch_size (`int`, *optional*): Steps of the optimizer, and windows in each.
             seed (`int`, *optional*, defaults to 0): Of weights and windows.
             device (*optional*, defaults to the CPU).
+            on_step (callable, *optional*): Called after each step of the optimizer.
 
         Raises:
             `ValueError`: Less text than one window, no padding token, or a number below 1.
@@ -98,6 +100,8 @@ class TextJudge:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            if on_step is not None:
+                on_step()
         return cls(model, tokenizer)
 
     @classmethod

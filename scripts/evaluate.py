@@ -213,7 +213,9 @@ def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Acce
             )
         if accelerator.is_main_process:
             rows = dataset["judge"]["input_ids"]
-            judge = TextJudge.train(rows, tokenizer, sequence_length, args.judge_steps, device=accelerator.device)
+            settings = {"num_steps": args.judge_steps, "device": accelerator.device}
+            with progress_bar(args.judge_steps, "steps of the judge", accelerator) as bar:
+                judge = TextJudge.train(rows, tokenizer, sequence_length, **settings, on_step=bar.update)
             judge.save_pretrained(folder)
         accelerator.wait_for_everyone()
     elif args.judge is None:

@@ -79,7 +79,10 @@ def test_training_is_repeatable_and_touches_no_global_randomness(letters):
     torch.manual_seed(5)
     first = train(letters, num_steps=3)
     assert torch.equal(torch.rand(3), expected)
-    second, other = train(letters, num_steps=3), train(letters, num_steps=3, seed=1)
+    steps = []
+    second = train(letters, num_steps=3, on_step=lambda: steps.append(1))  # who watches changes nothing
+    other = train(letters, num_steps=3, seed=1)
+    assert len(steps) == 3
     weights = [dict(judge.model.named_parameters()) for judge in (first, second, other)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not torch.equal(weights[0]["transformer.wte.weight"], weights[2]["transformer.wte.weight"])
