@@ -25,17 +25,17 @@ demo: export MALLOC_MMAP_THRESHOLD_ := 1073741824
 demo: export MALLOC_TRIM_THRESHOLD_ := 2147483647
 demo: $(STAMP)
 	rm -rf $(DEMO)
-	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 83200 --num_validation 8192 \
+	$(BIN)/python scripts/prepare_data.py --task sudoku --size 6 --num_train 99840 --num_validation 16384 \
 		--num_test 4096 --seed 0 --output_dir $(DEMO)/data
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		--num_cpu_threads_per_process $$(nproc) scripts/train.py --data_dir $(DEMO)/data --output_dir $(DEMO)/model \
-		--add_critic_head True --critic_alpha 0.1 --critic_batch_share 0.5 \
+		--add_critic_head True --critic_alpha 0.1 \
 		--add_joint_head True --joint_num_heads 2 --joint_head_dim 8 \
 		--num_hidden_layers 5 --num_attention_heads 2 --position_embedding_type absolute --initializer_range 0.06 \
-		--max_steps 1300 --per_device_train_batch_size 64 --learning_rate 3e-3 --muon_learning_rate 0.01 \
+		--max_steps 1040 --per_device_train_batch_size 64 --learning_rate 3e-3 --muon_learning_rate 0.01 \
 		--adam_beta2 0.95 --warmup_steps 50 \
 		--per_device_eval_batch_size 256 --save_strategy no
-	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 8192 --split validation --method isotonic \
+	$(BIN)/python scripts/calibrate.py $(DEMO)/data $(DEMO)/model 16384 --split validation --method isotonic \
 		--batch_size 256
 	$(BIN)/python scripts/generate.py --model $(DEMO)/model --num_samples 2 --num_steps 18 --seed 1
 	$(BIN)/python scripts/evaluate.py --model $(DEMO)/model --data_dir $(DEMO)/data --output_dir $(DEMO)/report \
