@@ -155,6 +155,8 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
         args, opt_model = self.args, self.model if model is None else model
         if args.ema_decay > 0.0:
             self._check_unsharded("ema_decay", "leave it out, or use DDP or FSDP2", fsdp2=True)
+        else:  # an average of weights refuses half precision itself
+            _check_learns_in_full(opt_model)
         late, multiplier = self._late(opt_model)
         decayed = set(self.get_decay_parameter_names(opt_model))
         matrices = set() if args.muon_learning_rate is None else self._matrices(opt_model, late)
@@ -436,3 +438,13 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
         metrics = self._evaluation_metrics(evaluation.sums, torch.cat(evaluation.kept) if evaluation.kept else None)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=num_samples)
+
+
+def _check_learns_in_full(model: nn.Module) -> None:
+    """Refuses weights in float16 that are to learn: the steps of an optimizer, at rates for a head, make them NaN."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.dtype == torch.float16:
+            raise ValueError(
+                f"`model` must learn in float32 or bfloat16, got float16 for `{name}`, which becomes NaN: load it "
+                "with `dtype=torch.float32`; `fp16=True` then computes in half precision."
+            )

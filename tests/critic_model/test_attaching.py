@@ -71,6 +71,13 @@ def test_a_frozen_model_learns_nothing_but_its_critic_and_keeps_its_dropout_off(
     assert torch.equal(model(input_ids=IDS).logits, model(input_ids=IDS).logits)
 
 
+def test_weights_in_float16_are_not_trained():
+    for freeze in (True, False):
+        model = get_critic_model(tiny_masked_lm("bert").half(), CriticConfig(freeze=freeze), tokenizer=TOKENIZER)
+        with pytest.raises(ValueError, match=r"`model` must learn in float32 or bfloat16, got float16 for `"):
+            trained_a_little(model)
+
+
 def test_a_model_whose_hooks_never_fire_gives_its_states_on_request():
     stock = hook_free()
     with torch.no_grad():
