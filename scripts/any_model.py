@@ -4,6 +4,7 @@
 import os
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
@@ -100,7 +101,17 @@ def with_critic(path: str, fields: dict[str, Any], freeze: bool, untie: bool, to
             f"`add_critic_head` must be True for a model that is not CriticGPT, got {wants} for {path!r}: its "
             "language model alone is for other trainers."
         )
+    config = AutoConfig.from_pretrained(path)
+    if type(config) not in AutoModelForMaskedLM._model_mapping and "AutoModelForMaskedLM" not in (
+        getattr(config, "auto_map", None) or {}
+    ):
+        raise ValueError(
+            f"`model_name_or_path` must be a masked language model, got one of type {config.model_type!r} in {path!r}"
+            ": take one that AutoModelForMaskedLM loads."
+        )
     stock, info = AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
+    if stock.dtype == torch.float16:  # a critic that learns in it becomes NaN
+        stock = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32)
     fault = weights_fault(stock, info["missing_keys"], info["unexpected_keys"])
     if fault is not None:
         raise ValueError(f"`model_name_or_path` {fault} in {path!r}: save the model again where it is whole.")

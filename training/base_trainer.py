@@ -211,7 +211,12 @@ class ExactTrainer(ResumableTraining, CountedBatches, Predictions, Trainer):
     def _matrices(self, opt_model: nn.Module, late: dict[str, nn.Parameter]) -> set[str]:
         """Names of the matrices of the blocks that are trained, now or later: what Muon optimises."""
         self._check_unsharded("muon_learning_rate", "leave it out, or use DDP or FSDP2", fsdp2=True)
-        layers = self._unwrapped.base_model.layers
+        layers = getattr(self._unwrapped.base_model, "layers", None)
+        if layers is None:
+            raise ValueError(
+                f"`muon_learning_rate` must be left out for a model whose trunk has no `layers`, got "
+                f"{self.args.muon_learning_rate} with a {type(self._unwrapped).__name__}: leave it out."
+            )
         blocks = {id(parameter) for parameter in layers.parameters() if parameter.dim() == 2}
         named = opt_model.named_parameters()
         names = {name for name, one in named if id(one) in blocks and (one.requires_grad or name in late)}

@@ -4,7 +4,9 @@
 import datasets
 import pytest
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
+from transformers import GPT2Config, GPT2LMHeadModel
 
+from critic_gpt import AutoModelForMaskedLMWithCritic
 from critic_gpt.scripts import calibrate, explore, generate, proofread, train
 
 
@@ -66,9 +68,27 @@ def test_what_is_of_critic_gpt_alone_is_refused(folders):
     for flags, message in (
         (("--add_critic_head", "True", "--add_joint_head", "True"), "`add_joint_head` must be left out for a model"),
         (("--freeze_trunk", "True"), "`add_critic_head` must be True for a model that is not CriticGPT"),
+        (("--add_critic_head", "True", "--muon_learning_rate", "0.01"), "`muon_learning_rate` must be left out for a"),
     ):
         with pytest.raises(ValueError, match=message):
             train.main(training(folders, "refused", *flags))
+
+
+def test_a_causal_model_is_refused(folders, tmp_path):
+    config = GPT2Config(vocab_size=len(TOKENIZER), n_embd=8, n_layer=1, n_head=1)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "causal")
+    flags = ("--add_critic_head", "True", "--model_name_or_path", str(tmp_path / "causal"))
+    with pytest.raises(ValueError, match=r"^`model_name_or_path` must be a masked language model, got .*'gpt2'"):
+        train.main(training(folders, "refused", *flags))
+
+
+def test_a_critic_of_a_base_in_float16_learns_in_float32_and_stays_finite(folders, tmp_path):
+    tiny_masked_lm("roberta").half().save_pretrained(tmp_path / "half")
+    TOKENIZER.save_pretrained(tmp_path / "half")
+    flags = ("--add_critic_head", "True", "--freeze_trunk", "True", "--model_name_or_path", str(tmp_path / "half"))
+    train.main([*training(folders, tmp_path / "critic", *flags), "--max_steps", "12"])
+    model = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")  # refuses NaN
+    assert (tmp_path / "critic" / "critic_head.safetensors").exists() and model.has_trained_critic
 
 
 def test_a_model_without_a_critic_is_named(folders):
