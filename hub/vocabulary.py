@@ -94,11 +94,10 @@ def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> No
     config, mask_id = model.config, getattr(tokenizer, "mask_token_id", None)
     size = 0 if tokenizer is None else len(tokenizer)
     rows, fault = Backbone.of(config).vocab_size, None
-    if mask_id is None or mask_id != config.mask_token_id or size > rows:
+    if tokenizer is None or mask_id is None or mask_id != config.mask_token_id or size > rows:
         fault = f"{size} tokens with [MASK] {mask_id}"
-    elif tokenizer is not None and size <= len(
-        set(tokenizer.all_special_ids)
-    ):  # what Transformers makes where there is no file of one
+    elif size <= len(set(tokenizer.all_special_ids)):
+        # What Transformers makes where there is no file of one.
         fault = "one without a token of text"
     else:
         fault = other_tokens(model, tokenizer)

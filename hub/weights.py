@@ -52,26 +52,24 @@ def weights_fault(model: nn.Module, missing: Iterable[str], unexpected: Iterable
     return None
 
 
-def check_heads_finite(model: nn.Module, path: str | os.PathLike, prefixes: Iterable[str] = NEW_HEADS) -> None:
+def check_heads_finite(model: nn.Module, path: str | os.PathLike) -> None:
     """
     Refuses a model with a head that can say nothing: its weights are NaN or infinite.
 
     Args:
         model ([`~transformers.PreTrainedModel`]): As loaded. Weights that are offloaded are passed over.
         path (`str` or `os.PathLike`): Where it came from.
-        prefixes (iterable of `str`, *optional*): Names of the heads to look at.
     """
-    heads = [(name, head) for name, head in model.named_children() if name in prefixes]
-    for head, module in heads:
-        for name, weight in module.named_parameters():
-            if not weight.is_meta and not bool(weight.detach().isfinite().all()):
-                way_out = "save it again from before its training diverged"
-                if weight.dtype != torch.float32:
-                    way_out = f"load it in float32, or {way_out}"
-                raise UnfitWeightsError(
-                    f"`{head}.{name}` must be finite numbers in {os.fspath(path)!r}, got NaN or infinity in "
-                    f"{weight.dtype}: {way_out}."
-                )
+    for name, weight in model.named_parameters():
+        if name.partition(".")[0] not in NEW_HEADS or weight.is_meta or bool(weight.isfinite().all()):
+            continue
+        way_out = "save it again from before its training diverged"
+        if weight.dtype != torch.float32:
+            way_out = f"load it in float32, or {way_out}"
+        raise UnfitWeightsError(
+            f"`{name}` must be finite numbers in {os.fspath(path)!r}, got NaN or infinity in {weight.dtype}: "
+            f"{way_out}."
+        )
 
 
 def _named(names: Iterable[str]) -> str:

@@ -4,7 +4,6 @@
 import os
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedModel
 
@@ -110,8 +109,6 @@ def with_critic(path: str, fields: dict[str, Any], freeze: bool, untie: bool, to
             ": take one that AutoModelForMaskedLM loads."
         )
     stock, info = AutoModelForMaskedLM.from_pretrained(path, output_loading_info=True)
-    if stock.dtype == torch.float16:  # a critic that learns in it becomes NaN
-        stock = AutoModelForMaskedLM.from_pretrained(path, dtype=torch.float32)
     fault = weights_fault(stock, info["missing_keys"], info["unexpected_keys"])
     if fault is not None:
         raise ValueError(f"`model_name_or_path` {fault} in {path!r}: save the model again where it is whole.")

@@ -1,7 +1,6 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The processes that share out a work whose results are one file: those of `accelerate launch`, or one alone."""
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +8,14 @@ from typing import Any
 from accelerate.utils import broadcast_object_list, gather_object
 
 from critic_gpt.scripts import start_accelerator
+from critic_gpt.training.launching import launched_processes
 
 
 class Processes:
     """One of several processes, on one machine or on many; it meets the others when it is made."""
 
     def __init__(self):
-        self.count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.count = launched_processes()
         accelerator = start_accelerator() if self.count > 1 else None
         self.index = 0 if accelerator is None else accelerator.process_index
         # Where its model works; alone it is left to Transformers.
@@ -47,6 +47,6 @@ class Processes:
 
 def refuse_to_share(flag: str, way_out: str) -> None:
     """Refuses a work that several processes would all do."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = launched_processes()
     if count > 1:
         raise ValueError(f"`{flag}` must be given where several processes work, got none for {count}: {way_out}.")

@@ -35,6 +35,7 @@ if __name__ == "__main__":
 import sys
 from pathlib import Path
 
+import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, set_seed
 
 from critic_gpt import CriticTrainer, CriticTrainingArguments
@@ -73,6 +74,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if run.task != "language_model":
         labels = read_labels(dataset, run.task, model_arguments.num_labels, run.data_dir)
     model = build_model(model_arguments, run, tokenizer, sequence_length, labels)
+    if model.dtype == torch.float16:
+        model = model.float()  # what learns in float16 becomes NaN
     if labels is None:
         model.generation_config.answers = run.answers or answers_of(run.data_dir)
     trainer = build_trainer(model, run, args, dataset, tokenizer, labels)

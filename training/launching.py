@@ -36,6 +36,11 @@ def meet_processes(args: TrainingArguments) -> None:
         PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
+def launched_processes() -> int:
+    """How many processes the launcher says it started, this one included; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def check_processes_met(num_processes: int) -> None:
     """
     Refuses a process of several that knows of itself alone: a launcher other than accelerate's, such as torchrun,
@@ -47,7 +52,7 @@ def check_processes_met(num_processes: int) -> None:
     Raises:
         `ValueError`: There are more, each of which would do the whole work and write over the others' files.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    launched = launched_processes()
     if launched > 1 and num_processes == 1:
         raise ValueError(
             f"`num_processes` must be 1 where there is no GPU for each process, got {launched}, each of which would "

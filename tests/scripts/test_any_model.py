@@ -89,6 +89,8 @@ def test_a_critic_of_a_base_in_float16_learns_in_float32_and_stays_finite(folder
     train.main([*training(folders, tmp_path / "critic", *flags), "--max_steps", "12"])
     model = AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "critic")  # refuses NaN
     assert (tmp_path / "critic" / "critic_head.safetensors").exists() and model.has_trained_critic
+    train.main([*training(folders, tmp_path / "again", *flags[:-1], str(tmp_path / "critic"))])
+    assert AutoModelForMaskedLMWithCritic.from_pretrained(tmp_path / "again").has_trained_critic
 
 
 def test_a_model_without_a_critic_is_named(folders):
