@@ -189,6 +189,11 @@ class CriticDiffusionPipeline(CriticPipeline):
             if max_new_tokens is None:
                 max_new_tokens = self.model.generation_config.max_new_tokens
             if max_new_tokens is None:
+                if len(ids) >= positions:
+                    raise ValueError(
+                        f"`inputs` must leave room to generate in the model's {positions} positions, got a prompt of "
+                        f"{len(ids)} tokens: shorten it, or set `block_length`."
+                    )
                 max_new_tokens = min(DEFAULT_NEW_TOKENS, positions - len(ids))
             whole = isinstance(max_new_tokens, int) and not isinstance(max_new_tokens, bool)
             too_many = whole and longest is not None and len(ids) + max_new_tokens > positions
