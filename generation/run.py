@@ -1,5 +1,5 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""What one call of `generate` carries from step to step: settings, randomness, counters, history.
+"""What one call of `generate` does in a step: the pass, what it says, and what is drawn by it.
 
 Letters: B batch, T positions, V vocabulary.
 """
@@ -34,12 +34,9 @@ from critic_gpt.diffusion.randomness import (
 from critic_gpt.diffusion.selection import apply_remasking_step
 from critic_gpt.generation.answers import CheckedProcessors, nothing_to_draw
 from critic_gpt.generation.canvas import Canvas, external_scores
-from critic_gpt.generation.chance import Chance
 from critic_gpt.generation.drawing import settings_as_warpers, sort_processors
 from critic_gpt.generation.joint_draws import Draw, JointHead, Race, draw_jointly
-from critic_gpt.generation.open_block import OpenBlock
-from critic_gpt.generation.outcomes import NOT_DRAWN, History, StepOutcome
-from critic_gpt.generation.passes import Passes, Sight
+from critic_gpt.generation.passes import Passes
 from critic_gpt.generation.prediction import (
     SMALL,
     Prediction,
@@ -50,6 +47,7 @@ from critic_gpt.generation.prediction import (
     processed,
     undrawn,
 )
+from critic_gpt.generation.present_rows import PresentRows
 from critic_gpt.generation.reveal_order import RevealOrder
 from critic_gpt.heads.numbers import not_finite
 
@@ -58,11 +56,9 @@ from critic_gpt.heads.numbers import not_finite
 _SMALL_VOCABULARY = 1024
 
 
-class DenoisingRun:
+class DenoisingRun(PresentRows):
     """
-    What strategies work with. Finished sequences leave the batch: `canvas` and `chance` are those of the rows that go
-    on (B), while `sequences`, `drawn_probability`, `row_passes` and the history are of all rows (A). While a block of
-    the text is open, `canvas` and `chance` are those of its places alone.
+    What strategies work with: the passes of the model, what is predicted and drawn, and the rows it is drawn in.
 
     Args:
         model: With `forward`, and `calibration_for` and `has_trained_critic` where there is a critic.
@@ -83,39 +79,19 @@ class DenoisingRun:
         processors: list[Callable] | None,
         remasking_model: Callable | None = None,
     ):
+        super().__init__(canvas, config, seeds)
         self.model = model
-        self.canvas = canvas
-        self.config = config
-        # The one place where a run waits for the device before its first step.
-        self.padded = not bool(canvas.attention_mask.all())
-        place = (canvas.attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
-        self.chance = Chance(seeds.to(canvas.input_ids.device), place, self.padded)
         self.remasking_model = remasking_model
-        # Places (B,) of the present rows among all; `None` as long as all are there.
-        self.rows = None
-        self.sequences = canvas.input_ids
-        self.forward_passes = 0
-        self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
-        self.history = History() if config.return_history else None
-        self.judged_ids = self.critic_logits = None
         self.states = None
         self.joint_states = None, None
         self.passes = Passes(model, with_joint=config.token_draws == "joint")
-        self._sight = Sight(canvas.attention_mask, self.padded)
         self.vocab_size = Backbone.of(model.config).vocab_size
         # Steps that are left, the present one included; and those of later blocks among them.
         self.steps_left, self.steps_beyond = 1, 0
-        # The part of the text at which the strategy works, if not all of it, and its columns (B, N) there.
-        self.block: OpenBlock | None = None
-        self.columns: torch.Tensor | None = None
-        self._whole, self._whole_config = canvas, config
-        self._in_blocks, self._block_tokens = False, torch.zeros_like(self.row_passes)
         # The last prediction, where somebody asks for it: it is as large as all logits.
         self.keeps_prediction, self.prediction = False, None
         # Whether the language model and its critic gave numbers so far; known to the device alone.
         self.broken_logits = self.broken_scores = torch.zeros((), dtype=torch.bool, device=canvas.input_ids.device)
-        # The probability each token was last drawn with; kept only for an output that reports it.
-        self.drawn_probability = None
         suppressed = config.suppressed_token_ids, config.mask_token_id, config.pad_token_id
         self.special_ids = never_drawn_ids(model.config, *suppressed)
         self.processors, self.own_warpers = sort_processors(processors)
@@ -128,34 +104,6 @@ class DenoisingRun:
         """The table that fits these settings; asked for where the critic speaks only, since it may warn."""
         table = self.model.calibration_for(self._whole_config)
         return CriticCalibration.or_ramp(table, warn=self.model.has_trained_critic)
-
-    def keep(self, going: torch.Tensor) -> None:
-        """Goes on with the rows where `going` (B,) alone."""
-        rows = torch.arange(len(going), device=going.device) if self.rows is None else self.rows
-        self.rows = rows[going]
-        self.chance.keep(going)
-        self.canvas = Canvas(*(part[going] for part in self.canvas))
-        self._sight = Sight(self.canvas.attention_mask, self.padded)
-        if self.block is not None:
-            self.block.keep(going)
-            self.columns = self.block.columns
-
-    def open(self, block: OpenBlock, rows: torch.Tensor, chance: Chance, config: GenerationConfig) -> None:
-        """Goes on with a block of some of all rows (B,), under settings of its own."""
-        self._in_blocks, self.block, self.columns, self.rows = True, block, block.columns, rows
-        self.canvas, self.chance, self.config = block.canvas(), chance, config
-
-    def close(self) -> None:
-        """Leaves the last block."""
-        self.block = self.columns = self.rows = None
-        self.canvas, self.config = self._whole, self._whole_config
-
-    @property
-    def trunk_tokens(self) -> torch.Tensor:
-        """How many tokens of each row (A,) went through the trunk so far, padding not counted."""
-        if self._in_blocks:
-            return self._block_tokens
-        return self.row_passes * self._whole.attention_mask.long().sum(dim=-1)
 
     @contextmanager
     def alone(self, watched: bool) -> Iterator[None]:
@@ -173,12 +121,7 @@ class DenoisingRun:
             return
         with torch.inference_mode():
             yield
-        self.sequences, self.row_passes = self.sequences.clone(), self.row_passes.clone()
-        self._block_tokens = self._block_tokens.clone()
-        if self.drawn_probability is not None:
-            self.drawn_probability = self.drawn_probability.clone()
-        if self.history is not None:
-            self.history.clone()
+        self.make_plain()
 
     @cached_property
     def joint_values(self) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -201,7 +144,7 @@ class DenoisingRun:
         One pass. Where the strategy says what it wants predicted, the logits of a large canvas are left to
         [`DenoisingRun.predict`]: the output then has none.
         """
-        self._count_pass()
+        self.count_pass()
         output = self._read(input_ids)
         self.judged_ids, self.critic_logits = input_ids, getattr(output, "critic_logits", None)
         self.states = getattr(output, "last_hidden_state", None)
@@ -210,16 +153,9 @@ class DenoisingRun:
             self.note_scores(self.critic_logits, self.canvas.attention_mask)
         return output
 
-    def _count_pass(self) -> None:
-        self.forward_passes += 1
-        if self.rows is None:
-            self.row_passes += 1
-        else:
-            self.row_passes[self.rows] += 1
-
     def whole_step(self, function: Callable, input_ids: torch.Tensor, *arguments: Any, kind: tuple) -> Any:
         """A step as one compiled function ([`Passes`]); it gives `critic_logits` and `probability` among others."""
-        self._count_pass()
+        self.count_pass()
         found = self.passes.whole_step(function, input_ids, self._sight, *arguments, kind=kind)
         self.judged_ids, self.critic_logits = input_ids, found.critic_logits
         self.note_scores(self.critic_logits, self.canvas.attention_mask)
@@ -411,39 +347,6 @@ class DenoisingRun:
             selection_noise=self.uniforms(STREAM_SELECT, step) if gumbel else None,
             **{**own, **scores},
         )
-
-    def record(self, input_ids: torch.Tensor, outcome: StepOutcome) -> None:
-        """Keeps what the output wants of a step that began with `input_ids`."""
-        before, self.sequences = self.sequences, self.of_all(outcome.after, self.sequences)
-        if self.config.return_dict_in_generate:
-            if self.drawn_probability is None:
-                self.drawn_probability = outcome.probability.new_full(self.sequences.shape, NOT_DRAWN)
-            known = self.present(self.drawn_probability)
-            drawn = torch.where(outcome.drawn, outcome.probability, known)
-            self.drawn_probability = self.of_all(drawn, self.drawn_probability)
-        if self.history is not None:
-            critic_logits = self.critic_logits
-            judged = None if critic_logits is None else self.judged_ids
-            unknown = torch.full(before.shape, float("nan"), device=before.device)
-            present = (outcome.filled, outcome.remasked, outcome.error_probabilities, judged, critic_logits)
-            otherwise = (before, torch.zeros_like(before, dtype=torch.bool), unknown, before, unknown)
-            self.history.add(before, *(self.of_all(*pair) for pair in zip(present, otherwise, strict=True)))
-
-    def present(self, rows: torch.Tensor) -> torch.Tensor:
-        """Those of all rows (A,) that go on; of what stands at places (A, T), the block that is open."""
-        rows = rows if self.rows is None else rows[self.rows]
-        return rows if self.columns is None or rows.dim() == 1 else rows.gather(1, self.columns)
-
-    def of_all(self, present: torch.Tensor | None, otherwise: torch.Tensor) -> torch.Tensor | None:
-        """The present rows (B, T) among all (A, T), with what the finished ones and all else have `otherwise`."""
-        if present is None or self.rows is None:
-            return present
-        otherwise = otherwise.to(present.dtype)
-        if self.columns is not None:
-            rows = otherwise[self.rows]
-            index = self.columns.view(*self.columns.shape, *[1] * (rows.dim() - 2)).expand(present.shape)
-            present = rows.scatter(1, index, present)
-        return otherwise.index_copy(0, self.rows, present)
 
 
 def _surely_numbers(values: torch.Tensor) -> bool:
