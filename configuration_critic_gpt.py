@@ -27,7 +27,7 @@ CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
 CRITIC_FILLS = ("multinomial", "argmax")
 CRITIC_REGIMES = ("full", "partial", "mixed", "sparse")
 CRITIC_HEAD_TYPES = ("linear", "mlp", "odds")
-POSITION_EMBEDDING_TYPES = ("rotary", "absolute")
+POSITION_EMBEDDING_TYPES = ("rotary", "absolute", "both")
 
 # Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
 _LEGACY_VALUES: dict[str, dict[str, dict[str, Any]]] = {
@@ -85,7 +85,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             key `dropout` sets both.
         initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of the initial weights; residual
             projections get `initializer_range / sqrt(2 * num_hidden_layers)` (GPT-2).
-        position_embedding_type (`str`, *optional*, defaults to `"rotary"`): `"rotary"` or `"absolute"` (learnt).
+        position_embedding_type (`str`, *optional*, defaults to `"rotary"`): `"rotary"` (relative: all positions of a
+            canvas of [MASK] look alike), `"absolute"` (learnt) or `"both"`.
         rope_parameters (`dict`, *optional*): Rotary parameters, base 10000 if not given.
         is_causal (`bool`, *optional*, defaults to `False`): `True` hides later positions, as older GPTs do. Masked
             diffusion needs `False`.
@@ -342,7 +343,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
                 f"`hidden_size` must be a multiple of `num_attention_heads` ({self.num_attention_heads}), got "
                 f"{self.hidden_size}: change one of the two."
             )
-        if self.position_embedding_type == "rotary" and self.head_dim % 2 != 0:
+        if self.position_embedding_type != "absolute" and self.head_dim % 2 != 0:
             raise ValueError(
                 f"`hidden_size / num_attention_heads` must be even for rotary positions, got {self.head_dim}: change "
                 'one of the two or set `position_embedding_type="absolute"`.'

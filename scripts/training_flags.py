@@ -41,7 +41,9 @@ class ModelArguments:
     max_position_embeddings: int | None = field(
         default=None, metadata={"help": "Longest sequence of a new model; default: that of the data."}
     )
-    position_embedding_type: str | None = field(default=None, metadata={"help": "rotary (default) or absolute."})
+    position_embedding_type: str | None = field(
+        default=None, metadata={"help": "rotary (default), absolute (learnt) or both."}
+    )
     rope_theta: float | None = field(default=None, metadata={"help": "Base of rotary positions; default 10000."})
     initializer_range: float | None = field(default=None, metadata={"help": "Spread of new weights; default 0.02."})
     hidden_dropout: float | None = field(default=None, metadata={"help": "Dropout outside of attention; default 0."})
@@ -181,7 +183,7 @@ def check_flags(model_arguments: ModelArguments, run: RunArguments, args: Critic
     if "rope_theta" in given and model_arguments.position_embedding_type == "absolute":
         raise ValueError(
             f"`rope_theta` must be left out beside absolute positions, got {given['rope_theta']}: give "
-            "--position_embedding_type rotary, or leave it out."
+            "--position_embedding_type rotary or both, or leave it out."
         )
     _check_early_stopping(run.early_stopping_patience, args)
     if run.streaming and args.max_steps <= 0:

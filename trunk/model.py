@@ -30,7 +30,8 @@ def first_real_position(attention_mask: torch.Tensor) -> torch.LongTensor:
 class Layout(NamedTuple):
     """
     What a pass of the trunk knows of its places: the `mask` of attention (`None` where nothing is hidden), the
-    `position_ids` (1 or B, T), and learnt `vectors` (1 or B, T, D) or `rotations` by them.
+    `position_ids` (1 or B, T), and by them learnt `vectors` (1 or B, T, D) and `rotations`, `None` where a model has
+    none.
     """
 
     mask: Any
@@ -46,9 +47,9 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.embed_positions = None
         self.rotary_emb = None
-        if config.position_embedding_type == "absolute":
+        if config.position_embedding_type != "rotary":
             self.embed_positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        else:
+        if config.position_embedding_type != "absolute":
             self.rotary_emb = CriticGPTRotaryEmbedding(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.layers = nn.ModuleList([CriticGPTLayer(config, i) for i in range(config.num_hidden_layers)])
@@ -109,9 +110,9 @@ class CriticGPTModel(CriticGPTPreTrainedModel):
             past_key_values=past_key_values,
             position_ids=position_ids,
         )
-        if self.embed_positions is not None:
-            return Layout(mask, position_ids, self.embed_positions(position_ids), None)
-        return Layout(mask, position_ids, None, self.rotary_emb(inputs_embeds, position_ids))
+        vectors = None if self.embed_positions is None else self.embed_positions(position_ids)
+        rotations = None if self.rotary_emb is None else self.rotary_emb(inputs_embeds, position_ids)
+        return Layout(mask, position_ids, vectors, rotations)
 
     def through_layers(self, inputs_embeds: torch.Tensor, layout: Layout, **kwargs) -> torch.Tensor:
         """States (B, T, D) of embeddings (B, T, D)."""

@@ -202,7 +202,7 @@ def test_a_criterion_ends_a_row_with_its_block_and_leaves_out_what_was_not_begun
 # ---- kept keys and values ----
 
 
-@pytest.mark.parametrize("kind", ["rotary", "absolute"])
+@pytest.mark.parametrize("kind", ["rotary", "absolute", "both"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("pads", [0, 3])
 def test_a_pass_beside_kept_keys_says_what_one_over_all_says(kind, attention, pads):

@@ -21,7 +21,7 @@ from critic_gpt.modeling_critic_gpt import CriticGPTMLP
 PAD, MASK, VOCAB = 0, 1, 32
 CLASSES = [CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForTokenClassification, CriticGPTForSequenceClassification]
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-each_position = pytest.mark.parametrize("position", ["rotary", "absolute"])
+each_position = pytest.mark.parametrize("position", ["rotary", "absolute", "both"])
 TERMS = ("loss", "lm_loss", "critic_loss", "correction_loss", "remaining_loss")
 
 
@@ -106,6 +106,18 @@ def test_padding_on_any_side_is_invisible_to_every_class(build, cls, position, c
     if cls is not CriticGPTForSequenceClassification:
         other = other[:, left : left + 10]
     torch.testing.assert_close(other, plain, atol=1e-5, rtol=0)
+
+
+def test_learnt_and_rotary_positions_together_tell_places_apart_where_rotary_ones_alone_do_not(build):
+    empty = torch.full((1, 8), MASK)
+    alike = {kind: build(position_embedding_type=kind) for kind in ("rotary", "both")}
+    spread = {kind: verdict(model(empty)).std(dim=1).max() for kind, model in alike.items()}
+    assert spread["rotary"] < 1e-5 < 1e-3 < spread["both"]
+    rotary, both = alike.values()
+    both.load_state_dict({**both.state_dict(), **rotary.state_dict()})
+    torch.nn.init.zeros_(both.model.embed_positions.weight)
+    ids = make_batch()["input_ids"]
+    torch.testing.assert_close(verdict(both(ids)), verdict(rotary(ids)), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("weighted", [True, False])

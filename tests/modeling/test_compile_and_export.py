@@ -18,7 +18,7 @@ from critic_gpt import (
 MASK, VOCAB = 1, 32
 CLASSES = [CriticGPTModel, CriticGPTForMaskedLM, CriticGPTForTokenClassification, CriticGPTForSequenceClassification]
 each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-each_position = pytest.mark.parametrize("position", ["rotary", "absolute"])
+each_position = pytest.mark.parametrize("position", ["rotary", "absolute", "both"])
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ ERRORS = [
     ({"critic_regime": "half"}, "`critic_regime` must be one of full, partial, mixed, sparse, got 'half'"),
     ({"critic_target_scope": "some"}, "`critic_target_scope` must be one of masked_only, masked_and_ignore, all, got"),
     ({"critic_fill": "beam"}, "`critic_fill` must be one of multinomial, argmax, got 'beam'"),
-    ({"position_embedding_type": "alibi"}, "`position_embedding_type` must be one of rotary, absolute, got 'alibi'"),
+    ({"position_embedding_type": "alibi"}, "`position_embedding_type` must be one of rotary, absolute, both, got"),
     ({"critic_alpha": -0.5}, "`critic_alpha` must be a finite number of at least 0, got -0.5"),
     ({"critic_alpha": math.nan}, "`critic_alpha` must be a finite number of at least 0, got nan"),
     ({"correction_alpha": -1}, "`correction_alpha` must be a finite number of at least 0, got -1"),
