@@ -1,23 +1,52 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The joint head's loss over a large vocabulary, by the tokens that are in question.
 
-Most of a large vocabulary has next to no probability at any mask of a text. Shifts of the logits are made of the
-likely tokens and of the true ones alone, a choice per row, so that a loss does not depend on what else is in the
-batch; all other tokens stand together as one.
+Shifts of the logits are made of the true tokens of a row, of the likeliest, and of some that are drawn from all others
+and stand for them ("sampled softmax": Jean et al., "On Using Very Large Target Vocabulary for Neural Machine
+Translation", 2015). They are chosen row by row, so that a loss does not depend on what else is in the batch.
 
 Letters: B rows, N positions, V vocabulary, C candidates of a row, D width.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from critic_gpt.diffusion.corruption import suppress_tokens
+from critic_gpt.diffusion.randomness import hash_integers
 
 
 # Up to so many tokens a loss reads every one.
 WHOLE = 1024
-# Candidates of a row beside its true tokens.
-LIKELY = 256
+# Beside its true tokens, of each row.
+NUM_LIKELY = 128
+NUM_DRAWN = 128
+
+
+def share_read(vocab_size: int) -> float:
+    """The share of a vocabulary that a loss reads, true tokens apart."""
+    return 1.0 if vocab_size <= WHOLE else (NUM_LIKELY + NUM_DRAWN) / vocab_size
+
+
+class Rows(NamedTuple):
+    """Which of the rows, counted from 0, positions (N,) are in, how many (B,) are in each, and in the longest."""
+
+    index: torch.Tensor
+    counts: torch.Tensor
+    longest: int
+
+
+class Candidates(NamedTuple):
+    """
+    Tokens of each row: some that are `kept` (B, C), as far as they are `valid` (B, C), and some that are `drawn`
+    (B, C) from all others by their `mass` (B, C), the probability that each has at all positions of the row together.
+    """
+
+    kept: torch.Tensor
+    valid: torch.Tensor
+    drawn: torch.Tensor
+    mass: torch.Tensor
 
 
 def candidate_losses(
@@ -27,15 +56,16 @@ def candidate_losses(
     labels: torch.Tensor,
     rows: torch.Tensor,
     mask_token_id: int | None,
-    num_likely: int = LIKELY,
+    num_likely: int = NUM_LIKELY,
+    num_drawn: int = NUM_DRAWN,
 ) -> torch.Tensor:
     """
     Cross-entropy in nats (N,) of predictions that are shifted by the LM head's reading of `states`.
 
-    The candidates of a row are its true tokens, and the `num_likely` others that have the most probability at its
-    positions before the shift. All other tokens keep their probability together, and are shifted together: as the mean
-    of them is, each weighed by its probability in the row. The loss is therefore exact where the candidates are all
-    tokens, or the others are shifted alike. Without that shift a head learns to raise what is no candidate.
+    A row keeps its true tokens, and the `num_likely` others that have the most probability at its positions before the
+    shift. The probability of all others together is known before the shift; what becomes of it is estimated by
+    `num_drawn` of them, drawn in proportion to their probability in the row. So the loss is exact where every token is
+    kept, or all others are shifted alike. The draw depends on the true tokens of the row alone.
 
     Args:
         states (`torch.FloatTensor` of shape `(num_positions, hidden_size)`): What the joint head read.
@@ -45,49 +75,50 @@ def candidate_losses(
         labels (`torch.LongTensor` of shape `(num_positions,)`): The truth.
         rows (`torch.LongTensor` of shape `(num_positions,)`): The row of each position, in ascending order.
         mask_token_id (`int`, *optional*): Id of [MASK], never a prediction.
-        num_likely (`int`, *optional*, defaults to 256): Candidates of a row beside its true tokens.
+        num_likely, num_drawn (`int`, *optional*, default to 128): How many tokens stand for a row.
     """
     if len(labels) == 0:
         return states.sum(dim=-1)
     logits = suppress_tokens(logits.detach(), [] if mask_token_id is None else [mask_token_id], in_place=True)
     alone = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
-    rows, counts = rows.unique_consecutive(return_inverse=True, return_counts=True)[1:]
-    longest = int(counts.max())
-    candidates, valid, others = _candidates(alone, labels, rows, len(counts), num_likely, longest)
-    mean = others / others.sum(dim=1, keepdim=True).clamp(min=torch.finfo(others.dtype).tiny)
-    columns = torch.cat((weight[candidates], (mean.to(weight.dtype) @ weight)[:, None]), dim=1)  # (B, C + 1, D)
-    shifts = _of_rows(states, columns, rows, counts, longest)
-    tokens = candidates[rows]
-    alone = alone.gather(1, tokens).masked_fill(~valid[rows], float("-inf"))
-    left = (1.0 - alone.exp().sum(dim=1, keepdim=True)).clamp(min=0.0).log()
-    place = (tokens == labels[:, None]).int().argmax(dim=1)
-    return nn.functional.cross_entropy(torch.cat((alone, left), dim=1) + shifts, place, reduction="none")
+    index, counts = rows.unique_consecutive(return_inverse=True, return_counts=True)[1:]
+    of_row = Rows(index, counts, int(counts.max()))
+    chosen = _choose(alone, labels, of_row, num_likely, num_drawn)
+    tokens = torch.cat((chosen.kept, chosen.drawn), dim=1)
+    shifts = _read(states, weight[tokens], of_row)
+    whose = tokens[index]
+    kept, drawn = alone.gather(1, whose).split((chosen.kept.shape[1], num_drawn), dim=1)
+    kept = kept.masked_fill(~chosen.valid[index], float("-inf"))
+    left = (1.0 - kept.exp().sum(dim=1, keepdim=True)).clamp(min=0.0).log()
+    # Where nothing is left, it does not matter what stands for it.
+    drawn = torch.where(chosen.mass[index] > 0, drawn - chosen.mass[index].log(), 0.0)
+    scores = torch.cat((kept, left + drawn.log_softmax(dim=1)), dim=1) + shifts
+    place = (whose == labels[:, None]).int().argmax(dim=1)  # the first one: what is kept comes first
+    return nn.functional.cross_entropy(scores, place, reduction="none")
 
 
-def _candidates(
-    alone: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, num_rows: int, num_likely: int, longest: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """
-    Tokens (B, C) of each row, which of them are its candidates, and the probability (B, V) of what is none, summed
-    over its positions, of log-probabilities (N, V). A row with fewer true tokens than another has fewer candidates.
-    """
-    of_row = nn.functional.one_hot(rows, num_rows).to(alone.dtype)
-    mass = of_row.T @ alone.exp()
+def _choose(alone: torch.Tensor, labels: torch.Tensor, rows: Rows, num_likely: int, num_drawn: int) -> Candidates:
+    """The candidates of each row, by log-probabilities (N, V)."""
+    mass = alone.new_zeros(len(rows.counts), alone.shape[1]).index_add(0, rows.index, alone.exp())
     true = torch.zeros_like(mass, dtype=torch.bool)
-    true[rows, labels] = True
-    size = min(num_likely + longest, mass.shape[1])
-    tokens = mass.masked_fill(true, float("inf")).topk(size, dim=1).indices
-    rank = torch.arange(size, device=mass.device)
-    valid = rank < true.sum(dim=1, keepdim=True) + num_likely
-    kept = mass.gather(1, tokens).masked_fill(valid, 0.0)
-    return tokens, valid, mass.scatter(1, tokens, kept)
+    true[rows.index, labels] = True
+    size = min(num_likely + rows.longest, mass.shape[1])
+    kept = mass.masked_fill(true, float("inf")).topk(size, dim=1).indices
+    valid = torch.arange(size, device=mass.device) < true.sum(dim=1, keepdim=True) + num_likely
+    others = mass.scatter(1, kept, mass.gather(1, kept).masked_fill(valid, 0.0))
+    # At even distances, from a place that the row's true tokens say.
+    below = others.cumsum(dim=1)
+    seeds = torch.zeros_like(rows.counts).index_add(0, rows.index, labels)
+    start = ((hash_integers(seeds) % 2**20) + 0.5) / 2**20
+    steps = (torch.arange(num_drawn, device=mass.device) + start[:, None]) / num_drawn
+    drawn = torch.searchsorted(below, steps.to(mass.dtype) * below[:, -1:]).clamp(max=mass.shape[1] - 1)
+    return Candidates(kept, valid, drawn, others.gather(1, drawn))
 
 
-def _of_rows(
-    states: torch.Tensor, columns: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor, longest: int
-) -> torch.Tensor:
-    """Products (N, C) of states (N, D) with the columns (B, C, D) of their rows, of at most `longest` positions."""
-    place = rows * longest + torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    padded = states.new_zeros(len(counts) * longest, states.shape[1]).index_copy(0, place, states)
-    found = padded.unflatten(0, (len(counts), longest)) @ columns.transpose(1, 2)
+def _read(states: torch.Tensor, columns: torch.Tensor, rows: Rows) -> torch.Tensor:
+    """Products (N, C) of states (N, D) with the columns (B, C, D) of their rows."""
+    first = rows.counts.cumsum(0) - rows.counts
+    place = rows.index * rows.longest + torch.arange(len(states), device=states.device) - first[rows.index]
+    padded = states.new_zeros(len(columns) * rows.longest, states.shape[1]).index_copy(0, place, states)
+    found = padded.unflatten(0, (len(columns), rows.longest)) @ columns.transpose(1, 2)
     return found.flatten(0, 1)[place]

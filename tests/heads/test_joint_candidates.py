@@ -31,8 +31,8 @@ def over_all_tokens(states, weight, logits, labels, rows):
     return torch.nn.functional.cross_entropy(shifted, labels, reduction="none")
 
 
-def by_candidates(number, states, weight, logits, labels, rows):
-    return candidate_losses(states, weight, logits.clone(), labels, rows, MASK, number)
+def by_candidates(numbers, states, weight, logits, labels, rows):
+    return candidate_losses(states, weight, logits.clone(), labels, rows, MASK, *numbers)
 
 
 def with_gradients(loss, given):
@@ -43,31 +43,43 @@ def with_gradients(loss, given):
 
 def test_losses_and_gradients_are_exact_where_every_token_is_a_candidate():
     whole = with_gradients(over_all_tokens, predictions())
-    part = with_gradients(lambda **given: by_candidates(VOCAB, **given), predictions())
+    part = with_gradients(lambda **given: by_candidates((VOCAB, 3), **given), predictions())
     for found, expected in zip(part, whole, strict=True):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("number", [2, 10, 25])
-def test_the_others_are_shifted_as_their_mean_is(number):
+@pytest.mark.parametrize("numbers", [(0, 1), (2, 3), (10, 5)])
+def test_tokens_that_are_shifted_alike_stand_for_each_other(numbers):
     given = predictions()
-    assert not torch.allclose(by_candidates(number, **given), over_all_tokens(**given))
+    assert not torch.allclose(by_candidates(numbers, **given), over_all_tokens(**given))
     # One shift for all tokens changes no prediction.
     given["weight"] = given["weight"][:1].expand(VOCAB, WIDTH)
-    torch.testing.assert_close(by_candidates(number, **given), over_all_tokens(**given))
+    torch.testing.assert_close(by_candidates(numbers, **given), over_all_tokens(**given))
+
+
+def test_what_is_drawn_stands_for_all_others_the_better_the_more_it_is():
+    """One prediction in rows whose true tokens differ, and with them what is drawn."""
+    given = predictions()
+    labels = torch.randint(2, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
+    given |= {name: given[name][:1].expand(400, -1) for name in ("states", "logits")}
+    given |= {"labels": labels, "rows": torch.arange(400)}
+    exact = over_all_tokens(**given)
+    few, some, many = (by_candidates((2, number), **given) - exact for number in (4, 16, 64))
+    assert many.std() < 0.5 * some.std() < 0.25 * few.std() < 0.25
+    assert abs(some.mean()) < 0.02 and abs(many.mean()) < 0.02
 
 
 def test_a_loss_depends_on_its_own_row_alone():
     given = predictions()
-    together = by_candidates(5, **given)
+    together = by_candidates((5, 4), **given)
     for row in given["rows"].unique():
         of_row = {name: value if name == "weight" else value[given["rows"] == row] for name, value in given.items()}
-        torch.testing.assert_close(by_candidates(5, **of_row), together[given["rows"] == row])
+        torch.testing.assert_close(by_candidates((5, 4), **of_row), together[given["rows"] == row])
 
 
 def test_nothing_is_asked_of_no_position():
     none = {name: value if name == "weight" else value[:0] for name, value in predictions().items()}
-    assert by_candidates(5, **none).shape == (0,)
+    assert by_candidates((5, 4), **none).shape == (0,)
 
 
 def model_and_batch(vocab_size):
