@@ -7,12 +7,15 @@ Letters: B batch, T positions, V vocabulary, D width.
 from typing import Any
 
 import torch
+from torch import nn
 
 from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
 from critic_gpt.diffusion.loss_terms import term_losses
 from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
+from critic_gpt.diffusion.places import Places
 from critic_gpt.diffusion.second_pass import second_pass_rows
-from critic_gpt.heads.joint import JointReading, joint_token_loss
+from critic_gpt.heads.joint import JointReading, joint_memory, joint_token_loss
+from critic_gpt.heads.joint_candidates import WHOLE, candidate_losses
 
 
 class JointHeadMixin(TwoPassMixin):
@@ -50,6 +53,10 @@ class JointHeadMixin(TwoPassMixin):
             rows = torch.tensor(second_pass_rows(len(labels), batch_share, "joint_batch_share"), device=labels.device)
             asked = asked & torch.zeros_like(asked).index_fill(0, rows, True)
         values = self.joint_values(labels.clamp(min=0))
+        memory = joint_memory(joint_keys, values, given)
+        if self._asks_candidates():
+            token_loss = self._candidate_loss(reading, labels, asked, joint_queries, memory, mask_id)
+            return term_losses("joint", token_loss, asked)
         read, logits, places = self.joint_shift, reading.logits, None
         if reading.places is not None:
             places, kept = reading.places.among(asked)
@@ -58,10 +65,30 @@ class JointHeadMixin(TwoPassMixin):
             def read(queries, memory):
                 return self.lm_head(places.take(self.joint_head.read(queries, memory)))
 
-        token_loss = joint_token_loss(
-            joint_queries, joint_keys, values, read, logits, labels, given, asked, mask_id, places
-        )
+        token_loss = joint_token_loss(joint_queries, memory, read, logits, labels, asked, mask_id, places)
         return term_losses("joint", token_loss, asked)
+
+    def _asks_candidates(self) -> bool:
+        """
+        Whether the joint head learns by the tokens in question alone: over a large vocabulary, where the LM head is a
+        matrix whose rows can be taken. Figures of an evaluation are of all tokens.
+        """
+        if not self.training or self.config.vocab_size <= WHOLE or torch.compiler.is_compiling():
+            return False
+        return type(self.lm_head) is nn.Linear and type(self.lm_head.weight) is nn.Parameter
+
+    def _candidate_loss(self, reading: Reading, labels, asked, queries, memory, mask_id) -> torch.Tensor:
+        """The loss (B, T) at the masks that are asked for, by candidates."""
+        if reading.places is None:
+            places = Places.where(asked)
+            logits = places.take(reading.logits)
+        else:
+            places, kept = reading.places.among(asked)
+            logits = reading.logits[kept]
+        states = places.take(self.joint_head.read(queries, memory))
+        rows = places.index // labels.shape[1]
+        losses = candidate_losses(states, self.lm_head.weight, logits, places.take(labels), rows, mask_id)
+        return places.put(losses)
 
     def joint_values(self, tokens: torch.LongTensor) -> torch.FloatTensor:
         """The joint head's values (..., joint_num_heads, joint_head_dim) of drawn tokens (...)."""

@@ -137,36 +137,47 @@ def _normalised(states: torch.Tensor) -> torch.Tensor:
     return nn.functional.layer_norm(states, states.shape[-1:])
 
 
+def joint_memory(keys: torch.Tensor, values: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """
+    The memory (B, H, d, d) of the tokens that are `given`.
+
+    Args:
+        keys (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length, joint_head_dim)`): As
+            [`JointHead`] gives them.
+        values (`torch.FloatTensor` of shape `(batch_size, sequence_length, joint_num_heads, joint_head_dim)`): Of the
+            true tokens.
+        given (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Masks.
+    """
+    known = values.transpose(1, 2).masked_fill(~given[:, None, :, None], 0.0)
+    return keys.transpose(-1, -2).float() @ known.float()
+
+
 def joint_token_loss(
     queries: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
+    memory: torch.Tensor,
     read: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     logits: torch.Tensor,
     labels: torch.Tensor,
-    given: torch.Tensor,
     asked: torch.Tensor,
     mask_token_id: int | None,
     places: Places | None = None,
 ) -> torch.Tensor:
     """
-    Cross-entropy in nats (B, T) of the masks that are `asked` for, once the true tokens of those `given` are known: a
-    lower bound on what a pass that draws some tokens knows of the next one, 0 elsewhere.
+    Cross-entropy in nats (B, T) of the masks that are `asked` for, once the true tokens of others are known: a lower
+    bound on what a pass that draws some tokens knows of the next one, 0 elsewhere.
 
     Args:
-        queries, keys (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length, joint_head_dim)`):
-            As [`JointHead`] gives them.
-        values (`torch.FloatTensor` of shape `(batch_size, sequence_length, joint_num_heads, joint_head_dim)`): Of the
-            true tokens.
+        queries (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length, joint_head_dim)`): As
+            [`JointHead`] gives them.
+        memory (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, joint_head_dim, joint_head_dim)`): Of the
+            tokens that are given.
         read (callable): From queries and memory to shifts of the logits.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length, vocab_size)`): Predictions, each for
             itself; nothing is sent back to them.
         labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The truth.
-        given, asked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Masks, never both.
+        asked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): Masks that are not given.
         mask_token_id (`int`, *optional*): Id of [MASK], never a prediction.
         places ([`~diffusion.places.Places`], *optional*): Of which positions logits and shifts are, `(N, vocab_size)`.
     """
-    known = values.transpose(1, 2).masked_fill(~given[:, None, :, None], 0.0)
-    memory = keys.transpose(-1, -2).float() @ known.float()
     shifted = logits.detach() + read(queries, memory)
     return token_cross_entropy(shifted, labels.masked_fill(~asked, -100), mask_token_id, places=places)

@@ -12,6 +12,7 @@ from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
 from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask
 from critic_gpt.diffusion.second_pass import second_pass_rows
+from critic_gpt.heads.joint_candidates import share_read
 from critic_gpt.hub.vocabulary import other_tokens
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer
@@ -222,7 +223,7 @@ class CriticTrainer(ExactTrainer):
         if "labels" not in inputs:
             return operations
         counts = dict(zip((term.name for term in LOSS_TERMS), self._count(inputs), strict=True))
-        predicted = (inputs["labels"] != -100).sum() + counts["joint"]
+        predicted = (inputs["labels"] != -100).sum() + counts["joint"] * share_read(self._config.vocab_size)
         if self._critic_pass(self.critic_alpha(), training=True):
             rows = len(inputs["labels"])
             operations = operations * (1 + len(second_pass_rows(rows, self.args.critic_batch_share)) / rows)
