@@ -25,10 +25,10 @@ from critic_gpt.scripts.any_model import with_critic
 from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelArguments, RunArguments
 
 
-# Width of a model from which bf16 autocast pays on processors with AMX tiles. Time of a whole training step in fp32
-# over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, 2026-11-22, best of each
-# (median of pairs): width 128: 0.97 (1.04), 256: 1.80 (1.96), 384: 2.06 (2.14), 512: 2.75 (2.96); on two threads at
-# width 128: 0.86 (0.88). At 128 x 36 tokens, width 128: 0.68.
+# Width of a model from which bf16 autocast pays on processors that multiply in bf16. Time of a whole training step in
+# fp32 over that in bf16, taken in turns, 4 blocks, 32 x 128 tokens, torch 2.13, one thread, median of pairs. With AMX
+# tiles (2026-11-22): width 128: 1.04, 256: 1.96, 384: 2.14, 512: 2.96; on two threads at width 128: 0.88. With AVX-512
+# alone (2026-11-29): width 128: 1.46, 256: 1.90; at 64 x 36 tokens 1.17 and 1.76.
 BF16_CPU_WIDTH = 256
 
 
@@ -41,7 +41,8 @@ def bf16_is_fast(hidden_size: int) -> bool:
     """Whether bfloat16 makes training a model of this width faster here."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False)) and hidden_size >= BF16_CPU_WIDTH
+    here = torch.cpu.get_capabilities()
+    return any(here.get(name, False) for name in ("amx_bf16", "avx512_bf16")) and hidden_size >= BF16_CPU_WIDTH
 
 
 def base_config(path: str) -> PreTrainedConfig:

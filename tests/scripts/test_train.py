@@ -110,10 +110,13 @@ def test_precision_flags():
         training_setup.precision_flags(["--fp16"], model, "bf16")
 
 
-@pytest.mark.parametrize(("amx", "width", "fast"), [(False, 4096, False), (True, 16, False), (True, 4096, True)])
-def test_auto_takes_bf16_on_processors_with_tiles_from_some_width_on(monkeypatch, amx, width, fast):
+@pytest.mark.parametrize("units", ["amx_bf16", "avx512_bf16", None])
+@pytest.mark.parametrize("width", [16, 4096])
+def test_auto_takes_bf16_on_processors_that_multiply_in_it_from_some_width_on(monkeypatch, units, width):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    known = dict.fromkeys(("amx_bf16", "avx512_bf16", "avx512_f"), False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known | {units or "avx512_f": True})
+    fast = units is not None and width == 4096
     assert training_setup.bf16_is_fast(width) is fast
     assert training_setup.precision_flags([], training_flags.ModelArguments(hidden_size=width), "auto") == (
         ["--bf16", "True", "--use_cpu", "True"] if fast else []
