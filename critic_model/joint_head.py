@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
+from critic_gpt.diffusion.candidate_losses import WHOLE, candidate_losses
 from critic_gpt.diffusion.loss_terms import term_losses
 from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
 from critic_gpt.diffusion.places import Places
 from critic_gpt.diffusion.second_pass import second_pass_rows
 from critic_gpt.heads.joint import JointReading, joint_memory, joint_token_loss
-from critic_gpt.heads.joint_candidates import WHOLE, candidate_losses
 
 
 class JointHeadMixin(TwoPassMixin):

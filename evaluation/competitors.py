@@ -138,7 +138,10 @@ GRIDS: dict[str, list[Arguments]] = {
     "backtrack": _grid("backtrack", confidence_threshold=(0.97, 0.9, 0.95, 0.99)),
     "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "critic_one": _grid("critic_one", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
-    "critic_many": _grid("critic_many", remask_per_step=(2, 1, 3), remask_by=("likelihood", "error")),
+    "critic_many": [
+        *_grid("critic_many", remask_per_step=(2, 1, 3), remask_exponent=(1.0, 2.0, 3.0)),
+        *_grid("critic_many", remask_by=("error",), remask_per_step=(2, 1, 3)),
+    ],
 }
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from critic_gpt.calibration.histogram import bucket_sums, figures_from_buckets
+from critic_gpt.diffusion.candidate_losses import share_read
 from critic_gpt.diffusion.drawable import adopt_tokenizer
 from critic_gpt.diffusion.loss_terms import LOSS_TERMS, corrects, counted_positions, weighted_sum
 from critic_gpt.diffusion.masks import draw_fill_mask, draw_given_mask
 from critic_gpt.diffusion.second_pass import second_pass_rows
-from critic_gpt.heads.joint_candidates import share_read
 from critic_gpt.hub.vocabulary import other_tokens
 from critic_gpt.training.arguments import CriticTrainingArguments, critic_alpha_at
 from critic_gpt.training.base_trainer import ExactTrainer

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
-from critic_gpt.heads.joint_candidates import WHOLE, candidate_losses
+from critic_gpt.diffusion.candidate_losses import WHOLE, candidate_losses
 
 
 PAD, MASK, LENGTH = 0, 1, 12
