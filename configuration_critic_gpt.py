@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig, strict
-from transformers.utils import logging
 
 from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import replace_file
@@ -18,31 +17,15 @@ from critic_gpt.hub.folder import (
     other_pipelines,
     write_source_files,
 )
+from critic_gpt.hub.legacy_keys import take_legacy_keys
 from critic_gpt.hub.moving import finish_moving
 
-
-logger = logging.get_logger(__name__)
 
 CRITIC_TARGET_SCOPES = ("masked_only", "masked_and_ignore", "all")
 CRITIC_FILLS = ("multinomial", "argmax")
 CRITIC_REGIMES = ("full", "partial", "mixed", "sparse")
 CRITIC_HEAD_TYPES = ("linear", "mlp", "odds")
 POSITION_EMBEDDING_TYPES = ("rotary", "absolute", "both")
-
-# Keys of older GPT configurations whose meaning is carried by another field, as {old key: {old value: new fields}}.
-_LEGACY_VALUES: dict[str, dict[str, dict[str, Any]]] = {
-    "attention_type": {"causal": {"is_causal": True}, "bidirectional": {"is_causal": False}},
-    "position_encoding": {
-        "rotary": {"position_embedding_type": "rotary"},
-        "absolute": {"position_embedding_type": "absolute"},
-    },
-}
-# Older keys whose job is done by the choice of the model class.
-LEGACY_MODES = {
-    "language_model": "CriticGPTForMaskedLM",
-    "token_classifier": "CriticGPTForTokenClassification",
-    "sequence_scorer": "CriticGPTForSequenceClassification",
-}
 
 # The largest of each size, far above any model there is: more layers take minutes to make, more of the rest no memory.
 _LARGEST = {
@@ -57,11 +40,6 @@ _LARGEST = {
 }
 _MOST_WEIGHTS = 10**12
 _MOST_LABELS = 2**20
-
-
-def legacy_mode(value: object) -> str:
-    """The older key `mode` as a key of `LEGACY_MODES`, if it is one: also of an enumeration written as text."""
-    return str(value).lower().rsplit(".", 1)[-1]
 
 
 @strict
@@ -223,7 +201,8 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         for alias, name in self.attribute_map.items():
             if alias in kwargs:
                 setattr(self, name, kwargs.pop(alias))
-        self._take_legacy_keys(kwargs)
+        for name, value in take_legacy_keys(kwargs).items():
+            setattr(self, name, value)
         if self.intermediate_size is None:
             self.intermediate_size = 4 * self.hidden_size
         pipelines = kwargs.pop("custom_pipelines", None)
@@ -251,33 +230,6 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     def to_json_file(self, json_file_path: str | os.PathLike, *args, **kwargs) -> None:
         """As the parent's, in one step."""
         replace_file(json_file_path, self.to_json_string(*args, **kwargs))
-
-    def _take_legacy_keys(self, kwargs: dict) -> None:
-        """Translates keys of older GPT configurations in place; names in one warning what the class now decides."""
-        if "dropout" in kwargs:
-            self.hidden_dropout = self.attention_dropout = kwargs.pop("dropout")
-        for key, meanings in _LEGACY_VALUES.items():
-            if key in kwargs:
-                value = kwargs.pop(key)
-                if not isinstance(value, str) or value not in meanings:
-                    raise ValueError(
-                        f"`{key}` must be one of {sorted(meanings)}, got {value!r}: correct it in config.json."
-                    )
-                for name, new_value in meanings[value].items():
-                    setattr(self, name, new_value)
-        num_labels = kwargs.pop("num_token_classes", None)
-        if kwargs.pop("binary_classification", False):
-            num_labels = 2
-        if "mode" in kwargs:
-            mode = legacy_mode(kwargs.pop("mode"))
-            if mode == "sequence_scorer":
-                num_labels = 1  # one score, whatever the unused count of token classes says
-            logger.warning(
-                f"`mode={mode}` of an older configuration is decided by the model class now: "
-                f"load it with `{LEGACY_MODES.get(mode, 'one of ' + ', '.join(LEGACY_MODES.values()))}`."
-            )
-        if num_labels is not None:
-            kwargs.setdefault("num_labels", num_labels)
 
     def _keep_pipelines(self, present: dict | None) -> None:
         """
@@ -327,17 +279,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
 
     def validate_architecture(self):
         """Checks sizes and names of the trunk."""
-        for name in (
-            "vocab_size",
-            "hidden_size",
-            "intermediate_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "max_position_embeddings",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}: give a positive number.")
-        self._check_size()
+        self._check_sizes()
         if self.hidden_size % self.num_attention_heads != 0:
             raise ValueError(
                 f"`hidden_size` must be a multiple of `num_attention_heads` ({self.num_attention_heads}), got "
@@ -360,10 +302,12 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}: give a share, such as 0.1.")
 
-    def _check_size(self):
-        """Refuses, before anything is made, what no machine holds: a file from outside may say any number."""
+    def _check_sizes(self):
+        """Refuses, before anything is made, none at all and what no machine holds: a file may say any number."""
         for name, largest in _LARGEST.items():
             value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}: give a positive number.")
             if value > largest:
                 given = f"{value:,}" if value < 10**15 else "far more"
                 raise ValueError(
@@ -433,9 +377,6 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
 
     def validate_joint_head(self):
         """Checks the fields of the joint head."""
-        for name in ("joint_num_heads", "joint_head_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}: give a positive number.")
         if self.position_embedding_type == "rotary" and self.joint_head_dim % 2 != 0:
             raise ValueError(
                 f"`joint_head_dim` must be even for rotary positions, got {self.joint_head_dim}: add one, or set "

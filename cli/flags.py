@@ -356,7 +356,7 @@ def benchmark_parser() -> ActParser:
     parser = ActParser(act=ACTS["benchmark"])
     parser.add_argument("--baseline", help="root of another checkout of this package, measured alternately")
     parser.add_argument("--output", help="JSON file to write, every single measurement included")
-    cases = Later("critic_gpt.scripts.benchmark_worker", "Workloads.CASES")
+    cases = Later("critic_gpt.scripts.benchmark_workloads", "Workloads.CASES")
     parser.add_argument("--cases", nargs="+", choices=cases, metavar="CASE", help="all by default: %(choices)s")
     repeats = f"timed repeats per case, at least {LEAST_REPEATS} ({LEAST_TURNS} for a table)"
     parser.add_argument("--repeats", type=int, default=30, help=repeats)

@@ -2,6 +2,7 @@
 """A critic for the masked language model one already has: the same model, of a class that has a critic as well."""
 
 import types
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -50,14 +51,19 @@ class MaskedLMWithCritic(
     [`get_critic_model`] and [`AutoModelForMaskedLMWithCritic`], never by hand.
     """
 
-    stock_class: type[PreTrainedModel]
+    # Of the stock class.
+    device: torch.device
+    post_init: Callable[[], None]
+    named_children: Callable[[], Iterator[tuple[str, torch.nn.Module]]]
+    critic_head: torch.nn.Module
+
     generation_config_class = CriticGPTGenerationConfig
     accepts_loss_kwargs = False
     # Of the heads this package has, the critic's is the one that needs nothing of the trunk but states and logits.
     joint_head = None
 
     def __init__(self, config, *args, **kwargs):
-        super().__init__(config, *args, **kwargs)
+        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]
         self.config = with_own_padding(self.config)
         self.offer_critic()
         self.add_critic_head()
@@ -72,7 +78,13 @@ class MaskedLMWithCritic(
 
     def add_critic_head(self) -> None:
         """Gives the model the fresh head that its configuration describes."""
-        head = build_critic_head(self.config, self.backbone.state_size)
+        width = self.backbone.state_size
+        if width is None:
+            raise ValueError(
+                f"`state_size` of `{DESCRIPTION}` must be the width of the model's states, got None: save the model "
+                "again."
+            )
+        head = build_critic_head(self.config, width)
         # Code of others may make its weights in memory while the head is still without any, to be filled from a file.
         pending = any(weight.is_meta for weight in head.parameters())
         self.critic_head = head.to(device=None if pending else self.device, dtype=self.dtype)
@@ -82,7 +94,7 @@ class MaskedLMWithCritic(
         if isinstance(module, (ZeroLinear, UnnoticedLinear)):
             initialise_unnoticed(module, getattr(self.config, "initializer_range", 0.02))
             return
-        super()._init_weights(module)
+        super()._init_weights(module)  # type: ignore[misc]
 
     # ---- the two passes ----
 
@@ -114,7 +126,7 @@ class MaskedLMWithCritic(
         inputs = {**inputs, "input_ids": input_ids, "attention_mask": backbone.mask_for_model(attention_mask)}
         # What says nothing is left out: not every class has a name for it.
         inputs = {name: value for name, value in inputs.items() if value is not None and value is not False}
-        forward = super(MaskedLMWithCritic, type(self)).forward
+        forward = super(MaskedLMWithCritic, type(self)).forward  # type: ignore[misc]
         try:
             states, logits, output = pass_of(self, forward, backbone.states_from, inputs)
         except (IndexError, RuntimeError) as error:
@@ -125,8 +137,15 @@ class MaskedLMWithCritic(
                 f"`input_ids` must be at most {longest} tokens, the longest sequence that a {type(self).__name__} "
                 f"takes, frame included, got {input_ids.shape[1]}: cut the text."
             ) from error
-        found = (output.get(name) for name in ("hidden_states", "attentions"))
-        return Reading(self, input_ids, attention_mask, states, *found, given_logits=backbone.aligned(logits))
+        return Reading(
+            self,
+            input_ids,
+            attention_mask,
+            states,
+            output.get("hidden_states"),
+            output.get("attentions"),
+            backbone.aligned(logits),
+        )
 
     def language_model_learns(self) -> bool:
         """Whether a weight outside of the critic's head is trained."""
@@ -138,7 +157,8 @@ class MaskedLMWithCritic(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, *args, **kwargs
     ) -> torch.nn.Embedding:
         """As the parent's. Rows that `pad_to_multiple_of` adds belong to no token, and are never drawn."""
-        embedding = super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, *args, **kwargs)
+        resize = super().resize_token_embeddings  # type: ignore[misc]
+        embedding = resize(new_num_tokens, pad_to_multiple_of, *args, **kwargs)
         rows = len(embedding.weight)
         setattr(self.config, DESCRIPTION, replace(self.backbone, vocab_size=rows).to_dict())
         if new_num_tokens is not None:
@@ -153,7 +173,7 @@ class MaskedLMWithCritic(
                 "that its name alone loads: it will not be saved. Save the model without critic and adapter, load it "
                 "from there, and give it both."
             )
-        super().add_adapter(*args, **kwargs)
+        super().add_adapter(*args, **kwargs)  # type: ignore[misc]
         self.critic_head.requires_grad_(True)
 
     def load_adapter(self, *args, **kwargs):
@@ -189,7 +209,7 @@ class MaskedLMWithCritic(
 
     def train(self, mode: bool = True):
         """As the parent's; dropout stays off in modules of which nothing learns, which are to stay what they are."""
-        super().train(mode)
+        super().train(mode)  # type: ignore[misc]
         if mode:
             for name, child in self.named_children():
                 if name != "critic_head" and not any(weight.requires_grad for weight in child.parameters()):

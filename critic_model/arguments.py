@@ -63,7 +63,7 @@ def check_own_tokenizer(model: PreTrainedModel, tokenizer: Any) -> None:
             f"`tokenizer` must be a tokenizer of Transformers, got a {type(tokenizer).__name__}: pass "
             "AutoTokenizer.from_pretrained(...) of the model."
         )
-    if getattr(tokenizer, "mask_token_id", None) is None:
+    if tokenizer is None or getattr(tokenizer, "mask_token_id", None) is None:
         what = "none, nor lies one where the model came from"
         what = what if tokenizer is None else f"a {type(tokenizer).__name__} without one"
         raise ValueError(

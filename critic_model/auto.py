@@ -202,9 +202,10 @@ def _load_critic_folder(
     location: dict[str, Any],
     kwargs: dict[str, Any],
 ) -> Any:
-    model, info = base_model, None
+    info = None
     if base_model is not None and not isinstance(base_model, (str, os.PathLike)):
         check_takes_critic("base_model", base_model)
+        model = base_model
     else:
         name = content["base_model_name_or_path"] if base_model is None else os.fspath(base_model)
         revision = content.get("revision") if base_model is None and not os.path.isdir(name) else None

@@ -103,7 +103,7 @@ def _check_ids(ids: Mapping[str, Any], vocab_size: int, file: str) -> None:
     if ids.get("mask_token_id") is None:
         raise ValueError(f"`mask_token_id` must be set in {file}, got None: save the critic again.")
     suppressed = ids.get("suppressed_token_ids")
-    given = {name: [ids[name]] for name in _IDS if ids.get(name) is not None}
+    given: dict[str, list[Any] | None] = {name: [ids[name]] for name in _IDS if ids.get(name) is not None}
     given["suppressed_token_ids"] = suppressed if isinstance(suppressed, (list, type(None))) else [suppressed]
     for name, values in given.items():
         for value in values or ():

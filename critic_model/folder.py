@@ -7,16 +7,18 @@ is like), `critic_head.safetensors`, and what any model's folder holds but the w
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 from transformers.utils.hub import cached_file
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.backbones.earlier_code import CODE, EARLIER_CODE
 from critic_gpt.calibration.fingerprint import fingerprints_agree, has_adapters, weights_fingerprints
 from critic_gpt.critic_model.document import critic_document
@@ -58,6 +60,15 @@ proofread = pipeline("critic-proofread", model="PATH_OR_NAME")
 
 class CriticFolderMixin:
     """Saves a model with a critic. Stands behind the mixin of the calibration and before the class of the model."""
+
+    # Of the model that it is a part of.
+    config: PreTrainedConfig
+    generation_config: GenerationConfig
+    name_or_path: str
+    stock_class: type[PreTrainedModel]
+    critic_head: Any
+    named_parameters: Callable[[], Iterator[tuple[str, torch.nn.Parameter]]]
+    state_dict: Callable[[], dict[str, torch.Tensor]]
 
     def remember_base(self, tokenizer: Any, known: Mapping[str, Any] | None = None) -> None:
         """
@@ -123,7 +134,7 @@ class CriticFolderMixin:
         if base is None or not base["base_model_name_or_path"] or not (self.config.critic_freeze or adapted):
             return False
         present, known = self.base_fingerprints(), base["fingerprints"]
-        return bool(present and known) and fingerprints_agree(known, present)
+        return bool(present and known and fingerprints_agree(known, present))
 
     def save_pretrained(
         self,
@@ -154,7 +165,7 @@ class CriticFolderMixin:
             )
         else:
             with saved_with_stock_padding(self.config):
-                super().save_pretrained(
+                super().save_pretrained(  # type: ignore[misc]
                     save_directory, is_main_process=is_main_process, state_dict=state_dict, **kwargs
                 )
             if is_main_process:
@@ -183,7 +194,7 @@ class CriticFolderMixin:
 
     def _write_critic(self, folder: Path, state_dict: Mapping[str, torch.Tensor] | None, kwargs: dict) -> None:
         if has_adapters(self):
-            super().save_pretrained(folder, **kwargs)  # the adapter alone, as PEFT writes it
+            super().save_pretrained(folder, **kwargs)  # type: ignore[misc]  # the adapter alone, as PEFT writes it
         weights = self.state_dict() if state_dict is None else state_dict
         head = {
             name.removeprefix(HEAD_PREFIX): tensor for name, tensor in weights.items() if name.startswith(HEAD_PREFIX)
@@ -194,7 +205,7 @@ class CriticFolderMixin:
             folder / CRITIC_CONFIG_NAME,
             critic_document(
                 self.config,
-                self.backbone,
+                Backbone.of(self.config),
                 {
                     **base,
                     "auto_class": auto_class_of(self),
@@ -242,10 +253,11 @@ class CriticFolderMixin:
             ) from error
         own = {name: tuple(tensor.shape) for name, tensor in sorted(self.critic_head.state_dict().items())}
         found = {name: tuple(tensor.shape) for name, tensor in sorted(head.items())}
+        width = Backbone.of(self.config).state_size
         if own != found or not all(tensor.is_floating_point() for tensor in head.values()):
             raise ValueError(
                 f"`{CRITIC_HEAD_NAME}` must hold the {self.config.critic_head_type!r} head of a model with states of "
-                f"width {self.backbone.state_size}, got {found} for {own}: save the critic again, or name the model "
+                f"width {width}, got {found} for {own}: save the critic again, or name the model "
                 "it was trained on (`base_model=`)."
             )
         self.critic_head.load_state_dict(head)

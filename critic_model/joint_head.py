@@ -20,7 +20,6 @@ from critic_gpt.heads.joint import JointReading, joint_memory, joint_token_loss
 class JointHeadMixin(TwoPassMixin):
     """The two passes of a model with our trunk (`model`), an LM head and, if configured, a joint head."""
 
-    config: Any
     model: Any
     lm_head: Any
     joint_head: Any
@@ -38,7 +37,12 @@ class JointHeadMixin(TwoPassMixin):
         return {"joint_queries": queries, "joint_keys": keys}
 
     def joint_losses(
-        self, reading: Reading, labels, given_mask, batch_share, joint_queries, joint_keys
+        self,
+        reading: Reading,
+        labels: torch.Tensor,
+        given_mask: torch.Tensor | None,
+        batch_share: float,
+        joint: dict[str, torch.Tensor],
     ) -> dict[str, torch.Tensor]:
         """The joint head's cross-entropy at the masks that are not given, of a share of the rows."""
         input_ids, mask_id = reading.input_ids, self.config.mask_token_id
@@ -52,9 +56,9 @@ class JointHeadMixin(TwoPassMixin):
             rows = torch.tensor(second_pass_rows(len(labels), batch_share, "joint_batch_share"), device=labels.device)
             asked = asked & torch.zeros_like(asked).index_fill(0, rows, True)
         values = self.joint_values(labels.clamp(min=0))
-        memory = joint_memory(joint_keys, values, given)
+        queries, memory = joint["joint_queries"], joint_memory(joint["joint_keys"], values, given)
         if self._asks_candidates():
-            token_loss = self._candidate_loss(reading, labels, asked, joint_queries, memory, mask_id)
+            token_loss = self._candidate_loss(reading, labels, asked, queries, memory, mask_id)
             return term_losses("joint", token_loss, asked)
         read, logits, places = self.joint_shift, reading.logits, None
         if reading.places is not None:
@@ -63,7 +67,7 @@ class JointHeadMixin(TwoPassMixin):
             def read(queries, memory):
                 return self.lm_head(places.take(self.joint_head.read(queries, memory)))
 
-        token_loss = joint_token_loss(joint_queries, memory, read, logits, labels, asked, mask_id, places)
+        token_loss = joint_token_loss(queries, memory, read, logits, labels, asked, mask_id, places)
         return term_losses("joint", token_loss, asked)
 
     def _asks_candidates(self) -> bool:

@@ -43,12 +43,12 @@ def measured_backbone(model: nn.Module, tokenizer: Any) -> Backbone:
         for source in dict.fromkeys([states_from(model.config), *STATES_FROM]):
             try:
                 with torch.no_grad(), evaluation_mode(model):
-                    states, logits = pass_of(model, type(model).forward, source, {"input_ids": input_ids})[:2]
+                    states, given = pass_of(model, type(model).forward, source, {"input_ids": input_ids})[:2]
                 _check_states(states, input_ids)
             except Exception as error:  # whatever a model does with what it does not take
                 fault = fault or error
             else:
-                _check_logits(model, logits, input_ids, tokenizer)
+                logits = _checked_logits(model, given, input_ids, tokenizer)
                 _check_sees_both_sides(model, logits, len(prefix), len(prefix) + length - 1)
                 found = Backbone(
                     vocab_size=logits.shape[-1],
@@ -107,8 +107,10 @@ def _check_states(states: torch.Tensor, input_ids: torch.Tensor) -> None:
         raise ValueError(f"states of shape {tuple(states.shape)} for input_ids of shape {tuple(input_ids.shape)}")
 
 
-def _check_logits(model: nn.Module, logits: torch.Tensor | None, input_ids: torch.Tensor, tokenizer: Any) -> None:
-    """Refuses logits that are none of every token, or too few for a tokenizer."""
+def _checked_logits(
+    model: nn.Module, logits: torch.Tensor | None, input_ids: torch.Tensor, tokenizer: Any
+) -> torch.Tensor:
+    """The logits (B, T, V), unless they are none of every token, or too few for a tokenizer."""
     name = type(model).__name__
     if logits is None or logits.dim() != 3 or logits.shape[:2] != input_ids.shape:
         shape = None if logits is None else tuple(logits.shape)
@@ -121,6 +123,7 @@ def _check_logits(model: nn.Module, logits: torch.Tensor | None, input_ids: torc
             f"`model` must be a masked language model, with a logit for each of the {len(tokenizer)} tokens, got a "
             f"{name} with {logits.shape[-1]}: load it with AutoModelForMaskedLM."
         )
+    return logits
 
 
 def _check_knows(model: nn.Module, tokenizer: Any) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
+from transformers import PreTrainedConfig
 
 from critic_gpt.diffusion.drawable import never_drawn_ids
 from critic_gpt.diffusion.loss_terms import CriticGPTMaskedLMOutput, corrects, term_losses, weighted_sum
@@ -83,6 +85,12 @@ class TwoPassMixin:
     reading does not bring its logits along, and `language_model_learns`.
     """
 
+    # Of the model that it is a part of.
+    config: PreTrainedConfig
+    training: bool
+    critic_head: nn.Module | None
+    joint_head: nn.Module | None
+
     def read(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, **inputs: Any) -> Reading:
         """One pass of the backbone."""
         raise NotImplementedError
@@ -100,9 +108,14 @@ class TwoPassMixin:
         return {}
 
     def joint_losses(
-        self, reading: Reading, labels: torch.Tensor, given_mask: Any, batch_share: float, **joint: Any
-    ) -> dict:
-        """The loss of what [`TwoPassMixin.joint_outputs`] gives, of a share of the rows."""
+        self,
+        reading: Reading,
+        labels: torch.Tensor,
+        given_mask: torch.Tensor | None,
+        batch_share: float,
+        joint: dict[str, torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
+        """The loss of what [`TwoPassMixin.joint_outputs`] gives, here `joint`, of a share of the rows."""
         return {}
 
     def judged(self, reading: Reading, position_ids: torch.Tensor | None) -> CriticGPTMaskedLMOutput:
@@ -152,7 +165,7 @@ class TwoPassMixin:
                 batch |= {"logits": logits.detach(), "labels": labels, "num_tokens": num_tokens, **fill}
                 losses |= self._critic_losses(batch, critic_batch_share, inputs, reading.places)
             if joint and (given_mask is not None or self.training):
-                losses |= self.joint_losses(reading, labels, given_mask, joint_batch_share, **joint)
+                losses |= self.joint_losses(reading, labels, given_mask, joint_batch_share, joint)
             losses["loss"] = self._combine(losses)
         # Built once and complete: the order of a tuple made of it is that of the fields, the loss first.
         return CriticGPTMaskedLMOutput(

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -22,6 +21,7 @@ from transformers import (
 )
 
 from critic_gpt.hub.looking import look_at_folder
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.tasks import encode_strict
 
 
@@ -115,7 +115,7 @@ class TextJudge:
             look_at_folder(folder)
             kind = AutoConfig.from_pretrained(folder).model_type
             if kind == "gpt2":
-                return cls(GPT2LMHeadModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder))
+                return cls(GPT2LMHeadModel.from_pretrained(folder), read_tokenizer(folder))
             reason = f"a model of type {kind!r}"
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split()).rstrip(".")

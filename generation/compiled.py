@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers.generation import GenerationConfig
 
-from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
+from critic_gpt.generation.strategy_declarations import ADAPTIVE_UNMASKING
 
 
 class CompiledFunctions:

@@ -92,13 +92,17 @@ def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str
 def cause_of(error: BaseException) -> str:
     """What an error says, in one line, and what the first of its causes says where that is more."""
     chain = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+    while (cause := _cause(chain[-1])) is not None and cause not in chain:
         chain.append(cause)
     said = []
     for one in (chain[0], chain[-1]):
         line = " ".join((str(one).strip() or type(one).__name__).splitlines()[0].split()).rstrip(".")
         said += [line] if line not in said else []
     return ": ".join(said)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _kind(value: Any) -> str:

@@ -7,9 +7,13 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from critic_gpt.backbones.description import Backbone
-from critic_gpt.hub.documents import cause_of
+from critic_gpt.hub.documents import cause_of, read_object
 from critic_gpt.hub.folder import location_of
 from critic_gpt.hub.looking import file_if_any, look_at_folder
+
+
+# Bytes of a `tokenizer.json`, far above any there is.
+_MOST_RULES = 2**28
 
 
 def tokenizer_beside(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizerBase | None:
@@ -47,8 +51,20 @@ def read_tokenizer(path: str | os.PathLike, **given: Any) -> PreTrainedTokenizer
     except Exception as error:  # readers of tokenizer files each have their own errors
         raise ValueError(
             f"the folder of a model or of data must hold an intact tokenizer or none, got {os.fspath(path)!r}, whose "
-            f"files did not load ({cause_of(error)}); save the tokenizer there anew."
+            f"files did not load ({_damage(path, **location_of(given)) or cause_of(error)}); save the tokenizer there "
+            "anew."
         ) from error
+
+
+def _damage(path: str | os.PathLike, **location: Any) -> str | None:
+    """What is wrong with the rules of a tokenizer, if they are no JSON object: their reader does not say where."""
+    file = file_if_any(path, "tokenizer.json", **location)
+    try:
+        if file is not None:
+            read_object(file, max_bytes=_MOST_RULES)
+    except (OSError, ValueError) as error:
+        return str(error).rstrip(".")
+    return None
 
 
 def check_same_vocabulary(field: str, path: str | os.PathLike, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -89,12 +105,17 @@ def check_tokenizer(model: Any, tokenizer: PreTrainedTokenizerBase | None) -> No
             What is to go with it.
 
     Raises:
-        `ValueError`: If it has no or another [MASK], more tokens, or other tokens than the one beside the model.
+        `ValueError`: If it has no or another [MASK], more tokens, or other tokens than the one beside the model; or
+            there is none, and the one beside the model does not load.
     """
     config, mask_id = model.config, getattr(tokenizer, "mask_token_id", None)
     size = 0 if tokenizer is None else len(tokenizer)
     rows, fault = Backbone.of(config).vocab_size, None
-    if tokenizer is None or mask_id is None or mask_id != config.mask_token_id or size > rows:
+    if tokenizer is None:
+        if model.name_or_path:
+            tokenizer_beside(model.name_or_path, **_revision(model))  # which says why, where it is damaged
+        fault = "none that loads"
+    elif mask_id is None or mask_id != config.mask_token_id or size > rows:
         fault = f"{size} tokens with [MASK] {mask_id}"
     elif size <= len(set(tokenizer.all_special_ids)):
         # What Transformers makes where there is no file of one.

@@ -52,7 +52,8 @@ class CriticPipeline(Pipeline):
     _load_processor = False
     _load_image_processor = False
     _load_feature_extractor = False
-    _load_tokenizer = True
+    # If need be without it: why it does not load, [`check_tokenizer`] says better than its reader.
+    _load_tokenizer = None
     # The generation configuration of the model is a class of its own, which the parent would mistreat.
     _pipeline_calls_generate = False
 

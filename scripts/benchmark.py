@@ -57,6 +57,7 @@ from critic_gpt.scripts import (
     benchmark_sampling,
     benchmark_training,
     benchmark_worker,
+    benchmark_workloads,
     check_at_least,
     check_output_file,
     run_as_program,
@@ -310,7 +311,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         for name, folder in folders.items():
             workers[name] = Worker(folder, settings)
             document[name] = {**checkout(folder), "version": workers[name].about["version"]}
-        for case in args.cases or benchmark_worker.Workloads.CASES:
+        for case in args.cases or benchmark_workloads.Workloads.CASES:
             entry = figures(case, measure_alternately(workers, case, args), list(folders))
             document["cases"][case] = entry
             if args.output:

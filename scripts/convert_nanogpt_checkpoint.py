@@ -42,8 +42,8 @@ import torch
 import critic_gpt
 from critic_gpt import CriticCalibration, CriticGPTConfig
 from critic_gpt.cli.flags import convert_parser
-from critic_gpt.configuration_critic_gpt import LEGACY_MODES, legacy_mode
 from critic_gpt.explorer.drawing import visible_text
+from critic_gpt.hub.legacy_keys import LEGACY_MODES, legacy_mode
 from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.scripts import check_output_dir, run_as_program, say
 from critic_gpt.scripts.nanogpt_layout import (

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy
 import pyarrow
 import pyarrow.compute
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from critic_gpt.hub.documents import cause_of
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.tasks.vocabulary import make_ready, shared_padding
 
 
@@ -35,11 +37,12 @@ def load_splits_and_tokenizer(folder: Path, way_out: str) -> tuple["DatasetDict"
     import datasets
 
     try:
-        return datasets.load_from_disk(str(folder)), AutoTokenizer.from_pretrained(str(folder))
-    except Exception as error:  # readers of JSON, Arrow and tokenizer files each have their own errors
+        splits = datasets.load_from_disk(str(folder))
+    except Exception as error:  # readers of JSON and of Arrow files each have their own errors
         raise ValueError(
-            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({error!r}); {way_out}."
+            f"`folder` must hold intact data, got {str(folder)!r}, which did not load ({cause_of(error)}); {way_out}."
         ) from error
+    return splits, read_tokenizer(folder)
 
 
 def load_own_data(folder: Path) -> tuple["DatasetDict", PreTrainedTokenizerBase, int]:

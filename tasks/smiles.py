@@ -15,6 +15,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.tasks.base import Prepared, Task, register_task
 from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
@@ -244,9 +245,7 @@ class SmilesTask(Task):
     @cached_property
     def _vocabulary(self) -> list[str]:
         """The tokens of the prepared folder, by ids."""
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(str(self.folder))
+        tokenizer = read_tokenizer(self.folder)
         return tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
 
 

@@ -11,13 +11,13 @@ from transformers.generation import GenerationConfig
 from transformers.utils import logging
 
 from critic_gpt.diffusion.selection import select_worst, settle
-from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.outcomes import NOT_DRAWN, Complete, StepOutcome
 from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import register_strategy
 from critic_gpt.generation.strategies.doubts import likeliest_other
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
+from critic_gpt.generation.strategy_declarations import ADAPTIVE_UNMASKING
 
 
 logger = logging.get_logger(__name__)

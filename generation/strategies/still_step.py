@@ -45,6 +45,9 @@ class StillStep(NamedTuple):
     error_probabilities: torch.Tensor
 
 
+# The law stands here a second time because each form costs what the other saves: [`Critic`] looks at a step's tensors
+# and reads the vocabulary only where something is drawn or doubted, which breaks a graph; and to read it everywhere,
+# as a graph does, costs a plain step more. tests/generation/test_compiled.py holds both to equal steps.
 def critic_step(
     model: Any,
     input_ids: torch.Tensor,

@@ -12,11 +12,11 @@ from transformers.utils import logging
 from critic_gpt.diffusion.schedules import reveal_shares, share_of
 from critic_gpt.diffusion.selection import entropy, select_worst
 from critic_gpt.generation.canvas import confidence_threshold_reveal, entropy_bound_reveal
-from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING
 from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import Prediction
 from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.strategies.base import Strategy, register_strategy
+from critic_gpt.generation.strategy_declarations import ADAPTIVE_UNMASKING
 
 
 logger = logging.get_logger(__name__)

@@ -23,8 +23,8 @@ from critic_gpt.generation.canvas import (
     shift_seed_text,
 )
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
-from critic_gpt.generation.declarations import ADAPTIVE_UNMASKING, UNMASKING
 from critic_gpt.generation.prediction import draw_tokens, processed
+from critic_gpt.generation.strategy_declarations import ADAPTIVE_UNMASKING, UNMASKING
 
 
 few = settings(max_examples=60, deadline=None)

@@ -21,7 +21,7 @@ REVISED = torch.tensor([[5, 9, MASK, 6, MASK, 8, 4, MASK, 11, 3]])
 def model():
     made = build_with_critic(add_joint_head=True)
     torch.nn.init.normal_(made.joint_head.output.weight)
-    made.calibration = CriticCalibration([0.05] * 40 + [0.6] * 60)
+    made.calibration = CriticCalibration([0.05] * 40 + [0.6] * 10 + [0.99] * 50)
     return made
 
 
@@ -55,8 +55,12 @@ def test_all_steps_run_in_one_graph_and_give_the_tokens_of_a_plain_call(model, s
     assert (graphs, breaks) == (1, {})
     assert torch.equal(compiled.sequences, plain.sequences) and compiled.forward_passes == plain.forward_passes
     torch.testing.assert_close(compiled.self_log_probability, plain.self_log_probability)
+    corrected = 0
     for one, other in zip(compiled.history, plain.history, strict=True):
         assert torch.equal(one.filled, other.filled) and torch.equal(one.remasked, other.remasked)
+        torch.testing.assert_close(one.error_probabilities, other.error_probabilities)
+        corrected += int((one.remasked | ((one.filled != one.input_ids) & (one.input_ids != MASK))).sum())
+    assert corrected, "the critic corrects something, or nothing was compared of it"
     again, graphs, _ = counted(lambda: model.generate(**{**arguments, "num_steps": 9, "seed": 4}, compile="eager"))
     assert graphs == 0, "another number of steps needs no other graph"
     assert torch.equal(again.sequences, model.generate(**{**arguments, "num_steps": 9, "seed": 4}).sequences)

@@ -8,8 +8,9 @@ import pytest
 from refusals import refused
 
 from critic_gpt import CriticGPTGenerationConfig
-from critic_gpt.generation.declarations import SETTINGS, UNMASKING, remasking_names, strategy_settings
+from critic_gpt.generation.declarations import SETTINGS, remasking_names, strategy_settings
 from critic_gpt.generation.strategies.registry import STRATEGIES
+from critic_gpt.generation.strategy_declarations import UNMASKING
 
 
 # Accepted fields that may be left unset: instead of something else, or not at all.

@@ -13,6 +13,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 import critic_gpt.configuration_critic_gpt as configuration
 from critic_gpt import CriticGPTConfig
+from critic_gpt.hub import legacy_keys
 
 
 TINY = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -31,11 +32,9 @@ def fields_of(config) -> dict:
 
 @pytest.fixture
 def warnings_seen(monkeypatch):
-    """Texts of the warnings of the configuration module."""
+    """Texts of the warnings about older keys."""
     seen = []
-    monkeypatch.setattr(
-        configuration.logger, "warning", lambda text, *args: seen.append(text % args if args else text)
-    )
+    monkeypatch.setattr(legacy_keys.logger, "warning", lambda text, *args: seen.append(text % args if args else text))
     return seen
 
 

@@ -117,6 +117,18 @@ def test_what_is_no_text_is_refused_in_one_sentence(call, inputs, parts):
 
 @pytest.mark.parametrize("fields", [{"vocab_size": 31}, {"mask_token_id": 2}, {"mask_token_id": None}, None])
 def test_the_tokenizer_of_another_model_is_refused(task, tiny_model, tokenizer, fields):
-    got = "got 0 tokens with [MASK] None" if fields is None else "got 32 tokens with [MASK] 1"
+    got = "got none that loads" if fields is None else "got 32 tokens with [MASK] 1"
     with refused(got, start="`tokenizer` must be the one the model was trained with"):
         TASKS[task][0](model=tiny_model(**(fields or {})), tokenizer=None if fields is None else tokenizer)
+
+
+@pytest.mark.parametrize("content", ["", '{"a": [', "[1]", "null"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "calibration.json"]
+)
+def test_a_damaged_file_of_the_folder_is_named_in_one_sentence(task, model, tokenizer, tmp_path, name, content):
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / name).write_text(content)
+    with refused(name, str(tmp_path)):
+        pipeline(task, model=str(tmp_path))

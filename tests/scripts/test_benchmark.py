@@ -17,7 +17,7 @@ from prepared_folders import as_flags
 from sentences import one_sentence
 
 import critic_gpt
-from critic_gpt.scripts import benchmark, benchmark_blocks, benchmark_training, benchmark_worker
+from critic_gpt.scripts import benchmark, benchmark_blocks, benchmark_training, benchmark_worker, benchmark_workloads
 from critic_gpt.scripts.benchmark_sampling import BEGIN, END, ROWS, operations, row_figures
 
 
@@ -34,7 +34,7 @@ QUICK = as_flags(repeats=10, warmup=1, min_seconds=0, threads=1)
 @pytest.fixture
 def workloads():
     settings = {**TINY, "joint_num_heads": 2, "dtype": "float32", "device": "cpu", "threads": 1}
-    return benchmark_worker.Workloads(critic_gpt, settings)
+    return benchmark_workloads.Workloads(critic_gpt, settings)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_case_runs_the_trunk_as_often_as_it_says(workloads, case, passes, unit
     workloads.settings["block_length"] = 4
     once = getattr(workloads, case)()
     assert once()[0] == units and len(calls) == passes
-    known = benchmark_worker.Workloads
+    known = benchmark_workloads.Workloads
     blocks = {benchmark_blocks.FLOOR, *benchmark_blocks.COLUMNS}
     assert {*known.CASES, *known.SAMPLING, *known.TRAINING, *blocks} >= {case}
 
@@ -86,7 +86,7 @@ def test_a_training_step_trains_and_a_forward_pass_does_not(workloads, monkeypat
 
 def test_both_sides_are_checked_by_a_number_that_repeats(workloads):
     one, other = (benchmark_worker.Timer(workloads) for _ in range(2))
-    for case in benchmark_worker.Workloads.CASES:
+    for case in benchmark_workloads.Workloads.CASES:
         first, again = one.measure(case, 1), other.measure(case, 1)
         assert first["check"] == again["check"] and math.isfinite(first["check"])
         assert first["seconds"] > 0 and set(first) == {"seconds", "cpu_seconds", "total", "check", "peak"}

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from prepared_folders import as_flags, prepare_sudoku
+from refusals import refused
 from transformers import AutoTokenizer, pipeline
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM, CriticTrainer, CriticTrainingArguments
 from critic_gpt.evaluation.data_sources import resolve_dataset
 from critic_gpt.explorer import Explorer
 from critic_gpt.hub.vocabulary import check_same_vocabulary
-from critic_gpt.scripts import calibrate, evaluate, train
+from critic_gpt.scripts import calibrate, evaluate, generate, proofread, train
 from critic_gpt.scripts.prepare_data import main
 from critic_gpt.tasks import build_character_tokenizer, load_task
 from critic_gpt.tasks.prepared import repair_prepared
@@ -129,6 +130,29 @@ def test_a_model_that_knows_more_tokens_or_has_no_tokenizer_is_no_other(tmp_path
     (text_model / "tokenizer.json").write_text("{")
     with pytest.raises(ValueError, match="must hold an intact tokenizer or none"):
         check_same_vocabulary("model", text_model, build_character_tokenizer("abc", 8))
+
+
+@pytest.mark.parametrize("content", ["", '{"a": [', "[1]"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_every_act_names_a_damaged_file_of_a_tokenizer(tmp_path, text_model, name, content):
+    data = sudoku(tmp_path / "data", 6)
+    intact = (text_model / name).read_bytes()
+    fixed = as_flags(data_dir=data, output_dir=tmp_path / "out")
+    of_both = [
+        (calibrate.main, [str(data), str(text_model), "8"]),
+        (evaluate.main, [*fixed, *as_flags(model=text_model)]),
+        (train.main, [*fixed, *as_flags(model_name_or_path=text_model)]),
+    ]
+    of_models = [
+        (generate.main, as_flags(model=text_model)),
+        (proofread.main, as_flags(model=text_model, text="abc")),
+    ]
+    for folder, acts in ((text_model, [*of_both, *of_models]), (data, of_both)):
+        (text_model / name).write_bytes(intact)
+        (folder / name).write_text(content)
+        for act, flags in acts:
+            with refused(f"`{name}` must", str(folder / name)):
+                act(flags)
 
 
 def test_a_tokenizer_passed_by_hand_is_compared_too(tmp_path, text_model):

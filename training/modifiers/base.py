@@ -18,8 +18,8 @@ Metrics = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 # What a field may be given as, by its declared type, and how that is called.
-_ACCEPTED = {int: (int, "a whole number"), float: ((int, float), "a finite number")}
-_ACCEPTED_MODEL = ((str, os.PathLike, PreTrainedModel), "a path or hub name, or a loaded model")
+_ACCEPTED: dict[Any, tuple[Any, str]] = {int: (int, "a whole number"), float: ((int, float), "a finite number")}
+_ACCEPTED_MODEL: tuple[Any, str] = ((str, os.PathLike, PreTrainedModel), "a path or hub name, or a loaded model")
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
@@ -60,9 +60,16 @@ class LossModifier:
                 f"`{field}` of {self.name} must be {rule}, got {getattr(self, field)!r}: correct it, or leave it out."
             )
 
-    def _check_range(self) -> None:
-        self._check("min_weight", self.min_weight > 0, "above 0")
-        self._check("max_weight", self.max_weight >= self.min_weight, f"at least min_weight = {self.min_weight}")
+    def _check_range(self, min_weight: float, max_weight: float) -> None:
+        self._check("min_weight", min_weight > 0, "above 0")
+        self._check("max_weight", max_weight >= min_weight, f"at least min_weight = {min_weight}")
+
+    def modify(self, batch: Any, step: int) -> tuple[Any, ...]:
+        """
+        What it makes of a micro-batch of its task: for the language model cross-entropies (B, T) in place of the plain
+        ones or `None`, a factor on the loss or `None`, and metrics; for the sequence scorer the factor and metrics.
+        """
+        raise NotImplementedError
 
     def to(self, device: torch.device | str) -> None:
         """Moves what the modifier holds; most hold nothing."""

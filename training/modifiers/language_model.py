@@ -132,7 +132,7 @@ class MaskRatioWeight(LossModifier):
     def __post_init__(self):
         super().__post_init__()
         self._check("power", self.power >= 0, "at least 0")
-        self._check_range()
+        self._check_range(self.min_weight, self.max_weight)
 
     def modify(self, batch: TokenLossBatch, step: int):
         weights = (batch.mask_ratio() + EPSILON).pow(-self.power).clamp(self.min_weight, self.max_weight)
@@ -191,14 +191,18 @@ class JudgeWeight(LossModifier):
         self._check("exponent", self.exponent >= 0, "at least 0")
         self._check("ramp_start", self.ramp_start >= 0, "at least 0")
         self._check("ramp_end", self.ramp_end >= 0, "at least 0")
-        self._check_range()
+        self._check_range(self.min_weight, self.max_weight)
         scorer = self.model if isinstance(self.model, PreTrainedModel) else _load_scorer(self.model)
         if scorer.config.num_labels != 1:
             raise ValueError(
                 f"`model` of judge_weight must give one score a sequence, got one of {scorer.config.num_labels} "
                 "labels: train it with --task sequence_scoring."
             )
-        object.__setattr__(self, "_scorer", scorer.eval().requires_grad_(False))
+        self.__dict__["scorer"] = scorer.eval().requires_grad_(False)  # no field: neither compared nor written
+
+    @property
+    def _scorer(self) -> PreTrainedModel:
+        return self.__dict__["scorer"]
 
     def to(self, device: torch.device | str) -> None:
         self._scorer.to(device)
