@@ -54,6 +54,7 @@ from critic_gpt.scripts.training_setup import (
     precision_flags,
     read_labels,
     warn_of_idle_cores,
+    warn_of_padding,
 )
 from critic_gpt.tasks import answers_of, load_data, stream_prepared
 from critic_gpt.training.base_trainer import ExactTrainer
@@ -83,6 +84,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
         print(f"{model.num_parameters():,} parameters, {len(dataset['train']):,} training sequences, {precision}")
         warn_of_idle_cores(args)
+        warn_of_padding(trainer.train_dataset, args)
 
     with alone_in(args.output_dir, trainer.is_world_process_zero()):
         checkpoint = checkpoint_to_resume(trainer, run)

@@ -6,9 +6,11 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy
 import pyarrow
 import pyarrow.compute
 import torch
+from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, PreTrainedConfig, Trainer, TrainerCallback
 
@@ -23,6 +25,7 @@ from critic_gpt.hub.looking import look_at_folder
 from critic_gpt.scripts import check_class, check_fits, check_type, one_line
 from critic_gpt.scripts.any_model import with_critic
 from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelArguments, RunArguments
+from critic_gpt.training.like_lengths import row_lengths
 
 
 # Width of a model from which bf16 autocast pays on processors that multiply in bf16. Time of a whole training step in
@@ -30,6 +33,8 @@ from critic_gpt.scripts.training_flags import FIELDS_OF_HEAD, NEW_MODEL, ModelAr
 # tiles (2026-11-22): width 128: 1.04, 256: 1.96, 384: 2.14, 512: 2.96; on two threads at width 128: 0.88. With AVX-512
 # alone (2026-11-29): width 128: 1.46, 256: 1.90; at 64 x 36 tokens 1.17 and 1.76.
 BF16_CPU_WIDTH = 256
+# Rows looked at to learn how much of a batch is padding, and from which share on that is worth a line.
+PADDING_SAMPLE, MUCH_PADDING = 4096, 0.1
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -86,6 +91,22 @@ def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
         print(
             f"Training on {threads} of {cores} CPU cores: give accelerate launch "
             f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
+        )
+
+
+def warn_of_padding(rows, args: CriticTrainingArguments) -> None:
+    """Rows of many lengths, drawn at random, are brought to the longest of their batch: a pass then reads padding."""
+    strategies = ("random", "batch_rebalance")  # the second spreads what is padded over devices
+    if args.train_sampling_strategy not in strategies or not isinstance(rows, Dataset) or len(rows) == 0:
+        return
+    size = min(args.per_device_train_batch_size, len(rows))
+    batches = numpy.random.default_rng(0).integers(len(rows), size=(PADDING_SAMPLE // size + 1, size))
+    lengths = numpy.reshape(row_lengths(rows.select(batches.flatten())), batches.shape)
+    padding = 1.0 - lengths.sum() / (lengths.max(axis=1).sum() * size)
+    if padding >= MUCH_PADDING:
+        print(
+            f"{padding:.0%} of what is read is padding, since rows differ in length: "
+            "--train_sampling_strategy group_by_length brings rows of like length together."
         )
 
 

@@ -20,6 +20,7 @@ from critic_gpt.training.callbacks import SetEpochCallback
 from critic_gpt.training.checkpoints import staged_folder
 from critic_gpt.training.counted_batches import CountedBatches
 from critic_gpt.training.launching import meet_processes
+from critic_gpt.training.like_lengths import LikeLengthsSampler, row_lengths
 from critic_gpt.training.measurements import record_training
 from critic_gpt.training.model_card import write_model_card
 from critic_gpt.training.modifiers import LossModifiers
@@ -118,6 +119,15 @@ class ExactTrainer(ResumableTraining, GroupedOptimizer, CountedBatches, Predicti
         """As the parent's, after a look at what was launched."""
         meet_processes(self.args)
         super().create_accelerator_and_postprocess()
+
+    def _get_train_sampler(self, train_dataset=None):
+        """As the parent's, but rows of like length come in an order that a resumed run and every process know."""
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length" or not has_length(dataset):
+            return super()._get_train_sampler(train_dataset)
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        lengths = row_lengths(dataset, self.args.length_column_name)
+        return LikeLengthsSampler(lengths, rows, self.args.sampling_seed)
 
     # ---- loss modifiers ----
 

@@ -6,13 +6,14 @@ import math
 from accelerate.data_loader import IterableDatasetShard
 from transformers import TrainerCallback
 
-from critic_gpt.training.data import IdentifiedExamples, IdentifiedStream
+from critic_gpt.training.data import IdentifiedExamples, IdentifiedStream, innermost_sampler
+from critic_gpt.training.like_lengths import LikeLengthsSampler
 
 
 class SetEpochCallback(TrainerCallback):
     """
-    Tells the training examples the epoch. The data loader does so only where its sampler is not wrapped for several
-    processes or for skipping the batches before a checkpoint.
+    Tells the epoch to the training examples, and to what orders them by length. The data loader does so only where its
+    sampler is not wrapped for several processes or for skipping the batches before a checkpoint.
     """
 
     def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
@@ -21,6 +22,9 @@ class SetEpochCallback(TrainerCallback):
             dataset = dataset.dataset
         if isinstance(dataset, (IdentifiedExamples, IdentifiedStream)):
             dataset.set_epoch(int(state.epoch or 0))
+        order = getattr(innermost_sampler(train_dataloader), "sampler", None)
+        if isinstance(order, LikeLengthsSampler):
+            order.set_epoch(int(state.epoch or 0))
 
 
 class DropCalibrationCallback(TrainerCallback):

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import torch
 
-from critic_gpt.training.data import IdentifiedStream
+from critic_gpt.training.data import IdentifiedStream, innermost_sampler
 from critic_gpt.training.trainer_mixin import TrainerMixin
 
 
@@ -83,9 +83,7 @@ class CountedBatches(TrainerMixin):
         loader = self.accelerator.gradient_state.active_dataloader
         if processes == 1 or self.args.dataloader_drop_last or not settings.even_batches or is_stream(loader.dataset):
             return batch
-        sampler = loader.batch_sampler
-        while hasattr(sampler, "batch_sampler"):  # wrapped for several processes, and for skipping
-            sampler = sampler.batch_sampler
+        sampler = innermost_sampler(loader)
         left = len(sampler.sampler) % (sampler.batch_size * (1 if settings.split_batches else processes))
         size = len(batch["input_ids"])
         own = min(max(left - size * self.accelerator.process_index, 0), size) if left else size

@@ -153,3 +153,11 @@ class IdentifiedStream(IterableDataset):
             names = list(batch)
             for values in zip(*batch.values(), strict=True):
                 yield dict(zip(names, values, strict=True))
+
+
+def innermost_sampler(loader: Any) -> Any:
+    """What makes the batches of a data loader, below what wraps it for several processes and for skipping."""
+    sampler = loader.batch_sampler
+    while hasattr(sampler, "batch_sampler"):
+        sampler = sampler.batch_sampler
+    return sampler

@@ -6,8 +6,10 @@ import json
 import pytest
 import safetensors.torch
 import torch
+from datasets import Dataset, DatasetDict
 from prepared_folders import as_flags, prepare_sudoku
 from sentences import one_sentence
+from transformers import AutoTokenizer
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.hub.files import locked
@@ -196,3 +198,16 @@ def test_a_folder_that_another_training_writes_into_is_left_to_it(data_dir, tmp_
     with locked(tmp_path / "training"), pytest.raises(TimeoutError, match="must be free to be written, got a lock"):
         train.main(flags(data_dir, tmp_path))
     assert not list(tmp_path.glob("checkpoint-*")) and not (tmp_path / "config.json").exists()
+
+
+def test_much_padding_is_told_with_the_way_out_of_it(data_dir, tmp_path, capsys):
+    rows = Dataset.from_dict({"input_ids": [[2, 3, 4, 5] * (length // 4) for length in (4, 16) * 32]})
+    DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "data"))
+    AutoTokenizer.from_pretrained(data_dir).save_pretrained(tmp_path / "data")
+    train.main(flags(tmp_path / "data", tmp_path / "random"))
+    said = capsys.readouterr().out
+    assert "34% of what is read is padding" in said and "--train_sampling_strategy group_by_length" in said
+    train.main(flags(tmp_path / "data", tmp_path / "grouped", "--train_sampling_strategy", "group_by_length"))
+    assert "is padding" not in capsys.readouterr().out
+    train.main(flags(data_dir, tmp_path / "equal"))
+    assert "is padding" not in capsys.readouterr().out

@@ -384,9 +384,26 @@ def test_each_of_several_evaluation_sets_is_used(tmp_path, arguments):
 
 
 @pytest.mark.parametrize("regime", ["full", "mixed"])
-@pytest.mark.parametrize(("accumulation", "workers"), [(1, 0), (2, 0), (2, 2)])
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path, accumulation, workers, regime):
-    arguments = {**SAVING, "save_steps": 3, "max_steps": 5, "lr_scheduler_type": "cosine", "critic_warmup_start": 1}
+@pytest.mark.parametrize(
+    ("accumulation", "workers", "sampling"),
+    [
+        (1, 0, "sequential"),
+        (2, 0, "sequential"),
+        (2, 2, "sequential"),
+        (2, 0, "random"),
+        (2, 0, "group_by_length"),
+        (2, 0, "batch_rebalance"),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path, accumulation, workers, sampling, regime):
+    arguments = {
+        **SAVING,
+        "train_sampling_strategy": sampling,
+        "save_steps": 3,
+        "max_steps": 5,
+        "lr_scheduler_type": "cosine",
+        "critic_warmup_start": 1,
+    }
     arguments |= {"critic_warmup_end": 7, "gradient_accumulation_steps": accumulation}
     # Two steps an epoch: the checkpoint lies in the middle of the second one.
     rows = make_rows(8 * accumulation, lengths=(3, 14))
