@@ -6,7 +6,6 @@ from typing import Any
 
 import datasets
 import numpy
-import pyarrow.compute
 import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
@@ -32,7 +31,7 @@ def row_lengths(dataset: Any, length_column_name: str = "length") -> list[int]:
     if length_column_name in dataset.column_names:
         return [int(length) for length in dataset[length_column_name]]
     tables = dataset.select_columns("input_ids").with_format("arrow").iter(_ROWS_READ_AT_ONCE)
-    lengths = [pyarrow.compute.list_value_length(table.column("input_ids")).to_numpy() for table in tables]
+    lengths = [table.column("input_ids").combine_chunks().value_lengths().to_numpy() for table in tables]
     return numpy.concatenate(lengths).tolist() if lengths else []
 
 
