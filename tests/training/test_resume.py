@@ -39,8 +39,16 @@ def flags(data_dir, output_dir, workers, *more):
     return [*fixed, "--dataloader_num_workers", str(workers), *more]
 
 
+def there_is(path):
+    """Whether a folder is there, or a file of JSON from its beginning to its end."""
+    try:
+        return path.is_dir() or bool(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return False
+
+
 def kill_when_there_is(path, command):
-    """Runs a training and kills it, as the system would, the moment that a file or folder appears."""
+    """Runs a training and kills it, as the system would, the moment that a folder appears, or a file is whole."""
     process = subprocess.Popen(
         command,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -49,7 +57,7 @@ def kill_when_there_is(path, command):
         text=True,
     )
     deadline = time.monotonic() + 300
-    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not there_is(path) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     errors = process.communicate()[1]
