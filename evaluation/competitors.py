@@ -140,7 +140,7 @@ GRIDS: dict[str, list[Arguments]] = {
     "critic_one": _grid("critic_one", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "critic_many": [
         *_grid("critic_many", remask_per_step=(2, 1, 3), remask_exponent=(1.0, 2.0, 3.0)),
-        *_grid("critic_many", schedule=("root",), remask_per_step=(3, 4), remask_exponent=(2.0, 3.0)),
+        *_grid("critic_many", schedule=("root",), remask_per_step=(3, 4), remask_exponent=(1.0, 2.0, 3.0)),
         *_grid("critic_many", remask_by=("error",), remask_per_step=(2, 1, 3)),
     ],
 }
