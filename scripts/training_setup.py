@@ -96,8 +96,7 @@ def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
 
 def warn_of_padding(rows, args: CriticTrainingArguments) -> None:
     """Rows of many lengths, drawn at random, are brought to the longest of their batch: a pass then reads padding."""
-    strategies = ("random", "batch_rebalance")  # the second spreads what is padded over devices
-    if args.train_sampling_strategy not in strategies or not isinstance(rows, Dataset) or len(rows) == 0:
+    if args.train_sampling_strategy != "random" or not isinstance(rows, Dataset):
         return
     size = min(args.per_device_train_batch_size, len(rows))
     batches = numpy.random.default_rng(0).integers(len(rows), size=(PADDING_SAMPLE // size + 1, size))

@@ -157,7 +157,6 @@ class IdentifiedStream(IterableDataset):
 
 def innermost_sampler(loader: Any) -> Any:
     """What makes the batches of a data loader, below what wraps it for several processes and for skipping."""
-    sampler = loader.batch_sampler
-    while hasattr(sampler, "batch_sampler"):
-        sampler = sampler.batch_sampler
-    return sampler
+    while hasattr(loader, "batch_sampler"):
+        loader = loader.batch_sampler
+    return loader

@@ -16,23 +16,33 @@ from critic_gpt.training.data import IdentifiedExamples
 _ROWS_READ_AT_ONCE = 16_384
 
 
-def row_lengths(dataset: Any, length_column_name: str = "length") -> list[int]:
+def row_lengths(dataset: Any, length_column_name: str | None = None) -> list[int]:
     """
     The number of tokens of each row.
 
     Args:
         dataset: A map-style dataset of rows with `input_ids`.
-        length_column_name (`str`, *optional*, defaults to `"length"`): A column of a [`~datasets.Dataset`] that holds
-            them already; without it they are counted, without reading the tokens where the table knows.
+        length_column_name (`str`, *optional*): The column of a [`~datasets.Dataset`] that holds them already, if it is
+            there; without it they are counted, without reading the tokens where the table knows.
+
+    Raises:
+        `ValueError`: That column holds something else than whole numbers.
     """
     dataset = dataset.dataset if isinstance(dataset, IdentifiedExamples) else dataset
     if not isinstance(dataset, datasets.Dataset):
         return [len(row["input_ids"]) for row in dataset]
     if length_column_name in dataset.column_names:
-        return [int(length) for length in dataset[length_column_name]]
+        lengths = list(dataset[length_column_name])
+        other = next((length for length in lengths if type(length) is not int), 0)
+        if type(other) is not int:
+            raise ValueError(
+                f"`length_column_name` must name a column of whole numbers, got {other!r:.60} in "
+                f"{length_column_name!r}: name another one, or one that is not there, and tokens are counted."
+            )
+        return lengths
     tables = dataset.select_columns("input_ids").with_format("arrow").iter(_ROWS_READ_AT_ONCE)
-    lengths = [table.column("input_ids").combine_chunks().value_lengths().to_numpy() for table in tables]
-    return numpy.concatenate(lengths).tolist() if lengths else []
+    counts = [table.column("input_ids").combine_chunks().value_lengths().to_numpy() for table in tables]
+    return numpy.concatenate(counts).tolist() if counts else []
 
 
 class LikeLengthsSampler(LengthGroupedSampler):

@@ -211,3 +211,14 @@ def test_much_padding_is_told_with_the_way_out_of_it(data_dir, tmp_path, capsys)
     assert "is padding" not in capsys.readouterr().out
     train.main(flags(data_dir, tmp_path / "equal"))
     assert "is padding" not in capsys.readouterr().out
+
+
+def test_a_column_called_length_may_hold_anything_unless_rows_are_ordered_by_it(data_dir, tmp_path):
+    rows = Dataset.from_dict({"input_ids": [[2, 3, 4, 5]] * 8, "length": ["short"] * 8})
+    DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "data"))
+    AutoTokenizer.from_pretrained(data_dir).save_pretrained(tmp_path / "data")
+    train.main(flags(tmp_path / "data", tmp_path / "random"))
+    grouped = ("--train_sampling_strategy", "group_by_length")
+    with one_sentence("`length_column_name`", "'short'"):
+        train.main(flags(tmp_path / "data", tmp_path / "grouped", *grouped))
+    train.main(flags(tmp_path / "data", tmp_path / "counted", *grouped, "--length_column_name", "tokens"))
