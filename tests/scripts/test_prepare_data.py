@@ -428,9 +428,10 @@ print("peak", peak, count)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory figures of Linux")
-def test_a_corpus_ten_times_larger_takes_no_more_memory(tmp_path):
+def test_a_corpus_four_times_larger_takes_no_more_memory(tmp_path):
     peaks = []
-    for num_megabytes in (5, 50):
+    # Buffers are full from about 10 MB on: before, memory grows with what is read, whatever reads it.
+    for num_megabytes in (15, 60):
         source, line = tmp_path / "corpus.txt", "the same words stand in every line of this corpus again\n"
         source.write_text(line * (num_megabytes * 2**20 // len(line)))
         command = [sys.executable, "-c", MEMORY, str(source), str(tmp_path / str(num_megabytes))]
