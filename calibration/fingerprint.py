@@ -18,6 +18,7 @@ from transformers.utils.hub import cached_file, get_checkpoint_shard_files
 
 
 FINGERPRINT_SAMPLE = 4096  # elements looked at per tensor
+_WRAPPERS = ("_orig_mod.", "module.")
 # PEFT's name for the weights of an adapter.
 ADAPTER_WEIGHTS_NAME = "adapter_model.safetensors"
 
@@ -71,9 +72,9 @@ def _fingerprints(
     for name, tensor in pairs:
         if tensor.is_meta or isinstance(tensor, DTensor):
             return None
-        name = re.sub(r"^((_orig_mod|module)\.)+", "", name)
-        flat = _values(tensor.detach()).reshape(-1)
-        sample = flat[:: max(1, -(-flat.numel() // FINGERPRINT_SAMPLE))]
+        if name.startswith(_WRAPPERS):
+            name = re.sub(r"^((_orig_mod|module)\.)+", "", name)
+        sample = _sample(_values(tensor.detach()))
         heads[name] = f"{name}{list(tensor.shape)}\n".encode()
         # Of what was made for this turn alone no more than the sample is kept.
         kept = sample if isinstance(tensor, nn.Parameter) else sample.clone()
@@ -96,6 +97,14 @@ def _digest(heads: dict[str, bytes], alike: Iterable[dict[str, torch.Tensor]], d
         digest.update(heads[name])
         digest.update(found[name])
     return digest.hexdigest()
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    """Up to 4096 evenly spaced elements, as one row."""
+    step = max(1, -(-tensor.numel() // FINGERPRINT_SAMPLE))
+    if tensor.is_contiguous():  # in one operation: each call of `generate` looks at all tensors
+        return tensor.as_strided((-(-tensor.numel() // step),), (step,))
+    return tensor.reshape(-1)[::step]
 
 
 def _values(tensor: torch.Tensor) -> torch.Tensor:
@@ -181,8 +190,12 @@ def effective_weights(model: nn.Module, adapted: bool = True) -> Iterator[tuple[
     Returns:
         Iterator of `(str, torch.Tensor)`: a weight that is tied comes once, as from `named_parameters`.
     """
+    classes = _adapter_classes()
+    if not classes:
+        yield from model.named_parameters()
+        return
     seen: set[int] = set()
-    for name, weight, is_own in _walk(model, "", _adapter_classes(), adapted):
+    for name, weight, is_own in _walk(model, "", classes, adapted):
         if is_own and id(weight) in seen:
             continue
         if is_own:  # what was merged here lives no longer than its turn, and its address may come again

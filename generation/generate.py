@@ -279,13 +279,12 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
 
     def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
         """The same with the critic's P(wrong), in one pass."""
-        fields = {"return_logits": False} if self.forward_is_ours else {}
         seen = result.sequences, result.attention_mask
         if result.sequences.shape[1] > Backbone.of(self.config).longest(result.sequences.shape[1]):
+            fields = {"return_logits": False} if self.forward_is_ours else {}
             logits, passes = critic_logits_in_windows(self, *seen, fields)
         else:
-            output = self(input_ids=seen[0], attention_mask=seen[1], return_dict=True, **fields)
-            logits, passes = output.critic_logits, 1
+            logits, passes = run.passes.verdict(*seen), 1
         run.note_scores(logits, result.attention_mask)
         run.check_numbers()
         wrong = run.calibration.error_probability(logits)

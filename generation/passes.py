@@ -79,6 +79,16 @@ class Passes:
             return self.compiler(_bare_pass, input_ids, *how, kind=how[2:])
         return self.model.bare_pass(input_ids, *how, past_key_values)
 
+    def verdict(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The critic's logits (B, T) of finished sequences, both arguments (B, T); nothing is predicted."""
+        if self._can_be_bare:
+            sight = Sight(attention_mask, padded=not bool(attention_mask.all()))
+            how = sight.hides, self.layout(input_ids, sight)
+            return self.model.bare_pass(input_ids, *how, with_logits=False, with_joint=False).critic_logits
+        fields = {"return_logits": False} if self.model.forward_is_ours else {}
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **fields)
+        return output.critic_logits
+
     def layout(self, input_ids: torch.Tensor, sight: Sight, past_key_values: Any = None) -> Any:
         """What bare passes know of the places they see."""
         if sight.layout is None:

@@ -136,8 +136,9 @@ def _merged(
 ) -> tuple[CriticGPTGenerationConfig, set[str]]:
     """Call over passed configuration over the model's own over defaults; and which fields this call set itself."""
     unknown = {k: v for k, v in kwargs.items() if k not in CriticGPTGenerationConfig._FIELDS}
-    own = set(inspect.signature(model.generate).parameters) - {"kwargs"}
-    CriticGPTGenerationConfig.refuse_unknown(unknown, also=tuple(sorted(own)))
+    if unknown:
+        own = set(inspect.signature(model.generate).parameters) - {"kwargs"}
+        CriticGPTGenerationConfig.refuse_unknown(unknown, also=tuple(sorted(own)))
     if not isinstance(generation_config, (CriticGPTGenerationConfig, type(None))):
         raise ValueError(
             "`generation_config` must be a CriticGPTGenerationConfig, got a "
