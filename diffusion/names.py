@@ -6,6 +6,8 @@ import math
 
 SCHEDULES = ("linear", "quadratic", "root", "cosine")
 REMASK_SELECTION = ("worst", "gumbel")
+# Re-masks half of all tokens, spread evenly over the steps.
+HALF = "half"
 
 
 def is_exponent(schedule: object) -> bool:

@@ -103,6 +103,17 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
     return ((count * (2 * round(remask_per_step * 2**40)) + (2**40 + 2**20)) >> 41).clamp_(min=1)
 
 
+def half_spread(total: torch.Tensor, step: int, num_steps: int) -> torch.Tensor:
+    """
+    How many of a step's share fall to it where half of all tokens is spread evenly over the steps.
+
+    Args:
+        total (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row.
+        step, num_steps (`int`): Which step, counted from 0, and how many there are.
+    """
+    return total * (step + 1) // (2 * num_steps) - total * step // (2 * num_steps)
+
+
 def _decay(schedule: str | float, progress: float) -> float:
     """A curve from 1 at progress 0 to 0 at progress 1."""
     if isinstance(schedule, (int, float)) and is_exponent(schedule):

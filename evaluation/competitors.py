@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from critic_gpt.diffusion.names import SCHEDULES
+from critic_gpt.diffusion.names import HALF, SCHEDULES
 from critic_gpt.generation.declarations import ANSWERS
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
@@ -139,9 +139,9 @@ GRIDS: dict[str, list[Arguments]] = {
     "critic": _grid("critic", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "critic_one": _grid("critic_one", schedule=("root", 0.8, "linear"), remask_floor=(None, 0.3, 0.5)),
     "critic_many": [
-        *_grid("critic_many", remask_per_step=(2, 1, 3), remask_exponent=(1.0, 2.0, 3.0)),
-        *_grid("critic_many", schedule=("root",), remask_per_step=(3, 4), remask_exponent=(1.0, 2.0, 3.0)),
-        *_grid("critic_many", remask_by=("error",), remask_per_step=(2, 1, 3)),
+        *_grid("critic_many", remask_per_step=(HALF, 1, 2, 4), remask_exponent=(1.0, 2.0, 3.0)),
+        *_grid("critic_many", schedule=("linear",), remask_per_step=(2, 1)),
+        *_grid("critic_many", remask_by=("error",), remask_per_step=(HALF, 2)),
     ],
 }
 

@@ -90,9 +90,10 @@ OF_STRATEGIES = (
     _of_strategies(
         "remask_per_step",
         COUNT_OR_SHARE,
-        "tokens re-masked per step, or as in 0.2 a share of the masks",
+        "tokens re-masked per step; as in 0.2 a share of the masks, or half of all tokens over all steps",
         "How many tokens a one-pass step re-masks; a float in (0, 1) is a share of the masks that are there (of a "
-        "draft without any, of its tokens), rounded, one token at least.",
+        'draft without any, of its tokens), rounded, one token at least; `"half"` is half of the tokens that may '
+        "change, spread evenly over the steps.",
     ),
     _of_strategies(
         "remask_by",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from critic_gpt.diffusion.names import SCHEDULES, is_exponent
+from critic_gpt.diffusion.names import HALF, SCHEDULES, is_exponent
 
 
 class Values(NamedTuple):
@@ -76,7 +76,9 @@ def truth() -> Values:
     return Values(lambda v: isinstance(v, bool), lambda: "true or false", "`bool`", None)
 
 
-def _read_count_or_share(text: str) -> int | float:
+def _read_count_or_share(text: str) -> int | float | str:
+    if text == HALF:
+        return text
     return float(text) if "." in text else int(text)
 
 
@@ -91,9 +93,9 @@ def _read_schedule(text: str) -> str | float | list[float]:
 
 
 COUNT_OR_SHARE = Values(
-    lambda v: (is_int(v) and v >= 0) or (isinstance(v, float) and 0.0 < v < 1.0),
-    lambda: "a whole number of at least 0 or a share in (0, 1)",
-    "`int` or `float`",
+    lambda v: (is_int(v) and v >= 0) or (isinstance(v, float) and 0.0 < v < 1.0) or (isinstance(v, str) and v == HALF),
+    lambda: f"a whole number of at least 0, a share in (0, 1) or {HALF}",
+    "`int`, `float` or `str`",
     _read_count_or_share,
 )
 SCHEDULE = Values(

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from transformers.generation import GenerationConfig
 
+from critic_gpt.diffusion.names import HALF
 from critic_gpt.diffusion.randomness import STREAM_SAMPLE
-from critic_gpt.diffusion.schedules import remask_counts
+from critic_gpt.diffusion.schedules import half_spread, remask_counts
 from critic_gpt.diffusion.selection import select_worst, settle, unlikelihood
 from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.prediction import Prediction, probability_of
@@ -54,11 +55,11 @@ class Critic(PlainUnmasking):
         "stop_when_expected_errors_below": None,
         "revision_threshold": None,
     }
-    # Chosen by D on text, at 16 and 32 passes (docs/experiments/text.md).
+    # Chosen by D on text, at 8 to 64 passes (docs/experiments/text.md).
     takes_for_many: ClassVar = {
         "unmasking": "random",
-        "schedule": "linear",
-        "remask_per_step": 2,
+        "schedule": "root",
+        "remask_per_step": HALF,
         "remask_by": "likelihood",
         "remask_selection": "gumbel",
         "remasked_first": True,
@@ -146,7 +147,8 @@ class Critic(PlainUnmasking):
             return self.total
         if self.drafts:
             masks = torch.where(self.draft, self.total, masks)
-        return remask_counts(masks, self.run.config.remask_per_step)
+        wanted = self.run.config.remask_per_step
+        return half_spread(self.total, step, self.num_steps) if wanted == HALF else remask_counts(masks, wanted)
 
     def _threshold(self, step: int) -> float | None:
         config = self.run.config
@@ -265,7 +267,7 @@ class Critic(PlainUnmasking):
             return False
         asked = (config.unmasking, config.remask_by, config.remask_selection, config.remasked_first)
         warm = (config.temperature, config.temperature_end, config.top_k, config.top_p or 1.0)
-        plain = not config.randomness_strength and config.error_threshold is None
+        plain = not config.randomness_strength and config.error_threshold is None and config.remask_per_step != HALF
         return plain and asked == ("confidence", "alternative", "worst", False) and warm == (1.0, None, None, 1.0)
 
     def _still_step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:

@@ -102,7 +102,7 @@ RULES = {
         *((name, value) for name in ("num_steps", "num_candidates") for value in (0, 1.5, True)),
         *(("corrector_interval", 0), ("corrector_steps", 1.5)),
     ],
-    "a whole number of at least 0 or a share in (0, 1)": [
+    "a whole number of at least 0, a share in (0, 1) or half": [
         *(("remask_per_step", value) for value in (-1, 1.0, 0.0, 2.5, True))
     ],
 }

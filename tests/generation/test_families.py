@@ -135,6 +135,23 @@ def test_what_was_remasked_is_revealed_first(model):
         assert torch.equal((one.filled == MASK).sum(-1), (other.filled == MASK).sum(-1))
 
 
+@pytest.mark.parametrize("num_steps", [3, 6, 16, 40])
+def test_half_of_all_tokens_is_remasked_evenly_over_the_steps(model, num_steps):
+    fields = {"remasking": "critic", "answers": "many", "num_steps": num_steps, "return_history": True}
+    history = model.generate(BLANK, seed=SEEDS, **fields).history
+    counts = torch.stack([step.remasked.sum(dim=-1) for step in history], dim=1)  # (40, num_steps)
+    assert (counts == counts[:1]).all() and (counts[:, -1] == 0).all()
+    # Nothing is there to re-mask in the first step, and nothing is re-masked in the last one.
+    per_step = BLANK.shape[1] / (2 * num_steps)
+    assert all(abs(count - per_step) < 1 for count in counts[0, 1:-1].tolist())
+    assert abs(int(counts[0].sum()) - per_step * (num_steps - 2)) <= 1
+    # A draft has as many, and a prompt does not count.
+    ids = torch.cat([torch.full_like(BLANK[:, :6], 5), BLANK], dim=1)
+    protected = (ids == 5).long().cumprod(dim=-1).bool()
+    prompted = model.generate(ids, protected_mask=protected, seed=SEEDS, **fields).history
+    assert torch.equal(torch.stack([step.remasked.sum(dim=-1) for step in prompted], dim=1), counts)
+
+
 def test_the_least_likely_are_remasked_whatever_the_critic_says(model):
     fields = {"remasking": "critic", "remask_by": "likelihood", "remask_per_step": 1, "remask_floor": 0.0}
     fields |= {"num_steps": 6, "correction": "remask", "seed": SEEDS, "return_history": True}
