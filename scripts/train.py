@@ -56,7 +56,7 @@ from critic_gpt.scripts.training_setup import (
     warn_of_idle_cores,
     warn_of_padding,
 )
-from critic_gpt.tasks import answers_of, load_data, stream_prepared
+from critic_gpt.tasks import generation_for, load_data, stream_prepared
 from critic_gpt.training.base_trainer import ExactTrainer
 from critic_gpt.training.callbacks import UnfreezeCallback
 from critic_gpt.training.head_collator import DataCollatorForHeads
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if model.dtype == torch.float16:
         model = model.float()  # what learns in float16 becomes NaN
     if labels is None:
-        model.generation_config.answers = run.answers or answers_of(run.data_dir)
+        model.generation_config.update(**generation_for(run.data_dir, run.answers))
     trainer = build_trainer(model, run, args, dataset, tokenizer, labels)
     if trainer.is_world_process_zero():
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"

@@ -9,8 +9,8 @@ from critic_gpt.tasks.corpus import Corpus
 from critic_gpt.tasks.prepared import (
     SPLITS,
     TASK_FILE,
-    answers_of,
     check_output_dir,
+    generation_for,
     load_data,
     load_prepared,
     load_puzzles,
@@ -33,7 +33,7 @@ __all__ = [
     "SudokuTask",
     "Task",
     "TextTask",
-    "answers_of",
+    "generation_for",
     "build_character_tokenizer",
     "check_output_dir",
     "encode_strict",

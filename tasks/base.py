@@ -68,6 +68,7 @@ class Task(ABC):
         compares_with_real_text (`bool`): Whether the figures mean something only beside those of held-out text.
         better (`dict[str, str]`): What is better of a figure, `"lower"` or `"nearer to real"`, where it is not higher.
         answers (`str`): How many answers are right, `"one"` or `"many"`: which defaults of generation training writes.
+        generation (`dict`): Settings of generation that it writes beside that, where they were measured to be better.
     """
 
     name: ClassVar[str]
@@ -77,6 +78,7 @@ class Task(ABC):
     compares_with_real_text: ClassVar[bool] = False
     better: ClassVar[Mapping[str, str]] = {}
     answers: ClassVar[str] = "many"
+    generation: ClassVar[Mapping[str, Any]] = {}
     # The most tokens in an example.
     sequence_length: int
 

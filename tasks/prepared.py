@@ -121,11 +121,21 @@ def load_data(folder: str | os.PathLike) -> tuple["DatasetDict", PreTrainedToken
     return splits, tokenizer, task.sequence_length
 
 
-def answers_of(folder: str | os.PathLike) -> str:
-    """How many answers are right, as the task of a folder of data says: `"one"` or `"many"`; many in own data."""
-    if not (Path(folder) / TASK_FILE).is_file():
-        return Task.answers
-    return type(load_task(folder)).answers
+def generation_for(folder: str | os.PathLike, answers: str | None = None) -> dict[str, Any]:
+    """
+    The settings of generation that training writes into a model of these data.
+
+    Args:
+        folder (`str` or `os.PathLike`): Of prepared data, or of data of one's own, in which many answers are right.
+        answers (`str`, *optional*): `"one"` or `"many"`, where somebody knows better than the task.
+
+    Returns:
+        `dict`: `answers`, and what the task wants beside them if these are its own.
+    """
+    task = type(load_task(folder)) if (Path(folder) / TASK_FILE).is_file() else Task
+    if answers not in (None, task.answers):
+        return {"answers": answers}
+    return {"answers": task.answers, **task.generation}
 
 
 def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool = False) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation.divergence import ERROR, EXCESS
 from critic_gpt.evaluation.results import merge_metrics, record_of
-from critic_gpt.scripts import evaluate, train
-from critic_gpt.tasks import SudokuTask, TextTask, answers_of
+from critic_gpt.scripts import evaluate, prepare_data, train
+from critic_gpt.tasks import SudokuTask, TextTask, generation_for
 
 
 @pytest.fixture(scope="module")
@@ -139,15 +139,24 @@ def test_what_cannot_be_measured_is_refused_before_the_work(model_dir, data_dir,
 
 
 def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path):
+    (tmp_path / "all.smi").write_text("".join(f"{'C' * n}O\n" for n in range(1, 20)))
+    flags = ["--source", str(tmp_path / "all.smi"), "--sequence_length", "24", "--validation_share", "0.2"]
+    prepare_data.main(["--task", "smiles", *flags, "--test_share", "0.2", "--output_dir", str(tmp_path / "molecules")])
+
     def written(data, *more):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         small = ["--hidden_size", "16", "--num_hidden_layers", "1", "--num_attention_heads", "2", "--max_steps", "1"]
         cpu = ["--use_cpu", "True", "--disable_tqdm", "True", "--eval_strategy", "no"]
         train.main(["--data_dir", str(data), "--output_dir", str(folder), *small, *cpu, *more])
-        return CriticGPTForMaskedLM.from_pretrained(folder).generation_config.answers
+        config = CriticGPTForMaskedLM.from_pretrained(folder).generation_config.to_dict()
+        return {name: config[name] for name in ("answers", "remask_exponent", "remask_per_step") if config[name]}
 
-    assert written(own_dir) == "many" and TextTask.answers == "many" and SudokuTask.answers == "one"
-    assert written(data_dir, "--answers", "one") == "one"
-    assert answers_of(data_dir) == "many"
+    assert written(own_dir) == {"answers": "many"} and TextTask.answers == "many" and SudokuTask.answers == "one"
+    assert written(data_dir, "--answers", "one") == {"answers": "one"}
+    assert generation_for(data_dir) == {"answers": "many"}
+    # What was measured to be better for molecules goes with its family.
+    molecules = {"answers": "many", "remask_exponent": 3.0, "remask_per_step": 4}
+    assert written(tmp_path / "molecules") == molecules
+    assert written(tmp_path / "molecules", "--answers", "one") == {"answers": "one"}
     with one_sentence("`answers`", "one or many", "'two'"):
         written(data_dir, "--answers", "two")
