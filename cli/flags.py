@@ -362,8 +362,10 @@ def benchmark_parser() -> ActParser:
     parser.add_argument("--repeats", type=int, default=30, help=repeats)
     parser.add_argument("--sampling", action="store_true", help="what steps cost beyond their passes, by shape")
     parser.add_argument("--training", action="store_true", help="what steps of training cost beyond the bare model's")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="of --sampling or --training, all by default")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help="of --sampling, --training, --grids; all by default")
     parser.add_argument("--blocks", action="store_true", help="what blocks and caches cost, beside Fast-dLLM's loops")
+    grids = "model of 6x6 Sudoku: time and validity of single grids, beside Fast-dLLM's loops"
+    parser.add_argument("--grids", metavar="MODEL", help=grids)
     parser.add_argument("--draw", nargs=2, metavar=("PAGE", "RECORD"), help="write the table of a record into a page")
     parser.add_argument("--warmup", type=int, default=3, help="untimed repeats before them")
     parser.add_argument("--min_seconds", type=float, default=0.2, help="least length of a repeat")

@@ -20,11 +20,14 @@ critic), `generate` and `generate_critic` (by forward pass; without and with re-
     python scripts/benchmark.py --draw docs/PERFORMANCE.md runs/sampling-cpu.json
 
     python scripts/benchmark.py --blocks --repeats 5 --threads 1 --output runs/blocks-cpu.json
+    python scripts/benchmark.py --grids runs/demo/model --repeats 20 --threads 1 --output runs/grids-cpu.json
 
 --sampling measures what the steps of generation cost beyond the bare passes they are made of, over several shapes,
 with the peak of memory, tokens and floating-point operations per second (and those of a large product of matrices, to
 compare with); --training measures what steps of training cost beyond those of a bare language model; --blocks what
-generation block by block takes with and without kept keys and values, beside Fast-dLLM's loops over the same weights.
+generation block by block takes with and without kept keys and values, beside Fast-dLLM's loops over the same weights;
+--grids what one 6x6 Sudoku grid at a time takes with the trained weights of a folder, from nothing and with its first
+row given, how many are valid and how many differ, beside the same loops: of each at least 200 grids over all repeats.
 --draw writes the table of such a record into a page.
 """
 
@@ -54,6 +57,7 @@ from critic_gpt.hub.documents import read_object
 from critic_gpt.hub.files import write_json
 from critic_gpt.scripts import (
     benchmark_blocks,
+    benchmark_grids,
     benchmark_sampling,
     benchmark_training,
     benchmark_worker,
@@ -67,7 +71,12 @@ from critic_gpt.scripts import (
 UNITS = {"forward": "forward pass", "train_step": "step", "train_step_critic": "step"}
 CONFIDENCE = 0.95
 # The tables by rows of shapes, by their flags.
-TABLES = {"sampling": benchmark_sampling, "training": benchmark_training, "blocks": benchmark_blocks}
+TABLES = {
+    "sampling": benchmark_sampling,
+    "training": benchmark_training,
+    "blocks": benchmark_blocks,
+    "grids": benchmark_grids,
+}
 
 
 def check_arguments(args: argparse.Namespace) -> None:
@@ -89,9 +98,11 @@ def check_arguments(args: argparse.Namespace) -> None:
             f"`baseline` must be the root of a checkout of this package, got {args.baseline!r}: make one with "
             "git worktree add."
         )
-    for name in ("sampling", "baseline", "rows"):
-        if args.blocks and getattr(args, name):
-            raise ValueError(f"`{name}` must be left out beside `blocks`, got {getattr(args, name)!r}: drop it.")
+    for alone, name in (("blocks", "baseline"), ("blocks", "rows"), ("grids", "baseline")):
+        if table == alone and getattr(args, name):
+            raise ValueError(f"`{name}` must be left out beside `{alone}`, got {getattr(args, name)!r}: drop it.")
+    if table == "grids":
+        benchmark_grids.check_model(args.grids)
     if args.output is not None:
         check_output_file("output", args.output)
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -260,9 +271,11 @@ def load() -> list[float] | None:
 
 
 def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str) -> dict[str, Any]:
-    """The document of --sampling, --training or --blocks: every row of its table, one pair of processes each."""
+    """The document of a table: each of its rows, by one pair of processes."""
     table = TABLES[name]
     kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
+    if table is benchmark_grids:
+        kept |= benchmark_grids.settings_of(args)
     # Beside other work the processor's own time tells more than the clock does; a GPU's time only the clock tells.
     field = "cpu_seconds" if args.device == "cpu" else "seconds"
     document: dict[str, Any] = {"table": name, "settings": {**kept, "clock": field}, "machine": machine()}

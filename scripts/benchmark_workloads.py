@@ -35,6 +35,8 @@ class Workloads:
     # What a step of training costs beyond that of a bare language model.
     TRAINING = ("training_floor", "training_lm", "training_critic", "training_critic_half", "training_critic_quarter")
     TRAINING += ("training_joint", "training_joint_quarter")
+    # Whether the sequences that a case makes are judged.
+    tells_tokens = False
 
     def __init__(self, package, settings: dict[str, Any]):
         self.package, self.settings = package, settings

@@ -59,11 +59,11 @@ def fast_dllm(
                 states = model.model(input_ids=tokens, **fields).last_hidden_state[:, begin:end]
             elif cache == "prefix":
                 kept.crop(begin - kept.get_seq_length())  # by so many that stand behind it
-                places = torch.arange(begin, length)[None]
+                places = torch.arange(begin, length, device=tokens.device)[None]
                 states = model.model(input_ids=tokens[:, begin:], position_ids=places, past_key_values=kept)
                 states = states.last_hidden_state[:, : end - begin]
             else:
-                places = torch.arange(begin, end).expand_as(block)
+                places = torch.arange(begin, end, device=tokens.device).expand_as(block)
                 if kept.places is None:
                     kept.places = Places(places, torch.ones_like(block, dtype=torch.bool))
                 states = model.model(input_ids=block, position_ids=places, past_key_values=kept).last_hidden_state
