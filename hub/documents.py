@@ -74,9 +74,7 @@ def read_json(path: str | os.PathLike, constants: bool = True, max_bytes: int = 
     return parse_json(read_bytes(path, max_bytes), constants)
 
 
-def read_object(
-    path: str | os.PathLike, max_bytes: int = MAX_BYTES, way_out: str = MEND_OR_REMOVE
-) -> dict[str, Any]:
+def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES, way_out: str = MEND_OR_REMOVE) -> dict[str, Any]:
     """
     [`read_json`] of a file that holds an object.
 
@@ -94,9 +92,7 @@ def read_object(
     except ValueError as error:
         fault = str(error)
     if fault:
-        raise ValueError(
-            f"`{Path(path).name}` must be a readable file, got {str(path)!r}: {fault}; {way_out}."
-        )
+        raise ValueError(f"`{Path(path).name}` must be a readable file, got {str(path)!r}: {fault}; {way_out}.")
     return content
 
 
