@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers.configuration_utils import PreTrainedConfig, strict
 
-from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.documents import SAVE_AGAIN, read_object
 from critic_gpt.hub.files import replace_file
 from critic_gpt.hub.folder import (
     NamedInEveryFolder,
@@ -225,7 +225,7 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
     @classmethod
     def _dict_from_json_file(cls, json_file: str | os.PathLike) -> dict[str, Any]:
         """As the parent's, of bounded size and depth."""
-        return read_object(json_file)
+        return read_object(json_file, way_out=SAVE_AGAIN)
 
     def to_json_file(self, json_file_path: str | os.PathLike, *args, **kwargs) -> None:
         """As the parent's, in one step."""
@@ -259,10 +259,14 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
 
     @classmethod
     def get_config_dict(cls, pretrained_model_name_or_path, **kwargs):
-        """As the parent's, after what an interrupted save has left undone in a folder."""
+        """As the parent's, after what an interrupted save has left undone. None at all is no model of the defaults."""
         if pretrained_model_name_or_path is not None:
             finish_moving(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
-        return super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        content, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        if not content:
+            where = str(pretrained_model_name_or_path)
+            raise OSError(f"`config.json` must describe a model, got none in {where!r}: save the model there again.")
+        return content, rest
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):

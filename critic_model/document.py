@@ -13,7 +13,7 @@ from critic_gpt.backbones.description import DESCRIPTION, Backbone
 from critic_gpt.calibration.fingerprint import fingerprints_agree
 from critic_gpt.critic_model.critic_config import CriticConfig
 from critic_gpt.critic_model.naming import AUTO_CLASSES
-from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.documents import SAVE_AGAIN, read_object
 from critic_gpt.hub.moving import CRITIC_CONFIG_NAME
 
 
@@ -72,7 +72,7 @@ def read_critic_config(path: str | os.PathLike, **location: Any) -> dict[str, An
     file = cached_file(os.fspath(path), CRITIC_CONFIG_NAME, **quiet)
     if file is None:
         return None
-    content = read_object(file)
+    content = read_object(file, way_out=SAVE_AGAIN)
     for name, kinds in _KINDS.items():
         if name not in content or not isinstance(content[name], kinds):
             raise ValueError(

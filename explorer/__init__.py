@@ -23,12 +23,12 @@ from critic_gpt.explorer.denoising_views import (
     generation_view,
 )
 from critic_gpt.explorer.session import CollatorAtMaskRate, Explorer
+from critic_gpt.explorer.tokens import TokenView
 from critic_gpt.explorer.views import (
     CorruptedView,
     CriticView,
     SampleView,
     TextView,
-    TokenView,
     corrupted_view,
     critic_view,
     sample_view,

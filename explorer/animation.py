@@ -14,7 +14,7 @@ from critic_gpt.explorer.documents import document
 from critic_gpt.explorer.drawing import lines_of
 from critic_gpt.explorer.page import token_data
 from critic_gpt.explorer.streaming import step_heading, step_tokens
-from critic_gpt.explorer.views import TokenView
+from critic_gpt.explorer.tokens import TokenView
 from critic_gpt.generation.streamers import CriticStreamer, StreamedStep
 from critic_gpt.hub.files import replace_file
 

@@ -8,7 +8,8 @@ import torch
 
 from critic_gpt.explorer.denoising import DenoisingState
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.explorer.views import TokenView, another_right, check_threshold, positions_of, token_views
+from critic_gpt.explorer.tokens import TokenView, another_right, positions_of, token_views
+from critic_gpt.explorer.views import check_threshold
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 

@@ -6,7 +6,8 @@ import unicodedata
 from functools import singledispatch
 
 from critic_gpt.explorer.denoising_views import DenoisingView, GenerationView, StepView
-from critic_gpt.explorer.views import CorruptedView, CriticView, SampleView, TextView, TokenView
+from critic_gpt.explorer.tokens import TokenView
+from critic_gpt.explorer.views import CorruptedView, CriticView, SampleView, TextView
 
 
 MASK_SIGN = "\N{LOWER ONE EIGHTH BLOCK}"

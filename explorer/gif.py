@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from critic_gpt.explorer.drawing import error_color, lines_of, sign_of
-from critic_gpt.explorer.views import TokenView
+from critic_gpt.explorer.tokens import TokenView
 
 
 WIDTH, MARGIN, LINE, CELL = 720, 14, 25, 34

@@ -16,7 +16,7 @@ from critic_gpt.explorer.drawing import headings, lines_of, named, sign_of, visi
 from critic_gpt.explorer.guard import MAX_CHARACTERS, MAX_STEPS, Fields
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.explorer.strategies_in_words import strategies_in_words
-from critic_gpt.explorer.views import TokenView
+from critic_gpt.explorer.tokens import TokenView
 from critic_gpt.tasks import encode_strict
 
 

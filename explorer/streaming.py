@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from critic_gpt.explorer.drawing import lines_of, sign_of
 from critic_gpt.explorer.terminal import style_of
-from critic_gpt.explorer.views import TokenView
+from critic_gpt.explorer.tokens import TokenView
 from critic_gpt.generation.streamers import CriticStreamer, StreamedStep
 
 

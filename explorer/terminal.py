@@ -15,7 +15,8 @@ from critic_gpt.explorer import denoising, denoising_views, views
 from critic_gpt.explorer.command_line import typed_lines
 from critic_gpt.explorer.drawing import error_color, headings, lines_of, mark_of, named, sign_of, visible_text
 from critic_gpt.explorer.session import Explorer
-from critic_gpt.explorer.views import TokenView, view_data
+from critic_gpt.explorer.tokens import TokenView
+from critic_gpt.explorer.views import view_data
 from critic_gpt.generation.declarations import remasking_names
 
 

@@ -11,7 +11,7 @@ Letters: B batch, T positions, V vocabulary.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from transformers.generation import LogitsProcessorList, StoppingCriteriaList
@@ -21,11 +21,12 @@ from critic_gpt.backbones.description import Backbone
 from critic_gpt.diffusion.randomness import STREAM_CANDIDATE, STREAM_PLACE, hash_integers, row_seeds, uniforms
 from critic_gpt.generation.answers import check_callers
 from critic_gpt.generation.blocks import critic_logits_in_windows, denoise_in_blocks, in_blocks
-from critic_gpt.generation.canvas import Canvas, cut_after, cut_after_eos, prepare_canvas, shift_seed_text
+from critic_gpt.generation.canvas import Canvas, prepare_canvas, shift_seed_text
 from critic_gpt.generation.compiled import Compiler, chosen_backend
 from critic_gpt.generation.configuration import CriticGPTGenerationConfig
-from critic_gpt.generation.outcomes import NOT_DRAWN, DenoisingStep
-from critic_gpt.generation.quality import error_summary, judge_wrongness, mean_log_probability
+from critic_gpt.generation.finished import FinishedSequences, cut_off
+from critic_gpt.generation.outcomes import DenoisingStep
+from critic_gpt.generation.quality import judge_wrongness
 from critic_gpt.generation.run import DenoisingRun
 from critic_gpt.generation.settings import GenerationSettingsMixin, check_reads_our_tokens, resolve_settings
 from critic_gpt.generation.stopping import Stopping, check_criteria
@@ -255,7 +256,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
     ) -> CriticGPTGenerationOutput | torch.LongTensor:
         """Cuts what lies behind an end, judges what is left, chooses among candidates and sums up."""
         config = run.config
-        result, best, expected = _cut(run, canvas, stopping), None, None
+        result, best, expected = cut_off(run, canvas, stopping), None, None
         stream.put_rest(result.sequences)
         reports = config.return_error_probabilities and config.return_dict_in_generate and self.has_trained_critic
         if reports or config.num_candidates > 1:
@@ -277,7 +278,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             **verdict,
         )
 
-    def _judged(self, run: DenoisingRun, result: "FinishedSequences") -> "FinishedSequences":
+    def _judged(self, run: DenoisingRun, result: FinishedSequences) -> FinishedSequences:
         """The same with the critic's P(wrong), in one pass."""
         seen = result.sequences, result.attention_mask
         if result.sequences.shape[1] > Backbone.of(self.config).longest(result.sequences.shape[1]):
@@ -289,71 +290,6 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
         run.check_numbers()
         wrong = run.calibration.error_probability(logits)
         return result._replace(error_probabilities=wrong, scoring_passes=passes)
-
-
-class FinishedSequences(NamedTuple):
-    """
-    What a run leaves, all (B, T): the tokens, which of them were `generated`, where they are no padding, and once they
-    were judged P(wrong) of every token, given ones included; and how many passes that took.
-    """
-
-    sequences: torch.Tensor
-    generated: torch.Tensor
-    attention_mask: torch.Tensor
-    error_probabilities: torch.Tensor | None = None
-    scoring_passes: int = 0
-
-    def rows(self, chosen: torch.Tensor) -> "FinishedSequences":
-        parts = (None if part is None else part[chosen] for part in self[:4])
-        return FinishedSequences(*parts, self.scoring_passes)
-
-    def expected_errors(self) -> torch.Tensor:
-        """How many generated tokens of each row (B,) are expected to be wrong."""
-        return self.error_probabilities.masked_fill(~self.generated, 0.0).sum(dim=-1)
-
-    def summary(self, run: DenoisingRun, best: torch.Tensor | None, reports: bool) -> dict[str, Any]:
-        """
-        The fields of [`CriticGPTGenerationOutput`] that follow from the result and its run.
-
-        Args:
-            run ([`DenoisingRun`]): Of all candidates.
-            best (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Which rows of it these are, if not all.
-            reports (`bool`): Whether the critic's numbers are among them.
-        """
-        drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
-        drawn = self.generated & (drawn_probability != NOT_DRAWN)
-        row_passes, trunk_tokens = (
-            count.view(-1, run.config.num_candidates).sum(dim=-1) for count in (run.row_passes, run.trunk_tokens)
-        )
-        fields = {
-            "sequences": self.sequences,
-            "self_log_probability": mean_log_probability(drawn_probability, drawn),
-            "forward_passes": run.forward_passes,
-            "row_passes": row_passes,
-            "trunk_tokens": trunk_tokens,
-            "tokens_per_forward": self.generated.sum(dim=-1) / row_passes,
-            "history": None if run.history is None else run.history.of(best),
-            "generated_mask": self.generated,
-        }
-        if reports:
-            # Given tokens are taken as true.
-            fields["error_probabilities"] = self.error_probabilities.masked_fill(~self.generated, 0.0)
-            fields["expected_errors"] = self.expected_errors()
-            fields |= error_summary(self.error_probabilities, self.generated)
-        return fields
-
-
-def _cut(run: DenoisingRun, canvas: Canvas, stopping: Stopping) -> FinishedSequences:
-    """The sequences of a run without what was generated behind an end, which becomes padding."""
-    config, sequences = run.config, run.sequences
-    editable, attention_mask = canvas.editable, canvas.attention_mask
-    if config.pad_token_id is None or (config.eos_token_id is None and not stopping):
-        return FinishedSequences(sequences, editable, attention_mask)
-    sequences = cut_after(sequences, editable, stopping.ends(sequences), config.pad_token_id)
-    if config.eos_token_id is not None:
-        sequences = cut_after_eos(sequences, editable, config.eos_token_id, config.pad_token_id)
-    cut = editable & (sequences == config.pad_token_id)
-    return FinishedSequences(sequences, editable & ~cut, attention_mask.masked_fill(cut, 0))
 
 
 def _denoise(run: DenoisingRun, strategy: Strategy, stopping: Stopping, stream: Stream) -> None:

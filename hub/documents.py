@@ -13,6 +13,8 @@ MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 64
 # At most one value in so many bytes, which what people write does not come near: each value costs time.
 BYTES_PER_VALUE = 16
+# What to do about a damaged file, as the end of a sentence: any, and one without which there is no model.
+MEND_OR_REMOVE, SAVE_AGAIN = "mend it or remove it", "mend it, or save the model again"
 
 
 def read_bytes(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
@@ -52,6 +54,8 @@ def parse_json(data: str | bytes, constants: bool = True) -> Any:
         return value
     except RecursionError as error:
         raise ValueError(_too_deep()) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it must be JSON text, and its byte {error.start} is of no text") from error
     except ValueError as error:
         raise ValueError(" ".join(str(error).split()).rstrip(".")) from error
     finally:
@@ -70,9 +74,14 @@ def read_json(path: str | os.PathLike, constants: bool = True, max_bytes: int = 
     return parse_json(read_bytes(path, max_bytes), constants)
 
 
-def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES, way_out: str = MEND_OR_REMOVE) -> dict[str, Any]:
     """
     [`read_json`] of a file that holds an object.
+
+    Args:
+        path (`str` or `os.PathLike`): The file.
+        max_bytes (`int`, *optional*): As for [`read_bytes`].
+        way_out (`str`, *optional*): What to do where it is damaged, as the end of the sentence.
 
     Raises:
         `OSError`, `ValueError`: As [`read_json`], and for any other value; the sentence is complete.
@@ -83,9 +92,7 @@ def read_object(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> dict[str
     except ValueError as error:
         fault = str(error)
     if fault:
-        raise ValueError(
-            f"`{Path(path).name}` must be a readable file, got {str(path)!r}: {fault}; mend it or remove it."
-        )
+        raise ValueError(f"`{Path(path).name}` must be a readable file, got {str(path)!r}: {fault}; {way_out}.")
     return content
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import torch
 from transformers.utils import cached_file
 
-from critic_gpt.hub.documents import read_object
+from critic_gpt.hub.documents import MAX_BYTES, MEND_OR_REMOVE, SAVE_AGAIN, read_object
 from critic_gpt.hub.moving import CRITIC_CONFIG_NAME, finish_moving
 
 
@@ -22,6 +22,8 @@ DOCUMENTS = (
     *("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "adapter_config.json", CRITIC_CONFIG_NAME, "model.safetensors.index.json"),
 )
+# Without these there is no model, so that to remove them is no way out.
+_INDISPENSABLE = ("config.json", "adapter_config.json", CRITIC_CONFIG_NAME, "model.safetensors.index.json")
 _WEIGHTS = ("model", "pytorch_model")
 _WEIGHTS_ENDINGS = (".safetensors", ".bin")
 # Far above any model there is; by the endings of what configurations call their sizes.
@@ -65,15 +67,16 @@ def look_at_folder(path: str | os.PathLike, **location: Any) -> None:
     else:
         file = file_if_any(path, "config.json", **location)
         found = {} if file is None else {"config.json": Path(file)}
-    documents = {name: read_object(file, max_bytes=_most_bytes(name)) for name, file in found.items()}
+    documents = {name: _read(name, file) for name, file in found.items()}
     if "config.json" in documents:
         check_kinds(documents["config.json"], found["config.json"])
         check_sizes(documents["config.json"], found["config.json"])
         check_weights(documents["config.json"], path, **location)
 
 
-def _most_bytes(name: str) -> int:
-    return 2**26 if name.endswith(".index.json") else 2**23  # a line for each of many weights
+def _read(name: str, file: Path) -> dict[str, Any]:
+    most = 2**26 if name.endswith(".index.json") else MAX_BYTES  # a line for each of many weights
+    return read_object(file, most, SAVE_AGAIN if name in _INDISPENSABLE else MEND_OR_REMOVE)
 
 
 def file_if_any(path: str | os.PathLike, name: str, **location: Any) -> str | None:

@@ -117,7 +117,7 @@ class WholeWeightsMixin:
                 raise
             raise UnfitWeightsError(
                 f"the weights in {os.fspath(pretrained_model_name_or_path)!r} must have the shapes that its "
-                f"config.json describes ({' '.join(str(error).split())}): save the model again"
+                f"config.json describes ({' '.join(str(error).split()).rstrip('.')}): save the model again."
             ) from error
         model.weights_fault = weights_fault(model, info["missing_keys"], info["unexpected_keys"])
         check_heads_finite(model, pretrained_model_name_or_path)

@@ -51,12 +51,10 @@ if __name__ == "__main__":
 import argparse
 import functools
 import math
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from accelerate import Accelerator
 
 import critic_gpt
@@ -64,7 +62,7 @@ from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.cli.flags import evaluate_parser
 from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
-from critic_gpt.evaluation.competitors import OURS, named, select_strategies
+from critic_gpt.evaluation.competitors import named, select_strategies
 from critic_gpt.evaluation.divergence import MOST_HELD_OUT
 from critic_gpt.evaluation.held_out import (
     bound_of,
@@ -73,18 +71,14 @@ from critic_gpt.evaluation.held_out import (
     errors_of_answers,
     errors_of_fillings,
 )
-from critic_gpt.evaluation.held_out_figures import HIGHER, HeldOutFigures, OwnSequences, canvases_like, score_by
+from critic_gpt.evaluation.held_out_figures import HeldOutFigures, OwnSequences, canvases_like, score_by
 from critic_gpt.evaluation.mauve import Mauve, check_mauve
-from critic_gpt.evaluation.plots import check_picture, plot_expected_errors, plot_quality_by_forward_passes
-from critic_gpt.evaluation.report import comparison_text, critic_text, too_small_text, verifier_text
+from critic_gpt.evaluation.plots import check_picture, plot_expected_errors
 from critic_gpt.evaluation.sampling import blank_canvases
 from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.text_figures import TextFigures
 from critic_gpt.evaluation.text_judge import TextJudge
 from critic_gpt.evaluation.verifier import verify
-from critic_gpt.explorer.evaluation_report import REPORT_NAME, report_page, sample_views
-from critic_gpt.explorer.session import Explorer
-from critic_gpt.hub.files import replace_file, write_json
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -93,9 +87,9 @@ from critic_gpt.scripts import (
     load_model,
     progress_bar,
     run_as_program,
-    say,
     start_accelerator,
 )
+from critic_gpt.scripts.evaluation_output import samples_of, write_report
 from critic_gpt.tasks import TASK_FILE, SudokuPuzzles, TextTask, load_data, load_prepared, load_puzzles
 
 
@@ -345,58 +339,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if accelerator.is_main_process:
         write_report(report_dir, metrics, subject, args.plot, samples_of(model, tokenizer, task, args, canvases))
     return metrics
-
-
-def samples_of(model, tokenizer, task, args: argparse.Namespace, canvases: torch.Tensor) -> tuple[list, int]:
-    """A few samples for the page, and in how many steps they were made."""
-    steps = sorted(args.forward_passes)[len(args.forward_passes) // 2]
-    explorer = Explorer(model, tokenizer, task=None if isinstance(task, OwnSequences) else task)
-    return sample_views(explorer, canvases, steps, args.seeds[0]), steps
-
-
-def write_page(report_dir: Path, metrics: dict[str, Any], subject, samples: tuple[list, int]) -> None:
-    """Writes report.html, which travels alone."""
-    title = f"{subject.name}: what the model can, and what its critic knows"
-    versions = {"critic_gpt": critic_gpt.__version__, "transformers": transformers.__version__}
-    versions |= {"torch": torch.__version__, "python": platform.python_version()}
-    page = report_page(title, metrics, subject.figures, report_dir, *samples, versions)
-    replace_file(report_dir / REPORT_NAME, page)
-
-
-def write_report(
-    report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool, samples: tuple[list, int]
-) -> None:
-    """Writes metrics.json, plots and page, and prints what is in them, in this order: nothing is lost."""
-    table, real = metrics["comparison"], metrics.get("real_text", {})
-    by_seed, better = figures_of(table, "by_seed"), metrics["settings"]["better"]
-    drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
-    names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
-    # An earlier report in the same folder may have others, perhaps of another model.
-    metrics["pictures"] = sorted(f"{name}.png" for name in [*names, *drawn])
-    write_json(report_dir / "metrics.json", metrics)
-    for figure, words in drawn.items():
-        plot_quality_by_forward_passes(
-            report_dir / f"{figure}.png",
-            by_seed[figure],
-            words,
-            f"{subject.name}: {words}",
-            emphasised=OURS,
-            better=better.get(figure, HIGHER),
-            reference=("real", real[figure]) if figure in real else None,
-        )
-    write_page(report_dir, metrics, subject, samples)
-    print(comparison_text(table, subject.figures, real, better))
-    for name, reason in metrics["settings"]["left_out"].items():
-        print(f"Left out: {name}, since {reason}.")
-    if (text := too_small_text(table)) is not None:
-        print(text)
-    if metrics["language_model"]["nats_per_token"] is None:
-        print("No bound of the language model: there was no token to judge.")
-    if "calibration" in metrics:
-        print(critic_text(metrics["calibration"]))
-    if "verifier" in metrics:
-        print(verifier_text(metrics["verifier"]))
-    say(f"Report in {report_dir}: {', '.join(sorted(file.name for file in report_dir.iterdir()))}")
 
 
 if __name__ == "__main__":

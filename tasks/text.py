@@ -3,9 +3,7 @@
 
 import functools
 import itertools
-import math
 import operator
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,17 +19,17 @@ from critic_gpt.tasks.corpus import CorpusReader, Piece
 from critic_gpt.tasks.documents import beginnings, by_document, part_of, with_ends
 from critic_gpt.tasks.encoding import Tokens, encode_documents
 from critic_gpt.tasks.prepared import SPLITS, existing_file
+from critic_gpt.tasks.text_numbers import text_numbers
 from critic_gpt.tasks.tokenizers import build_character_tokenizer
 from critic_gpt.tasks.vocabulary import make_ready
 from critic_gpt.tasks.windows import iterate_fixed_windows, iterate_packed_lines
-from critic_gpt.tasks.words import iterate_words, words_of
+from critic_gpt.tasks.words import iterate_words
 
 
 logger = logging.get_logger(__name__)
 
 CHARACTER = "character"
 WINDOWS = ("fixed", "lines")
-NGRAM = 6
 WORDS_FILE = "train_words.txt"
 
 
@@ -377,17 +375,7 @@ class TextTask(Task):
             raise ValueError("`texts` must hold at least one sample to judge, got none; generate some first.")
         if not self.train_words:
             raise ValueError("`train_words` must hold the training words, got none; load the task by `load_task`.")
-        words = Counter(word for text in texts for word in words_of(text, whole_only=self.window == "fixed"))
-        known = sum(count for word, count in words.items() if word in self.train_words)
-        ngrams = Counter(text[i : i + NGRAM] for text in texts for i in range(len(text) - NGRAM + 1))
-        return {
-            "known_word_rate": known / max(1, words.total()),
-            "unigram_entropy_bits": _entropy_bits(Counter("".join(texts))),
-            "distinct_6gram_rate": len(ngrams) / max(1, ngrams.total()),
-            "distinct_rate": len(set(texts)) / len(texts),
-            "duplicates": len(texts) - len(set(texts)),
-            "num_samples": len(texts),
-        }
+        return text_numbers(texts, self.train_words, whole_words=self.window == "fixed")
 
 
 def _words_file(words: Collection[str]) -> dict[str, Callable[[], str]]:
@@ -397,8 +385,3 @@ def _words_file(words: Collection[str]) -> dict[str, Callable[[], str]]:
 def _filled_up(window: np.ndarray, length: int, mask_token_id: int) -> np.ndarray:
     """Masks behind the end of a document, as they stand there in generation; they are no truth to learn."""
     return np.concatenate([window, np.full(length - len(window), mask_token_id, dtype=window.dtype)])
-
-
-def _entropy_bits(counts: Mapping[str, int]) -> float:
-    total = sum(counts.values())
-    return sum(count / total * math.log2(total / count) for count in counts.values())

@@ -49,19 +49,19 @@ def shifted():
     return ShiftedModel(config).eval()
 
 
-def trained_a_little(model, rows=8):
+def trained_a_little(model, folder, rows=8):
     data = [{"input_ids": TOKENIZER(f"w{i} w{i + 1} w{i + 2} w{i + 3}")["input_ids"]} for i in range(rows)]
     args = CriticTrainingArguments(
-        "unused", max_steps=5, learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no"
+        str(folder), max_steps=5, learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no"
     )
     CriticTrainer(model, args, train_dataset=data, processing_class=TOKENIZER).train()
     return model
 
 
-def test_a_frozen_model_learns_nothing_but_its_critic_and_keeps_its_dropout_off():
+def test_a_frozen_model_learns_nothing_but_its_critic_and_keeps_its_dropout_off(tmp_path):
     stock = tiny_masked_lm("bert", hidden_dropout_prob=0.5)
     before = copy.deepcopy(stock.state_dict())
-    model = trained_a_little(get_critic_model(stock, CriticConfig(freeze=True), tokenizer=TOKENIZER))
+    model = trained_a_little(get_critic_model(stock, CriticConfig(freeze=True), tokenizer=TOKENIZER), tmp_path)
     assert model.has_trained_critic
     after = {name: weight for name, weight in model.state_dict().items() if not name.startswith("critic_head.")}
     assert after.keys() == before.keys()
@@ -71,14 +71,14 @@ def test_a_frozen_model_learns_nothing_but_its_critic_and_keeps_its_dropout_off(
     assert torch.equal(model(input_ids=IDS).logits, model(input_ids=IDS).logits)
 
 
-def test_weights_in_float16_are_not_trained():
+def test_weights_in_float16_are_not_trained(tmp_path):
     for freeze in (True, False):
         model = get_critic_model(tiny_masked_lm("bert").half(), CriticConfig(freeze=freeze), tokenizer=TOKENIZER)
         with pytest.raises(ValueError, match=r"`model` must learn in float32 or bfloat16, got float16 for `"):
-            trained_a_little(model)
+            trained_a_little(model, tmp_path)
 
 
-def test_a_model_whose_hooks_never_fire_gives_its_states_on_request():
+def test_a_model_whose_hooks_never_fire_gives_its_states_on_request(tmp_path):
     stock = hook_free()
     with torch.no_grad():
         before = stock(IDS).logits
@@ -86,7 +86,7 @@ def test_a_model_whose_hooks_never_fire_gives_its_states_on_request():
     backbone = model.backbone
     assert (backbone.states_from, backbone.takes_attention_mask) == ("hidden_states", False)
     assert (backbone.vocab_size, backbone.max_sequence_length) == (40, 48)
-    trained_a_little(model).eval()
+    trained_a_little(model, tmp_path).eval()
     with torch.no_grad():
         output = model(input_ids=IDS, attention_mask=torch.ones_like(IDS))
     assert torch.equal(output.logits, before) and output.hidden_states is None and bool(output.critic_logits.any())
@@ -206,8 +206,9 @@ def test_a_model_made_with_another_padding_than_its_tokenizer_has_is_saved_with_
 
 
 @pytest.fixture(scope="module")
-def taught():
-    return trained_a_little(get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER))
+def taught(tmp_path_factory):
+    model = get_critic_model(tiny_masked_lm("roberta"), tokenizer=TOKENIZER)
+    return trained_a_little(model, tmp_path_factory.mktemp("taught"))
 
 
 NO_ROWS = [
@@ -220,10 +221,10 @@ NO_ROWS = [
 
 
 @pytest.mark.parametrize(("rows", "message"), NO_ROWS)
-def test_training_and_calibration_refuse_what_is_no_row_of_the_model_in_one_sentence(taught, rows, message):
+def test_training_and_calibration_refuse_what_is_no_row_of_the_model_in_one_sentence(taught, rows, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         taught.calibrate(rows)
-    args = CriticTrainingArguments("unused", max_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
+    args = CriticTrainingArguments(str(tmp_path), max_steps=1, report_to=[], use_cpu=True, remove_unused_columns=False)
     with pytest.raises(ValueError, match=message):
         CriticTrainer(taught, args, train_dataset=rows, processing_class=TOKENIZER).train()
 

@@ -57,7 +57,13 @@ def test_earlier_code_gets_a_critic_with_the_numbers_it_was_made_with(model, tie
     model = get_critic_model(loaded, tokenizer=TOKENIZER)
     assert model.backbone.mask_of_pairs
     args = CriticTrainingArguments(
-        "unused", max_steps=4, learning_rate=1e-2, report_to=[], use_cpu=True, disable_tqdm=True, save_strategy="no"
+        str(tmp_path / "training"),
+        max_steps=4,
+        learning_rate=1e-2,
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        save_strategy="no",
     )
     CriticTrainer(model, args, train_dataset=ROWS, processing_class=TOKENIZER).train()
     model.eval()

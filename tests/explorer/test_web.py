@@ -27,7 +27,7 @@ from critic_gpt.explorer import (
 from critic_gpt.explorer.drawing import visible
 from critic_gpt.explorer.page import ACTS, MAX_DRAWN, Page, page_data, state_data, token_data, with_given
 from critic_gpt.explorer.strategies_in_words import IN_WORDS
-from critic_gpt.explorer.views import TokenView
+from critic_gpt.explorer.tokens import TokenView
 from critic_gpt.explorer.web import serve
 from critic_gpt.generation.declarations import remasking_names
 from critic_gpt.tasks import SudokuTask

@@ -109,6 +109,7 @@ def test_rows_leave_whatever_is_asked_for_in_the_end(model):
     assert cut[1, 4] == expected[1, 4] and (cut[1, 5:] == PAD).all()
 
 
+@torch.no_grad()  # as `generate` is
 def test_going_on_with_some_rows_takes_them_along_in_everything(model):
     ids = padded(ROWS)
     canvas = Canvas(ids, (ids != PAD).long(), ids == MASK)

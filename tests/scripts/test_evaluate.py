@@ -27,7 +27,7 @@ from critic_gpt import (
     CriticTrainingArguments,
 )
 from critic_gpt.evaluation import GRIDS, SHOOT_OUT, TextFigures
-from critic_gpt.scripts import evaluate
+from critic_gpt.scripts import evaluate, evaluation_output
 from critic_gpt.tasks import load_prepared
 
 
@@ -323,7 +323,7 @@ def test_settings_of_text_are_chosen_among_those_as_diverse_as_real_text(text_di
 
 def test_a_report_is_saved_before_it_is_printed(model_dir, sudoku_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    monkeypatch.setattr(evaluate, "comparison_text", lambda *_: "±")
+    monkeypatch.setattr(evaluation_output, "comparison_text", lambda *_: "±")
     with pytest.raises(UnicodeEncodeError):
         run(model_dir, sudoku_dir, tmp_path)
     assert contents(tmp_path) == ["metrics.json", "reliability.png", "report.html", "valid_rate.png"]
