@@ -113,7 +113,7 @@ class SmilesTask(Task):
     Flags: ClassVar[type] = SmilesFlags
     compares_with_real_text: ClassVar[bool] = True
     answers: ClassVar[str] = "many"
-    # More valid molecules, nearer to real ones, at 16 to 64 passes (docs/experiments/molecules.md, section 38).
+    # More valid molecules, nearer to real ones, at 16 to 64 passes (docs/experiments/molecules.md, section 39).
     generation: ClassVar[dict[str, Any]] = {"remask_exponent": 3.0, "remask_per_step": 4}
     better: ClassVar[dict[str, str]] = {"fcd": "lower", "internal_diversity": "nearer to real"}
 
