@@ -79,7 +79,10 @@ def truth() -> Values:
 def _read_count_or_share(text: str) -> int | float | str:
     if text == HALF:
         return text
-    return float(text) if "." in text else int(text)
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise ValueError(f"must be a whole number, a share as in 0.2, or {HALF}, got {text!r}") from None
 
 
 def _read_schedule(text: str) -> str | float | list[float]:

@@ -138,6 +138,18 @@ def test_the_schedule_is_a_name_or_a_list_of_ratios(model_dir, capsys):
     assert "--schedule: must be linear, quadratic, root, cosine, a number or one ratio a step" in said
 
 
+def test_how_many_are_remasked_is_a_number_a_share_or_half(model_dir, capsys):
+    case = ("--prompt", "[MASK]" * 10, "--remasking", "critic", "--seed", 0, "--num_steps", 5, "--remask_floor", 0)
+    many = run(model_dir, *case, "--answers", "many")
+    assert many == run(model_dir, *case, "--answers", "many", "--remask_per_step", "half")
+    # Half of ten tokens over five steps is one in each.
+    assert many == run(model_dir, *case, "--answers", "many", "--remask_per_step", "1")
+    with pytest.raises(SystemExit):
+        run(model_dir, "--remask_per_step", "halves")
+    said = capsys.readouterr().err
+    assert "--remask_per_step: must be a whole number, a share as in 0.2, or half, got 'halves'" in said
+
+
 def test_a_prompt_is_placed_as_the_flags_say_and_without_one_a_sequence_is_made_from_nothing(model_dir, tmp_path):
     case = ("--prompt", "hello", "--max_new_tokens", 30, "--num_samples", 4, "--seed", 0)
     placed = [result["generated_text"] for result in run(model_dir, *case, "--seed_placement", "random")]
