@@ -193,6 +193,18 @@ class Setting:
 
 
 def default_in_words(setting: Setting, strategies: Mapping[str, Any]) -> str:
+    """Its defaults, of both families; "" where it may stay unset."""
+    many: dict[Any, list[str]] = {}
+    for name, strategy in strategies.items():
+        value = strategy.takes_for_many.get(setting.name)
+        if value is not None and value != strategy.takes.get(setting.name, setting.default):
+            many.setdefault(value, []).append(in_code(name))
+    words = [f"{in_code(value)} under {', '.join(names)}" for value, names in many.items()]
+    words = [f"{one} where many answers are right" for one in words]
+    return ", ".join(filter(None, [_usual_default(setting, strategies), *words]))
+
+
+def _usual_default(setting: Setting, strategies: Mapping[str, Any]) -> str:
     """Its default, from its own declaration or from the strategies that take it; "" where it may stay unset."""
     if setting.default is not None:
         return f"defaults to {in_code(setting.default)}"
