@@ -263,9 +263,9 @@ class CriticGPTConfig(NamedInEveryFolder, PreTrainedConfig):
         if pretrained_model_name_or_path is not None:
             finish_moving(os.path.join(pretrained_model_name_or_path, kwargs.get("subfolder") or ""))
         content, rest = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        if not content:
+        if not content and pretrained_model_name_or_path is not None:
             where = str(pretrained_model_name_or_path)
-            raise OSError(f"`config.json` must describe a model, got none in {where!r}: save the model there again.")
+            raise OSError(f"`config.json` must describe a model, got none in {where!r}: save or push one there.")
         return content, rest
 
     @classmethod

@@ -295,7 +295,7 @@ def test_an_upload_that_breaks_off_changes_nothing_and_can_be_repeated(pushed, f
 def test_a_first_upload_that_breaks_off_leaves_nothing_that_could_be_taken_for_a_model(pushed, files):
     push, load = pushed["first"]
     assert "RemoteProtocolError" in push and not files("me/first")
-    assert "OSError" in load and "does not appear to have a file named" in load[-1]
+    assert "OSError" in load and "`config.json` must describe a model, got none in 'me/first'" in load[-1]
 
 
 # ---- down ----
