@@ -105,7 +105,7 @@ def remask_counts(count: torch.Tensor, remask_per_step: int | float) -> torch.Te
 
 def half_spread(total: torch.Tensor, step: int, num_steps: int) -> torch.Tensor:
     """
-    How many of a step's share fall to it where half of all tokens is spread evenly over the steps.
+    How many tokens a step re-masks where half of all is spread evenly over the steps.
 
     Args:
         total (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row.

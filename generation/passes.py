@@ -81,13 +81,11 @@ class Passes:
 
     def verdict(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The critic's logits (B, T) of finished sequences, both arguments (B, T); nothing is predicted."""
-        if self._can_be_bare:
-            sight = Sight(attention_mask, padded=not bool(attention_mask.all()))
-            how = sight.hides, self.layout(input_ids, sight)
-            return self.model.bare_pass(input_ids, *how, with_logits=False, with_joint=False).critic_logits
-        fields = {"return_logits": False} if self.model.forward_is_ours else {}
-        output = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **fields)
-        return output.critic_logits
+        sight = Sight(attention_mask, padded=not bool(attention_mask.all()))
+        if not self._can_be_bare:
+            return self.read(input_ids, sight, with_logits=False).critic_logits
+        how = sight.hides, self.layout(input_ids, sight)
+        return self.model.bare_pass(input_ids, *how, with_logits=False, with_joint=False).critic_logits
 
     def layout(self, input_ids: torch.Tensor, sight: Sight, past_key_values: Any = None) -> Any:
         """What bare passes know of the places they see."""
