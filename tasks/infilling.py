@@ -28,7 +28,10 @@ def connected_part(molecule: str, share: float = MASKED_SHARE) -> set[int]:
     Returns:
         `set[int]`: Which of its atoms, counted from 0 as they are written.
     """
-    atoms = chemistry().MolFromSmiles(molecule).GetAtoms()
+    chem = chemistry()
+    as_written = chem.SmilesParserParams()
+    as_written.removeHs = False  # atoms that are written count, hydrogens too
+    atoms = chem.MolFromSmiles(molecule, as_written).GetAtoms()
     digest = hashlib.blake2b(molecule.encode(), digest_size=8).digest()
     found, wanted = [int.from_bytes(digest, "little") % len(atoms)], math.ceil(share * len(atoms))
     for atom in found:  # grows: breadth first
@@ -46,7 +49,7 @@ def masked_places(tokens: Sequence[str], masked_atoms: set[int]) -> list[bool]:
         tokens (`Sequence[str]`): Of one molecule.
         masked_atoms (`set[int]`): Which of its atoms, counted from 0 as they are written.
     """
-    is_atom = [token[0] == "[" or token.isalpha() for token in tokens]
+    is_atom = [token[0] in "[*" or token.isalpha() for token in tokens]
     before = np.cumsum(is_atom) - 1  # the atom at or before each token
     return [
         int(atom) in masked_atoms and (atom_itself or int(atom) + 1 in masked_atoms)
@@ -59,7 +62,7 @@ class MoleculeInfillings:
     Test molecules of which a connected third is masked, each several times; all else, and so the length, is given.
 
     Args:
-        molecules (`Sequence[str]`): Their SMILES.
+        molecules (`Sequence[str]`): Their SMILES, at least one, which RDKit reads.
         tokens_of (`Callable`): How a SMILES is cut into tokens.
         sequence_length (`int`): Tokens of a row.
         num (`int`, *optional*): How many rows, four for each molecule; all of them by default.

@@ -4,7 +4,8 @@
 By RDKit and, for the Fréchet ChemNet distance, by the package fcd: both come with `pip install critic_gpt[molecules]`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,11 +90,11 @@ class ChemNetDistance:
     The Fréchet ChemNet distance (Preuer et al., 2018) to fixed molecules, by the package fcd and the network it ships.
 
     Args:
-        reference (`Sequence[str]`): SMILES of real molecules, at least two.
+        reference (`Sequence[str]`): Canonical SMILES of real molecules, as [`canonical_molecules`] spells them.
     """
 
     def __init__(self, reference: Sequence[str]):
-        self._reference, self._network, self._moments = list(reference), None, None
+        self._reference = np.array(reference, dtype=object)
 
     @staticmethod
     def is_installed() -> bool:
@@ -102,23 +103,45 @@ class ChemNetDistance:
 
         return importlib.util.find_spec("fcd") is not None
 
-    def __call__(self, molecules: Sequence[str]) -> float:
-        """The distance of at least two valid SMILES, at least 0; NaN of fewer. It falls as their number grows."""
+    def __call__(self, molecules: Sequence[str], without: Collection[str] = ()) -> float:
+        """
+        The distance, at least 0. It falls as the number of molecules grows.
+
+        Args:
+            molecules (`Sequence[str]`): Canonical SMILES.
+            without (`Collection[str]`, *optional*): Which of the fixed molecules are left out.
+
+        Returns:
+            `float`: NaN of fewer than two, or to fewer than two.
+        """
         import fcd
 
-        if len(molecules) < 2:
+        kept = np.array([one not in without for one in self._reference], dtype=bool)
+        if len(molecules) < 2 or kept.sum() < 2:
             return float("nan")
-        if self._network is None:
-            self._network = fcd.load_ref_model()
-            self._moments = self._moments_of(self._reference)
-        mean, covariance = self._moments_of(molecules)
+        mean, covariance = _moments(self._activations(molecules))
+        real_mean, real_covariance = _moments(self._real_activations[kept])
         distance = fcd.calculate_frechet_distance(
-            mu1=mean, sigma1=covariance, mu2=self._moments[0], sigma2=self._moments[1]
+            mu1=mean, sigma1=covariance, mu2=real_mean, sigma2=real_covariance
         )
         return max(float(distance), 0.0)
 
-    def _moments_of(self, molecules: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def _network(self) -> Any:
         import fcd
 
-        activations = fcd.get_predictions(self._network, list(molecules), device="cpu")
-        return np.mean(activations, axis=0), np.cov(activations.T)
+        return fcd.load_ref_model()
+
+    @cached_property
+    def _real_activations(self) -> np.ndarray:
+        return self._activations(self._reference)
+
+    def _activations(self, molecules: Sequence[str]) -> np.ndarray:
+        """What the network makes of each molecule (num, D)."""
+        import fcd
+
+        return fcd.get_predictions(self._network, list(molecules), device="cpu")
+
+
+def _moments(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.mean(activations, axis=0), np.cov(activations.T)

@@ -158,7 +158,12 @@ class SmilesTask(Task):
 
     def load_puzzles(self, folder: Path) -> MoleculeInfillings:
         """Molecules of the test split with a connected third to find."""
-        return MoleculeInfillings(self._molecules_compared, smiles_tokens, self.sequence_length)
+        molecules = [molecule for molecule, _ in self._molecules_compared]
+        if not molecules:
+            raise ValueError(
+                f"`folder` must hold test molecules that RDKit reads, got {str(folder)!r} without: prepare others."
+            )
+        return MoleculeInfillings(molecules, smiles_tokens, self.sequence_length)
 
     # The judge
 
@@ -180,9 +185,9 @@ class SmilesTask(Task):
                 - `unique_rate`: different canonical SMILES divided by valid ones; 0 without any.
                 - `novel_rate`: share of the different ones that are not among the training molecules; 0 without any.
                 - `internal_diversity`: see [`~critic_gpt.tasks.molecules.internal_diversity`].
-                - `fcd`: Fréchet ChemNet distance of the valid ones to at most 10,000 test molecules, NaN of fewer than
-                  two; only where the package fcd is installed. It falls as the number of samples grows, so compare
-                  equal numbers, and with `fcd` of real molecules.
+                - `fcd`: Fréchet ChemNet distance of the valid ones to at most 10,000 valid test molecules, NaN of fewer
+                  than two; only where the package fcd is installed. It falls as the number of samples grows, so
+                  compare equal numbers, and with `fcd` of real molecules.
                 - `num_samples`: all texts.
 
         Raises:
@@ -191,6 +196,21 @@ class SmilesTask(Task):
         """
         if len(texts) == 0:
             raise ValueError("`texts` must hold at least one sample to judge, got none; generate some first.")
+        return self._figures(texts)
+
+    def judge_real(self, texts: Sequence[str], num_samples: int) -> dict[str, float | int]:
+        """
+        The same figures of real molecules, which are not compared with themselves.
+
+        Args:
+            texts (`Sequence[str]`): Real molecules; of these the last are judged, at most half.
+            num_samples (`int`): How many, at most.
+        """
+        texts = texts[-min(num_samples, max(1, len(texts) // 2)) :]
+        return self._figures(texts, without=texts)
+
+    def _figures(self, texts: Sequence[str], without: Sequence[str] = ()) -> dict[str, float | int]:
+        """The figures of texts by test molecules, some left out."""
         valid = [one for one in canonical_molecules(texts) if one is not None]
         different = dict.fromkeys(valid)
         figures = {
@@ -201,7 +221,7 @@ class SmilesTask(Task):
             "num_samples": len(texts),
         }
         if "fcd" in self.figures:
-            figures["fcd"] = self._distance(valid)
+            figures["fcd"] = self._distance(valid, without=set(canonical_molecules(without)))
         return figures
 
     @cached_property
@@ -227,14 +247,18 @@ class SmilesTask(Task):
 
     @cached_property
     def _distance(self) -> ChemNetDistance:
-        return ChemNetDistance(self._molecules_compared)
+        # ChemNet reads letters: what is generated comes in RDKit's spelling, and so must they.
+        return ChemNetDistance([canonical for _, canonical in self._molecules_compared])
 
     @cached_property
-    def _molecules_compared(self) -> list[str]:
-        """The first molecules of the test split."""
+    def _molecules_compared(self) -> list[tuple[str, str]]:
+        """The first molecules of the test split, those that RDKit does not read left out: as written, and as it
+        spells them."""
         rows = self._rows("test")
         compared = rows.select(range(min(MOST_COMPARED, len(rows))))
-        return [_molecule(row, self._vocabulary) for row in compared["input_ids"]]
+        written = [_molecule(row, self._vocabulary) for row in compared["input_ids"]]
+        spelled = canonical_molecules(written)
+        return [(one, other) for one, other in zip(written, spelled, strict=True) if other is not None]
 
     def _rows(self, split: str):
         """A split of the prepared folder."""

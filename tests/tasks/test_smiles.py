@@ -82,18 +82,23 @@ def test_what_was_trained_on_is_not_novel_however_it_is_spelled(prepared):
 
 
 MOLECULES = ["CC(=O)Nc1ccc(O)cc1", "c1ccc2[nH]ccc2c1", "BrCC1CC1Cl", "N#CC(C)(C)c1cc(F)ccn1"]
+# Hydrogens that are written, which RDKit would drop, and an atom of any kind.
+MOLECULES += ["[H]C([H])(O)CCCN", "*CCCCO"]
 
 
 @pytest.mark.parametrize("molecule", MOLECULES)
 def test_a_third_of_the_atoms_is_masked_that_hang_together_with_all_that_is_written_between_them(molecule):
-    mol, atoms = chemistry().MolFromSmiles(molecule), connected_part(molecule)
+    chem = chemistry()
+    as_written = chem.SmilesParserParams()
+    as_written.removeHs = False
+    mol, atoms = chem.MolFromSmiles(molecule, as_written), connected_part(molecule)
     assert len(atoms) == math.ceil(mol.GetNumAtoms() / 3)
     reached = {min(atoms)}
     for _ in atoms:
         reached |= {n.GetIdx() for a in reached for n in mol.GetAtomWithIdx(a).GetNeighbors()} & atoms
     assert reached == atoms
     tokens = smiles_tokens(molecule)
-    places = [place for place, token in enumerate(tokens) if token[0].isalpha() or token[0] == "["]
+    places = [place for place, token in enumerate(tokens) if token[0].isalpha() or token[0] in "[*"]
     masked = masked_places(tokens, atoms)
     assert {i for i, place in enumerate(places) if masked[place]} == atoms
     for i, (here, following) in enumerate(itertools.pairwise(places)):
@@ -120,6 +125,28 @@ def test_internal_diversity_is_none_in_copies_and_grows_with_difference():
     alike, apart = internal_diversity(["CCO", "CCCO"]), internal_diversity(["CCO", "c1ccccc1"])
     assert 0 < alike < apart <= 0.5  # a molecule is compared with itself, too
     assert internal_diversity([]) == 0.0
+
+
+def test_test_molecules_that_rdkit_does_not_read_are_neither_masked_nor_compared_with(tmp_path):
+    for split, molecules in (("train", CHAINS[:80]), ("validation", CHAINS[:8]), ("test", ["C1CC", "OCC", "CCCN"])):
+        (tmp_path / f"{split}.smi").write_text("\n".join(molecules + ["C1CC"] * (split == "train")))
+    prepare(["--task", "smiles", "--source", f"{tmp_path}/*.smi", "--output_dir", str(tmp_path / "data")])
+    task = load_prepared(tmp_path / "data")[2]
+    assert task.load_puzzles(task.folder).molecules == ["OCC", "CCCN"]
+
+
+@pytest.mark.slow
+def test_the_chemnet_distance_asks_not_how_molecules_are_spelled_and_real_ones_are_not_compared_with_themselves(
+    tmp_path,
+):
+    kekule = [f"C1=CC=CC=C1{'C' * n}" for n in range(1, 30)]
+    for split, molecules in (("train", kekule), ("validation", kekule), ("test", kekule)):
+        (tmp_path / f"{split}.smi").write_text("\n".join(molecules))
+    prepare(["--task", "smiles", "--source", f"{tmp_path}/*.smi", "--output_dir", str(tmp_path / "data")])
+    task = load_prepared(tmp_path / "data")[2]
+    assert task.judge([f"{'C' * n}c1ccccc1" for n in range(1, 30)])["fcd"] < 1e-3
+    assert task.judge_real(kekule, 100)["fcd"] > 1 and task.judge_real(kekule, 100)["num_samples"] == 14
+    assert math.isnan(task.judge_real([*kekule, *kekule], 100)["fcd"]), "nothing is left to compare with"
 
 
 @pytest.mark.slow
