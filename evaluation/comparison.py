@@ -77,7 +77,8 @@ class Competition:
     """
 
     def __init__(self, model, tokenizer, judge, canvases: torch.Tensor, batch_size: int, accelerator=None):
-        self.model, self.tokenizer, self.judge = model, tokenizer, judge
+        self.model, self.tokenizer = model, tokenizer
+        self.judge = lambda samples: measured(judge(samples))
         self.canvases, self.batch_size, self.accelerator = canvases, batch_size, accelerator
 
     def sample(
@@ -150,9 +151,16 @@ class Competition:
         }
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+def measured(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures of a judge, `None` where there was nothing to measure by, which judges tell by NaN."""
+    return {name: None if value != value else value for name, value in figures.items()}
+
+
+def over_seeds(values: Sequence[float | None]) -> dict[str, Any]:
     """Several measurements of one figure: `mean`, `spread` (standard deviation, n - 1 in the divisor; `None` of a
-    single one) and `by_seed`."""
+    single one) and `by_seed`. Where one of them is `None`, so are mean and spread."""
+    if any(value is None for value in values):
+        return {"mean": None, "spread": None, "by_seed": list(values)}
     spread = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.mean(values), "spread": spread, "by_seed": list(values)}
 
@@ -195,7 +203,8 @@ def compare_strategies(
             - `num_steps`: the steps it got; `arguments`: its other settings.
             - `forward_passes`, `mean_forward_passes`: of its sequences, as counted by the hook: the most and the mean.
             - `seconds`: for one set of samples.
-            - `figures`: of the judge, each with `mean`, `spread` (standard deviation) and `by_seed`.
+            - `figures`: of the judge, each with `mean`, `spread` (standard deviation) and `by_seed`; `None` where the
+              judge said NaN.
             - `tuning`: where it was chosen, the seed and what each setting reached.
 
     Raises:

@@ -2,6 +2,7 @@
 """How near samples of any kind of sequence are to held-out ones, beside what their task says of them."""
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from critic_gpt.backbones.description import Backbone
+from critic_gpt.evaluation.comparison import measured
 from critic_gpt.evaluation.divergence import EXCESS, HeldOutDivergence
 from critic_gpt.evaluation.mauve import MAUVE, Mauve
 from critic_gpt.evaluation.sampling import Samples
@@ -82,7 +84,7 @@ class HeldOutFigures:
             # What is compared with held-out sequences must not be compared with itself.
             judge_real = getattr(task, "judge_real", None)
             real = judge_real(self.real_texts, num_samples) if judge_real else task.judge(self.real_texts[:num_samples])
-        self.real = {**self.divergence.of_real(num_samples), **(real or {})}
+        self.real = measured({**self.divergence.of_real(num_samples), **(real or {})})
         if mauve is not None:
             self.figures[MAUVE] = f"MAUVE by {mauve.name}"
             half = min(num_samples, len(self.real_texts) // 2)
@@ -124,12 +126,17 @@ class HeldOutFigures:
 
 
 def score_by(
-    figures: Mapping[str, float], figure: str, better: Mapping[str, str], real: Mapping[str, float] | None = None
+    figures: Mapping[str, float | None],
+    figure: str,
+    better: Mapping[str, str],
+    real: Mapping[str, float | None] | None = None,
 ) -> float:
     """A figure as a number of which more is better."""
     way, value = better.get(figure, HIGHER), figures[figure]
+    if value is None:  # nothing to measure by, as of molecules of which none is valid
+        return -math.inf
     if way == NEARER:
-        return -abs(value - (real or {}).get(figure, 0.0))
+        return -abs(value - ((real or {}).get(figure) or 0.0))
     return -value if way == LOWER else value
 
 

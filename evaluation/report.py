@@ -14,8 +14,11 @@ def is_share(figure: str) -> bool:
 
 
 def format_value(figure: str, value: Mapping[str, Any]) -> str:
-    """A figure over its seeds: its mean and, of several, plus or minus the standard deviation."""
+    """A figure over its seeds: its mean and, of several, plus or minus the standard deviation; "none" where there was
+    nothing to measure by."""
     mean, spread = value["mean"], value["spread"]
+    if mean is None:
+        return "none"
     sign = "+" if figure.endswith("_deviation") else ""
     if is_share(figure):
         return f"{mean:{sign}.1%}" if spread is None else f"{100 * mean:{sign}.1f} ± {100 * spread:.1f}%"

@@ -22,8 +22,9 @@ from critic_gpt.hub.documents import read_json
 
 
 KEPT = ("settings", "language_model", "calibration", "real_text", "verifier", "expected_errors")
-# In what the settings of two parts of one comparison may differ.
-MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged")
+# In what the settings of two parts of one comparison may differ; a temperature stood in earlier ones, whatever the
+# cells said.
+MAY_DIFFER = ("strategies", "forward_passes", "left_out", "num_judged", "temperature")
 # What says how settings were chosen, `None` in a part where none were.
 OF_TUNING = ("tuning_seed", "tuning_temperatures", "tuned_by")
 CELL = ("num_steps", "forward_passes", "mean_forward_passes", "arguments", "figures")

@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Numbers of generated text beside those of real text, so that no repetition can win."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -43,13 +44,14 @@ class TextFigures:
 
         - `entropy_deviation`: unigram entropy divided by that of real text, minus 1: below 0 where the text is more
           monotonous.
-        - `bits_per_character`: of a judge, where there is one.
+        - `bits_per_character`: of a judge, where there is one; NaN of empty texts.
         """
         figures = self.task.judge(texts)
         deviation = figures["unigram_entropy_bits"] / self.real_entropy - 1.0 if self.real_entropy else 0.0
         more = {"entropy_deviation": deviation}
         if self.text_judge is not None:
-            more["bits_per_character"] = self.text_judge.bits_per_character(texts)
+            # Documents may all have ended where they began.
+            more["bits_per_character"] = self.text_judge.bits_per_character(texts) if any(texts) else math.nan
         return {**figures, **more}
 
     def score(self, figures: Mapping[str, float]) -> tuple[bool, float]:

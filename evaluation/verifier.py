@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from critic_gpt.evaluation.comparison import over_seeds, steps_within
+from critic_gpt.evaluation.comparison import over_seeds, own_warmth, steps_within
 from critic_gpt.evaluation.competitors import OURS, SHOOT_OUT, Arguments
 from critic_gpt.evaluation.metrics import auroc, brier_score, expected_calibration_error
 from critic_gpt.evaluation.sampling import sample_texts
@@ -67,8 +67,7 @@ def verify(
     """
     if not model.has_trained_critic:
         raise ValueError("`model` must have a trained critic to be a verifier, got one without: train a critic first.")
-    arguments = {"temperature": 1.0, **arguments}
-
+    arguments = {**own_warmth(model, arguments), **arguments}  # as in the comparison
     sample = partial(sample_texts, model, tokenizer, canvases, batch_size, accelerator=accelerator, **arguments)
     steps = _steps(model, budget, arguments)
     more = {"num_steps": steps, "measure": _verdicts, "return_error_probabilities": True}

@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 
-from critic_gpt.evaluation.report import budgets_of, critic_text, table_of_figure, too_small_text, verifier_text
+from critic_gpt.evaluation.report import (
+    budgets_of,
+    critic_text,
+    format_value,
+    table_of_figure,
+    too_small_text,
+    verifier_text,
+)
 from critic_gpt.explorer.denoising import start_from_ids
 from critic_gpt.explorer.denoising_views import generation_view
 from critic_gpt.explorer.documents import Markup, document, element, facts, table
@@ -127,7 +134,7 @@ def _comparison(metrics: Mapping[str, Any], figures: Mapping[str, str]) -> list[
         rows = [[name, *cells] for name, cells in table_of_figure(comparison, figure).items()]
         real = metrics.get("real_text", {})
         if figure in real:
-            rows.append(["real text", *[f"{real[figure]:.3f}"] * len(budgets)])
+            rows.append(["real text", *[format_value(figure, {"mean": real[figure], "spread": None})] * len(budgets)])
         note = f"; {better[figure]} is better" if better.get(figure, "higher") != "higher" else ""
         found.append(table(f"{words}, by forward passes{note}", ["strategy", *budgets], rows))
     said = [*([too_small_text(comparison)] if too_small_text(comparison) else [])]

@@ -30,7 +30,8 @@ is fixed by --seed, and no figure but `seconds` depends on the batch size or the
                                                          are from held-out sequences beyond as many real ones; with
                                                          its standard error; lower is better
     comparison.STRATEGY.BUDGET                           the steps taken, the passes counted, the settings, and
-        .figures.FIGURE.mean, .spread, .by_seed          standard deviation and each seed; null: no step fits
+        .figures.FIGURE.mean, .spread, .by_seed          standard deviation and each seed; null: no step fits, or there
+                                                         is nothing to measure by (fcd without valid molecules)
         .tuning                                          with --tune what each setting reached on the tuning seed
     real_text.FIGURE                                     the same figures of held-out text
     verifier.BUDGET                                      with --verifier: see `critic_gpt.evaluation.verify`
@@ -328,7 +329,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "tuned_by": (args.tuned_by or next(iter(subject.figures))) if args.tune else None,
         "better": dict(getattr(subject, "better", {})),
         "forward_passes": args.forward_passes,
-        "temperature": 1.0,
         "dtype": str(model.dtype).removeprefix("torch."),
         "strategies": {name: dict(named()[name]) for name in table},
         "left_out": reasons,

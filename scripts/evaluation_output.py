@@ -14,7 +14,7 @@ from critic_gpt.evaluation.comparison import figures_of
 from critic_gpt.evaluation.competitors import OURS
 from critic_gpt.evaluation.held_out_figures import HIGHER, OwnSequences
 from critic_gpt.evaluation.plots import plot_quality_by_forward_passes
-from critic_gpt.evaluation.report import comparison_text, critic_text, too_small_text, verifier_text
+from critic_gpt.evaluation.report import Table, comparison_text, critic_text, too_small_text, verifier_text
 from critic_gpt.explorer.evaluation_report import REPORT_NAME, report_page, sample_views
 from critic_gpt.explorer.session import Explorer
 from critic_gpt.hub.files import replace_file, write_json
@@ -37,13 +37,26 @@ def write_page(report_dir: Path, metrics: dict[str, Any], subject, samples: tupl
     replace_file(report_dir / REPORT_NAME, page)
 
 
+def curves_of(table: Table) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What there is to draw of each figure: `{figure: {strategy: {budget: one number per seed}}}`."""
+    return {
+        figure: {
+            name: points
+            for name, row in rows.items()
+            if (points := {budget: values for budget, values in row.items() if None not in values})
+        }
+        for figure, rows in figures_of(table, "by_seed").items()
+    }
+
+
 def write_report(
     report_dir: Path, metrics: dict[str, Any], subject, every_picture: bool, samples: tuple[list, int]
 ) -> None:
     """Writes metrics.json, plots and page, and prints what is in them, in this order: nothing is lost."""
     table, real = metrics["comparison"], metrics.get("real_text", {})
-    by_seed, better = figures_of(table, "by_seed"), metrics["settings"]["better"]
-    drawn = {figure: words for n, (figure, words) in enumerate(subject.figures.items()) if n == 0 or every_picture}
+    curves, better = curves_of(table), metrics["settings"]["better"]
+    wanted = list(subject.figures)[: None if every_picture else 1]
+    drawn = {figure: subject.figures[figure] for figure in wanted if curves.get(figure)}
     names = [*("reliability",) * ("calibration" in metrics), *("expected_errors",) * ("expected_errors" in metrics)]
     # An earlier report in the same folder may have others, perhaps of another model.
     metrics["pictures"] = sorted(f"{name}.png" for name in [*names, *drawn])
@@ -51,12 +64,12 @@ def write_report(
     for figure, words in drawn.items():
         plot_quality_by_forward_passes(
             report_dir / f"{figure}.png",
-            by_seed[figure],
+            curves[figure],
             words,
             f"{subject.name}: {words}",
             emphasised=OURS,
             better=better.get(figure, HIGHER),
-            reference=("real", real[figure]) if figure in real else None,
+            reference=("real", real[figure]) if real.get(figure) is not None else None,
         )
     write_page(report_dir, metrics, subject, samples)
     print(comparison_text(table, subject.figures, real, better))

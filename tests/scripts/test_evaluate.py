@@ -134,7 +134,7 @@ def test_the_keys_of_the_figures_are_frozen(report):
     assert set(metrics["settings"]) == {
         *("task", "split", "num_judged", "num_samples", "seed", "seeds", "tuning_seed", "forward_passes"),
         *("tuning_temperatures", "tuned_by", "better"),
-        *("temperature", "dtype", "strategies", "left_out", "num_parameters", "fingerprint", "critic_gpt_version"),
+        *("dtype", "strategies", "left_out", "num_parameters", "fingerprint", "critic_gpt_version"),
     }
     assert metrics["settings"]["seeds"] == [1] and metrics["settings"]["tuning_seed"] is None
     cell = metrics["comparison"]["critic"]["4"]

@@ -85,6 +85,26 @@ def test_data_of_ones_own_are_measured_by_d_alone_at_their_own_lengths(model_dir
         run(model_dir, own_dir, tmp_path)
 
 
+def test_what_there_is_nothing_to_measure_by_is_null_and_neither_chosen_nor_in_the_way_of_a_report(tmp_path, capsys):
+    pytest.importorskip("fcd")
+    (tmp_path / "some.smi").write_text("\n".join("C" * n + end for n in range(1, 20) for end in ("", "O", "N", "1C")))
+    shares = ("--validation_share", "0.2", "--test_share", "0.3", "--sequence_length", "24")
+    prepare_data.main(["--task", "smiles", "--source", f"{tmp_path}/some.smi", *shares, "--output_dir", f"{tmp_path}/d"])
+    shape = ("--hidden_size", "8", "--num_hidden_layers", "1", "--num_attention_heads", "1", "--max_steps", "1")
+    flags = ("--data_dir", f"{tmp_path}/d", "--output_dir", f"{tmp_path}/m", "--add_critic_head", "True")
+    train.main([*flags, *shape, "--report_to", "none", "--use_cpu", "True"])
+    # One sample is no distribution, and one step of two passes is more than one pass.
+    more = ("--strategies", "critic", "critic_full", "--num_samples", 1, "--plot", "--verifier", 1, "--tune")
+    metrics = run(tmp_path / "m", tmp_path / "d", tmp_path / "r", *more, "--tuned_by", "fcd", "--forward_passes", 1)
+    assert metrics["fcd"]["critic"] == {"1": None} and metrics["comparison"]["critic_full"]["1"] is None
+    assert "NaN" not in (tmp_path / "r" / "metrics.json").read_text()
+    assert "fcd.png" not in metrics["pictures"] and "valid_rate.png" in metrics["pictures"]
+    assert "none" in capsys.readouterr().out
+    # The verifier judges what the comparison shows.
+    single = metrics["verifier"]["1"]["single"]["success_rate"]["mean"]
+    assert single == metrics["valid_rate"]["critic"]["1"]
+
+
 @pytest.mark.parametrize("figure", [None, "unigram_entropy_bits"])
 def test_settings_and_temperatures_are_chosen_by_the_figure_asked_for(model_dir, data_dir, tmp_path, figure):
     more = ("--strategies", "confidence", "--tune", "--tuning_samples", 6, "--tuning_temperatures", 1, 0.3)
