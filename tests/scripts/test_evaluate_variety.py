@@ -93,10 +93,10 @@ def test_what_there_is_nothing_to_measure_by_is_null_and_neither_chosen_nor_in_t
     shape = ("--hidden_size", "8", "--num_hidden_layers", "1", "--num_attention_heads", "1", "--max_steps", "1")
     flags = ("--data_dir", f"{tmp_path}/d", "--output_dir", f"{tmp_path}/m", "--add_critic_head", "True")
     train.main([*flags, *shape, "--report_to", "none", "--use_cpu", "True"])
-    # One sample is no distribution, and one step of two passes is more than one pass.
-    more = ("--strategies", "critic", "critic_full", "--num_samples", 1, "--plot", "--verifier", 1, "--tune")
+    # One sample is no distribution.
+    more = ("--strategies", "critic", "--num_samples", 1, "--plot", "--verifier", 1, "--tune")
     metrics = run(tmp_path / "m", tmp_path / "d", tmp_path / "r", *more, "--tuned_by", "fcd", "--forward_passes", 1)
-    assert metrics["fcd"]["critic"] == {"1": None} and metrics["comparison"]["critic_full"]["1"] is None
+    assert metrics["fcd"]["critic"] == {"1": None} and metrics["real_text"]["fcd"] is None
     assert "NaN" not in (tmp_path / "r" / "metrics.json").read_text()
     assert "fcd.png" not in metrics["pictures"] and "valid_rate.png" in metrics["pictures"]
     assert "none" in capsys.readouterr().out
