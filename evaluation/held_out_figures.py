@@ -48,8 +48,8 @@ class HeldOutFigures:
     A task that also says how near its samples are to held-out sequences ([`HeldOutDivergence`], [`Mauve`]).
 
     Args:
-        task: With `judge(texts)`, `figures`, `sequence_length` and perhaps `real`, `judge_real(texts, num_samples)` and
-            `better`.
+        task: With `judge(texts)`, `figures`, `sequence_length` and perhaps `real`, `judge_real(texts, num_samples)`
+            and `better`.
         rows (`Sequence[Sequence[int]]`): Held-out sequences, token ids.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of these and of the samples.
         num_samples (`int`): How many samples are reported, for what `real` says of as many real sequences.
@@ -83,7 +83,9 @@ class HeldOutFigures:
         if real is None and task.compares_with_real_text:
             # What is compared with held-out sequences must not be compared with itself.
             judge_real = getattr(task, "judge_real", None)
-            real = judge_real(self.real_texts, num_samples) if judge_real else task.judge(self.real_texts[:num_samples])
+            real = (
+                judge_real(self.real_texts, num_samples) if judge_real else task.judge(self.real_texts[:num_samples])
+            )
         self.real = measured({**self.divergence.of_real(num_samples), **(real or {})})
         if mauve is not None:
             self.figures[MAUVE] = f"MAUVE by {mauve.name}"

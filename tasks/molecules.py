@@ -121,9 +121,7 @@ class ChemNetDistance:
             return float("nan")
         mean, covariance = _moments(self._activations(molecules))
         real_mean, real_covariance = _moments(self._real_activations[kept])
-        distance = fcd.calculate_frechet_distance(
-            mu1=mean, sigma1=covariance, mu2=real_mean, sigma2=real_covariance
-        )
+        distance = fcd.calculate_frechet_distance(mu1=mean, sigma1=covariance, mu2=real_mean, sigma2=real_covariance)
         return max(float(distance), 0.0)
 
     @cached_property

@@ -37,6 +37,8 @@ EOS_TOKEN = "[EOS]"
 # Atoms in brackets, atoms of two letters and ring bonds of two digits are one token each.
 TOKEN = r"\[(?!MASK\]|PAD\]|EOS\])[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
 _TOKEN = re.compile(TOKEN)
+# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins.
+WRITTEN_AS_SMILES = re.compile(r"(?=[\[(*BCNOPSFIbcnops])(?:\[[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+")
 # Molecules of the test split that others are compared with.
 MOST_COMPARED = 10_000
 
@@ -144,9 +146,8 @@ class SmilesTask(Task):
             "num_molecules": molecules.counts,
             "left_out": molecules.left_out,
         }
-        if left_out := {reason: count for reason, count in molecules.left_out.items() if count}:
-            said = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-            logger.warning(f"Left out of {molecules.reader.title}: {said}.")
+        if any(molecules.left_out.values()):
+            logger.warning(f"Left out of {molecules.reader.title}: {molecules.said_of_left_out()}.")
         vocabulary = tokenizer.get_vocab()
         windows = {split: molecules.rows(split, vocabulary) for split in SPLITS}
         return Prepared(windows, tokenizer, metadata)
@@ -185,8 +186,8 @@ class SmilesTask(Task):
                 - `unique_rate`: different canonical SMILES divided by valid ones; 0 without any.
                 - `novel_rate`: share of the different ones that are not among the training molecules; 0 without any.
                 - `internal_diversity`: see [`~critic_gpt.tasks.molecules.internal_diversity`].
-                - `fcd`: Fréchet ChemNet distance of the valid ones to at most 10,000 valid test molecules, NaN of fewer
-                  than two; only where the package fcd is installed. It falls as the number of samples grows, so
+                - `fcd`: Fréchet ChemNet distance of the valid ones to at most 10,000 valid test molecules, NaN of
+                  fewer than two; only where the package fcd is installed. It falls as the number of samples grows, so
                   compare equal numbers, and with `fcd` of real molecules.
                 - `num_samples`: all texts.
 
@@ -292,7 +293,7 @@ class _Molecules:
         self.flags, self.seed = flags, seed
         self.reader = _reader(flags)
         self.counts = dict.fromkeys(SPLITS, 0)
-        self.left_out = {"too long": 0, "with tokens that are not trained on": 0}
+        self.left_out = {"that are no SMILES": 0, "too long": 0, "with tokens that are not trained on": 0}
         self.sha256 = ""
 
     def survey(self) -> set[str]:
@@ -302,6 +303,9 @@ class _Molecules:
         for split in SPLITS:  # training first
             for molecule in self._of(split):
                 digest.update(molecule.encode() + b"\n")
+                if not WRITTEN_AS_SMILES.fullmatch(molecule):  # the head of a column, a number, another format
+                    self.left_out["that are no SMILES"] += 1
+                    continue
                 found = smiles_tokens(molecule)
                 if len(found) >= self.flags.sequence_length:
                     self.left_out["too long"] += 1
@@ -316,16 +320,22 @@ class _Molecules:
             if not count:
                 raise ValueError(
                     f"`source` must hold molecules of at most {self.flags.sequence_length - 1} tokens for each split, "
-                    f"got {self.reader.title!r}, which leaves {split} empty; take more molecules, a longer "
-                    "`sequence_length` or larger shares."
+                    f"got {self.reader.title!r}, which leaves {split} empty ({self.said_of_left_out()}); take more molecules, a "
+                    "longer `sequence_length` or larger shares, and of lines see that the SMILES stand first."
                 )
         return tokens
+
+    def said_of_left_out(self) -> str:
+        """How many were left out and why, in words."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.left_out.items() if count) or "none left out"
 
     def rows(self, split: str, vocabulary: Mapping[str, int]) -> Iterator[np.ndarray]:
         """Token ids of shape `(sequence_length,)`."""
         length, end = self.flags.sequence_length, vocabulary[EOS_TOKEN]
         for molecule in self._of(split):
             ids = [vocabulary.get(token, -1) for token in smiles_tokens(molecule)]
+            if not WRITTEN_AS_SMILES.fullmatch(molecule):
+                continue
             if len(ids) < length and -1 not in ids:
                 yield np.array(ids + [end] * (length - len(ids)), dtype=np.int32)
 

@@ -89,7 +89,9 @@ def test_what_there_is_nothing_to_measure_by_is_null_and_neither_chosen_nor_in_t
     pytest.importorskip("fcd")
     (tmp_path / "some.smi").write_text("\n".join("C" * n + end for n in range(1, 20) for end in ("", "O", "N", "1C")))
     shares = ("--validation_share", "0.2", "--test_share", "0.3", "--sequence_length", "24")
-    prepare_data.main(["--task", "smiles", "--source", f"{tmp_path}/some.smi", *shares, "--output_dir", f"{tmp_path}/d"])
+    prepare_data.main(
+        ["--task", "smiles", "--source", f"{tmp_path}/some.smi", *shares, "--output_dir", f"{tmp_path}/d"]
+    )
     shape = ("--hidden_size", "8", "--num_hidden_layers", "1", "--num_attention_heads", "1", "--max_steps", "1")
     flags = ("--data_dir", f"{tmp_path}/d", "--output_dir", f"{tmp_path}/m", "--add_critic_head", "True")
     train.main([*flags, *shape, "--report_to", "none", "--use_cpu", "True"])

@@ -197,6 +197,37 @@ def test_lines_of_smiles_are_read_in_folders_within_folders_by_a_pattern_too(tmp
     assert sum(map(len, load_prepared(tmp_path / "data")[0].values())) > 60
 
 
+def test_the_head_of_a_column_is_no_molecule_and_lines_that_do_not_begin_with_one_are_refused(tmp_path, caplog):
+    odd = [
+        "Clc1ccccc1",
+        "BrCCBr",
+        "[13CH4]",
+        "*CC",
+        "C%12CCCCC%12",
+        "C/C=C\\C",
+        "[NH4+].[Cl-]",
+        "C[C@@H](N)O",
+        "C#N",
+        "CCN->[Zn]",
+        "B$C~N:C",
+        "(C)C",
+    ]
+    (tmp_path / "headed.smi").write_text("\n".join(["SMILES Name", *(f"{one} a" for one in CHAINS + odd)]))
+    shares = ["--validation_share", "0.2", "--test_share", "0.2", "--output_dir", str(tmp_path / "data")]
+    prepare(["--task", "smiles", "--source", str(tmp_path / "headed.smi"), *shares])
+    splits, tokenizer, _ = load_prepared(tmp_path / "data")
+    known = {
+        tokenizer.decode(row, skip_special_tokens=True) for split in splits.values() for row in split["input_ids"]
+    }
+    assert known <= {*CHAINS, *odd} and {one[-1] for one in CHAINS} <= {one[-1] for one in known}
+    assert "1 that are no SMILES" in caplog.text
+    said = r"leaves train empty \(\d+ that are no SMILES\); .* SMILES stand first\.$"
+    for lines in ([f"{n}\tCCO" for n in range(99)], [f"CHEMBL{n} CCO" for n in range(99)], ["CCO,1", "CCN,2"] * 50):
+        (tmp_path / "other.smi").write_text("\n".join(["id smiles", *lines]))
+        with pytest.raises(ValueError, match=said):
+            prepare(["--task", "smiles", "--source", str(tmp_path / "other.smi"), *shares, "--overwrite"])
+
+
 def test_a_split_without_molecules_is_refused(tmp_path):
     (tmp_path / "few.smi").write_text("CCO\n")
     with pytest.raises(ValueError, match=r"which leaves .* empty"):
