@@ -320,8 +320,9 @@ class _Molecules:
             if not count:
                 raise ValueError(
                     f"`source` must hold molecules of at most {self.flags.sequence_length - 1} tokens for each split, "
-                    f"got {self.reader.title!r}, which leaves {split} empty ({self.said_of_left_out()}); take more molecules, a "
-                    "longer `sequence_length` or larger shares, and of lines see that the SMILES stand first."
+                    f"got {self.reader.title!r}, which leaves {split} empty ({self.said_of_left_out()}); take more "
+                    "molecules, a longer `sequence_length` or larger shares, and of lines see that the SMILES stand "
+                    "first."
                 )
         return tokens
 
