@@ -1,6 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Claims about the comparison of ways of generating at equal forward passes."""
 
+import functools
 import statistics
 
 import pytest
@@ -18,6 +19,7 @@ from critic_gpt.evaluation import (
 )
 from critic_gpt.evaluation.comparison import over_seeds
 from critic_gpt.evaluation.competitors import named
+from critic_gpt.evaluation.held_out_figures import score_by
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -185,6 +187,21 @@ def test_the_best_setting_on_the_tuning_seed_competes_and_the_choice_is_recorded
         one = {"one": cell["arguments"]}
         alone = compare(model, tokenizer, [budget], one, task=LetterTask(), seeds=[1, 2])["one"][str(budget)]
         assert alone["figures"] == cell["figures"]
+
+
+def test_what_there_is_nothing_to_measure_by_is_none_and_never_chosen(tiny_model, tokenizer):
+    class OddTask(FakeTask):
+        calls = 0
+
+        def judge(self, texts):
+            self.calls += 1
+            return {"letters": float("nan") if self.calls % 2 else 0.1}
+
+    tuning = Tuning(seed=9, num_samples=4, score=functools.partial(score_by, figure="letters", better={}))
+    cell = compare(tiny_model(), tokenizer, [4], MANY, task=OddTask(), seeds=[1, 2], tuning=tuning)["critic"]["4"]
+    assert [one["figures"]["letters"] for one in cell["tuning"]["tried"]] == [None, 0.1, None, 0.1]
+    assert cell["arguments"] == cell["tuning"]["tried"][1]["arguments"]
+    assert cell["figures"]["letters"] == {"mean": None, "spread": None, "by_seed": [None, 0.1]}
 
 
 def test_the_first_of_equals_is_kept_and_what_does_not_fit_is_not_tried(tiny_model, tokenizer):

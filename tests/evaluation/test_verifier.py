@@ -36,8 +36,9 @@ def model(unsure_model):
     return unsure_model
 
 
-@pytest.mark.parametrize("given", [0, 5])
-def test_verdicts_are_compared_with_the_truth_of_the_same_samples(model, tokenizer, given):
+@pytest.mark.parametrize(("given", "answers"), [(0, "one"), (5, "one"), (0, "many")])
+def test_verdicts_are_compared_with_the_truth_of_the_same_samples(model, tokenizer, given, answers):
+    model.generation_config.answers = answers  # of many right ones the temperature is another
     canvases = blank_canvases(tokenizer, 12, 9)
     if given:  # what was given is no doubt
         canvases[:, -given:] = torch.tensor(tokenizer.convert_tokens_to_ids(list("abcde")))
