@@ -120,10 +120,15 @@ class Blocks:
         self.run, self.config, self.text = run, run.config, run.canvas
         self.backbone = Backbone.of(run.model.config)
         lengths, longest = self.text.attention_mask.bool().sum(dim=-1), self.backbone.max_sequence_length
-        self.fits = longest is None or bool((lengths <= longest).all())
-        self.block_length = self.config.block_length or self.text.input_ids.shape[1]
+        longer = torch.zeros_like(lengths, dtype=torch.bool) if longest is None else lengths > longest
+        self.fits, width = not bool(longer.any()), self.text.input_ids.shape[1]
+        # A row that fits may stand in more columns than the model takes, padded beside longer ones or by the caller.
+        self.seen_whole = self.fits and width <= self.backbone.longest(width)
+        self.block_length = self.config.block_length or width
         self._check_length()
-        self.numbers = block_numbers(self.text.editable, self.block_length, None if self.fits else longest)
+        self.numbers = block_numbers(self.text.editable, self.block_length)
+        if not self.fits:
+            self.numbers[longer] = block_numbers(self.text.editable[longer], self.block_length, longest)
         self.counts = self.numbers.amax(dim=-1) + 1  # (A,)
         self.most = int(self.counts.max())
         self._check_steps()
@@ -131,7 +136,7 @@ class Blocks:
     @property
     def is_one(self) -> bool:
         """Whether all is one block, in one window, of which nothing is kept: the text as it is."""
-        return self.fits and self.most <= 1 and self.config.cache_implementation is None
+        return self.seen_whole and self.most <= 1 and self.config.cache_implementation is None
 
     def _check_length(self) -> None:
         most = None if self.fits else self.backbone.max_text_length

@@ -76,6 +76,11 @@ def prepare_canvas(
             f"`input_ids` must have the shape (batch_size, sequence_length), got {tuple(input_ids.shape)}: write "
             "`input_ids[None]` for a single sequence."
         )
+    if not len(input_ids):
+        raise ValueError(
+            f"`input_ids` must hold one sequence at least, got the shape {tuple(input_ids.shape)}: make no call for "
+            "an empty batch."
+        )
     if attention_mask is None:
         attention_mask = padding_attention_mask(input_ids, pad_id)
     for name, given in (("attention_mask", attention_mask), ("protected_mask", protected_mask)):

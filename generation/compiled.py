@@ -26,7 +26,7 @@ class CompiledFunctions:
 
     def of(self, function: Callable, backend: str, like: torch.Tensor, *kind: Any) -> Callable:
         """A function compiled for tokens (B, T) like these, and for this kind of call."""
-        key = (function, backend, tuple(like.shape), like.device, *kind)
+        key = self._key(function, backend, like, *kind)
         if key not in self._made:
             # With code of its own each: torch gives up on one that it has compiled for many models and shapes.
             code = function.__code__.replace()
@@ -35,6 +35,14 @@ class CompiledFunctions:
             mode = {"mode": "reduce-overhead"} if (backend, like.device.type) == ("inductor", "cuda") else {}
             self._made[key] = torch.compile(own, fullgraph=True, dynamic=False, backend=backend, **mode)
         return self._made[key]
+
+    def forget(self, function: Callable, backend: str, like: torch.Tensor, *kind: Any) -> None:
+        """Lets a function be compiled anew: torch gives up on one whose model changed too often since."""
+        self._made.pop(self._key(function, backend, like, *kind), None)
+
+    @staticmethod
+    def _key(function: Callable, backend: str, like: torch.Tensor, *kind: Any) -> tuple:
+        return (function, backend, tuple(like.shape), like.device, *kind)
 
 
 class Compiler:
@@ -52,11 +60,16 @@ class Compiler:
 
     def __call__(self, function: Callable, input_ids: torch.Tensor, *arguments: Any, kind: tuple = ()) -> Any:
         """What `function(model, input_ids, *arguments)` gives, a tuple of tensors."""
-        compiled = self._functions.of(function, self._backend, input_ids, *kind)
+        input_ids = input_ids.contiguous()  # a graph is one of strides, too
+        which = function, self._backend, input_ids, *kind
         if input_ids.device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
         try:
-            found = compiled(self._model, input_ids, *arguments)
+            try:
+                found = self._functions.of(*which)(self._model, input_ids, *arguments)
+            except torch._dynamo.exc.FailOnRecompileLimitHit:
+                self._functions.forget(*which)
+                found = self._functions.of(*which)(self._model, input_ids, *arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
             cause: Any = getattr(error, "inner_exception", error)
             says = next((line.strip() for line in str(cause).splitlines() if line.strip()), "nothing")

@@ -117,7 +117,8 @@ def draw_jointly(
         return found
     others, chance = rows.drawn(left, memory.read(memory.seen_by_all(head), tokens).flatten(0, 1)[left])
     drawn = found.tokens.flatten().index_copy(0, left, others)
-    chance = found.probability.flatten().index_copy(0, left, chance)
+    # Of a step that draws none in turn the dtype is known by now only.
+    chance = found.probability.to(chance.dtype).flatten().index_copy(0, left, chance)
     return found._replace(tokens=drawn.view_as(masked), probability=chance.view_as(masked))
 
 

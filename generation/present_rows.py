@@ -69,6 +69,8 @@ class PresentRows:
         """Leaves the last block."""
         self.block = self.columns = self.rows = None
         self.canvas, self.config = self._whole, self._whole_config
+        if self.drawn_probability is None:  # nothing may change anywhere, hence there was no block
+            self.drawn_probability = torch.full(self.sequences.shape, NOT_DRAWN, device=self.sequences.device)
 
     @property
     def trunk_tokens(self) -> torch.Tensor:

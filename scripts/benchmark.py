@@ -299,13 +299,29 @@ def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str)
     return document
 
 
+def draw(page: str, record: str) -> None:
+    """Writes the table of a record into a page."""
+    for file in (page, record):
+        if not Path(file).is_file():
+            raise ValueError(f"`draw` must name a page and a record that are there, got {file!r}: mend the path.")
+    document = read_object(record)
+    name, rows = document.get("table", "sampling"), document.get("rows")
+    try:
+        if not rows:
+            raise KeyError("rows")
+        TABLES[name].write_page(page, document)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`draw` must name a record of {', '.join(f'--{table}' for table in TABLES)}, got {record!r}, which is "
+            "none or a damaged one: measure it again with one of them and --output."
+        ) from error
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Runs the benchmark; returns the document of --output."""
     args = benchmark_parser().parse_args(argv)
     if args.draw is not None:
-        page, record = args.draw
-        document = read_object(record)
-        TABLES[document.get("table", "sampling")].write_page(page, document)
+        draw(*args.draw)
         return {}
     check_arguments(args)
     names = (*SHAPE, "threads", "device", "dtype", "repeats", "warmup", "min_seconds")

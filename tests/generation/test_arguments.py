@@ -97,6 +97,7 @@ WHOLE = "must be a whole number or a list of them, got"
 FOREIGN = "`input_ids` must be whole numbers in [0, vocab_size = 12), got"
 text, holes = torch.tensor([[5, 6]]), torch.tensor([[5, MASK]])
 BAD = [
+    ({"input_ids": torch.empty((0, 5), dtype=torch.long), "max_new_tokens": 4}, "`input_ids` must hold one sequence "),
     # Names.
     ({"num_step": 3}, f"`num_step` {NOT_ONE} 3: did you mean `num_steps`?"),
     ({"stop_criteria": 3}, f"`stop_criteria` {NOT_ONE} 3: did you mean `stopping_"),

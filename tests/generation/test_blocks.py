@@ -125,6 +125,26 @@ def test_a_text_of_three_times_the_length_of_the_model(either, strategy):
         assert alone.scoring_passes > 1 and (alone.error_probabilities[0, 1:] > 0).all()
 
 
+def test_a_short_row_is_the_same_beside_a_long_one_and_in_columns_beyond_the_model(either):
+    case = {"block_length": 10, "num_steps": 12}
+    short = [5] * 3 + [MASK] * 4 + [6] * 8 + [MASK] * 4 + [7] * 3  # one block, of more than half a window
+    alone = either.generate(torch.tensor([short]), **case, seed=[4])
+    for rows in ([[MASK] * LONG, short], [[8] * LONG, short]):
+        beside = either.generate(padded(rows), **case, seed=[3, 4])
+        assert torch.equal(beside.sequences[1, : len(short)], alone.sequences[0])
+        assert beside.row_passes[1] == alone.row_passes[0]
+    wide = either.generate(padded(rows)[1:], **case, seed=[4])
+    assert torch.equal(wide.sequences[0, : len(short)], alone.sequences[0])
+
+
+@pytest.mark.parametrize("cache", [None, "dual"])
+def test_where_nothing_may_change_nothing_does(model, cache):
+    given = torch.ones_like(HOLES, dtype=torch.bool)
+    output = model.generate(HOLES, block_length=4, cache_implementation=cache, protected_mask=given, seed=0)
+    assert torch.equal(output.sequences, HOLES) and not output.generated_mask.any()
+    assert output.self_log_probability.isnan().all()
+
+
 def test_a_window_holds_the_block_and_what_stands_on_its_sides(model):
     seen = []
 

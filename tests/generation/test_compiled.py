@@ -77,6 +77,18 @@ def test_graphs_follow_the_weights_and_stay_behind_when_a_model_is_copied(model)
     assert torch.equal(model.generate(**arguments, compile="aot_eager").sequences, first)
 
 
+def test_a_model_that_changes_again_and_again_is_compiled_again_and_a_part_of_a_tensor_once(model):
+    torch._dynamo.reset()
+    changing = build_with_critic()
+    arguments = {"input_ids": HOLES[:, :6], "num_steps": 3, "seed": 1, "token_draws": "independent"}
+    _, graphs, _ = counted(lambda: changing.generate(**arguments, compile="eager"))
+    assert graphs == 1, "whatever the strides"
+    for size in range(20, 20 + torch._dynamo.config.recompile_limit):
+        changing.resize_token_embeddings(size)
+        compiled = changing.generate(**arguments, compile="eager").sequences
+        assert torch.equal(compiled, changing.generate(**arguments).sequences)
+
+
 @pytest.mark.parametrize(
     ("compile", "settings", "named"),
     [

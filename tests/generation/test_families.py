@@ -94,6 +94,14 @@ def test_a_temperature_that_moves_nowhere_is_a_constant_one(model, strategy):
     assert not same(model, {**fields, "temperature_end": 5.0}, fields)
 
 
+def test_joint_draws_take_a_step_that_reveals_nothing_in_any_precision():
+    holes = torch.full((1, 10), MASK)
+    case = {"answers": "many", "token_draws": "joint", "num_steps": 40, "protected_mask": torch.zeros_like(holes) > 0}
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        output = build(add_joint_head=True, dtype=dtype).generate(holes, remasking="critic", seed=3, **case)
+        assert not (output.sequences == MASK).any()
+
+
 def test_joint_draws_and_rows_that_differ_keep_to_it():
     model = build(add_joint_head=True)
     fields = {"remasking": "critic", "token_draws": "joint", "num_steps": 4, "temperature": 0.5}

@@ -294,3 +294,19 @@ def test_the_peak_of_memory_is_that_of_the_work():
     with benchmark_worker.PeakMemory(torch.device("cpu")) as large:
         torch.ones(16_000_000).sum()
     assert math.isnan(large.used) or (large.used > 6e7 and small.used < 3e7)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"cases": {}}, {"table": "blocks", "rows": {}}, {"table": ["x"], "rows": {"a": 1}}, {"rows": {"a": 1}}],
+)
+def test_what_is_no_record_of_a_table_draws_nothing_and_is_named(tmp_path, document):
+    page, record = tmp_path / "page.md", tmp_path / "record.json"
+    text = "<!-- blocks: begin -->\n<!-- blocks: end -->\n<!-- sampling: begin -->\n<!-- sampling: end -->\n"
+    page.write_text(text)
+    record.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="`draw` must name a record of --sampling, --training, --blocks, --grids, "):
+        benchmark.main(["--draw", str(page), str(record)])
+    with pytest.raises(ValueError, match=r"`draw` must name a page and a record that are there, got '.*none.md'"):
+        benchmark.main(["--draw", str(tmp_path / "none.md"), str(record)])
+    assert page.read_text() == text
