@@ -28,8 +28,8 @@ class Workloads(benchmark_workloads.Workloads):
 
     Args:
         package: The imported package.
-        settings (`dict`): `grids` (the model's folder), `first_row` (whether it is given), `grids_per_turn`, `dtype`,
-            `device`.
+        settings (`dict`): `grids` (the model's folder), `first_row` (whether it is given), `grids_per_turn`, `backend`
+            (of `torch.compile`), `dtype`, `device`.
     """
 
     tells_tokens = True
@@ -98,6 +98,14 @@ class Workloads(benchmark_workloads.Workloads):
     def grid_critic_independent(self) -> Callable:
         """All of 20 steps, with tokens drawn each by itself."""
         return self._critic(20, token_draws="independent")
+
+    def grid_critic_compiled_20(self) -> Callable:
+        """The same, compiled."""
+        return self._critic(20, token_draws="independent", compile=self.settings["backend"])
+
+    def grid_critic_compiled_24(self) -> Callable:
+        """The same in 24 steps."""
+        return self._critic(24, token_draws="independent", compile=self.settings["backend"])
 
     def _fast_dllm(self, cache: str | None) -> Callable:
         return self._one_by_one(

@@ -32,18 +32,23 @@ COLUMNS = {
     "grid_critic_16": "critic, 16 steps",
     "grid_critic_20": "critic, 20 steps",
     "grid_critic_independent": "critic, independent draws, 20 steps, no early end",
+    "grid_critic_compiled_20": "the same, compiled",
+    "grid_critic_compiled_24": "the same in 24 steps",
     "grid_fast_dllm_dual": "Fast-dLLM, dual cache",
     "grid_fast_dllm": "Fast-dLLM, no cache",
 }
 # Of each case at least, over all turns.
 LEAST_GRIDS = 200
+# Of `torch.compile`; what it takes to compile is in no turn.
+BACKEND = "inductor"
 BEGIN, END = "<!-- grids: begin -->", "<!-- grids: end -->"
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """What a process needs to know beside the settings of all tables."""
     grids_per_turn = math.ceil(LEAST_GRIDS / args.repeats)
-    return {"workloads": "benchmark_grid_workloads", "grids": args.grids, "grids_per_turn": grids_per_turn}
+    model = {"grids": args.grids, "backend": BACKEND}
+    return {"workloads": "benchmark_grid_workloads", "grids_per_turn": grids_per_turn, **model}
 
 
 def check_model(path: str) -> None:

@@ -38,7 +38,8 @@ def folder(tmp_path_factory):
 
 
 def test_every_way_fills_the_same_canvases_another_one_for_each_grid(folder):
-    settings = {"grids": folder, "first_row": True, "grids_per_turn": 2, "dtype": "float32", "device": "cpu"}
+    settings = {"grids": folder, "first_row": True, "grids_per_turn": 2, "backend": "eager"}
+    settings |= {"dtype": "float32", "device": "cpu"}
     workloads = Workloads(critic_gpt, settings)
     grids = {}
     for case in benchmark_grids.COLUMNS:
@@ -51,6 +52,7 @@ def test_every_way_fills_the_same_canvases_another_one_for_each_grid(folder):
     first = rows["grid_fast_dllm"]
     assert all(found == first for found in rows.values()) and len(set(map(tuple, first))) > 1
     assert all(sorted(row) == [2, 3, 4, 5, 6, 7] for row in first)
+    assert grids["grid_critic_compiled_20"].tolist() == grids["grid_critic_independent"].tolist()
     workloads.settings["first_row"] = False
     assert (workloads.canvas(0) == 1).all()
     units, scores = getattr(workloads, benchmark_grids.FLOOR)()()
@@ -103,6 +105,7 @@ def test_what_cannot_be_measured_is_refused_before_the_work_in_one_sentence(fold
 @pytest.mark.slow
 def test_a_row_is_measured_in_a_process_and_written(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark_grids, "LEAST_GRIDS", 4)
+    monkeypatch.setattr(benchmark_grids, "BACKEND", "eager")
     output = tmp_path / "new" / "grids.json"
     flags = ["--grids", folder, "--rows", "first row given", "--repeats", "3", "--threads", "1"]
     document = benchmark.main([*flags, "--output", str(output)])
