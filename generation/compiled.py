@@ -82,7 +82,9 @@ class Compiler:
         return found
 
 
-def chosen_backend(compile: Any, model: Any, config: GenerationConfig, asks_where: bool, criteria: Any) -> str | None:
+def chosen_backend(
+    compile: Any, model: Any, config: GenerationConfig, num_rows: int, asks_where: bool, criteria: Any
+) -> str | None:
     """
     The backend of `torch.compile` that a call asks for; `None` for none.
 
@@ -90,6 +92,8 @@ def chosen_backend(compile: Any, model: Any, config: GenerationConfig, asks_wher
         compile (`bool` or `str`): As passed to `generate`.
         model: Whose passes are compiled.
         config ([`CriticGPTGenerationConfig`]): Complete.
+        num_rows (`int`): How many sequences, candidates of one counted each. A single one may end early: that is the
+            end of the call, and no other shape.
         asks_where (`bool`): Whether the strategy is one of ours.
         criteria: The stopping criteria.
 
@@ -114,14 +118,16 @@ def chosen_backend(compile: Any, model: Any, config: GenerationConfig, asks_wher
         "cache_implementation": config.cache_implementation,
         "stopping_criteria": bool(criteria) or None,
         "unmasking": config.unmasking if config.unmasking in ADAPTIVE_UNMASKING else None,
-        "polish_steps": config.polish_steps or None,
-        "stop_when_expected_errors_below": config.stop_when_expected_errors_below,
     }
+    if num_rows > 1:
+        changing["polish_steps"] = config.polish_steps or None
+        changing["stop_when_expected_errors_below"] = config.stop_when_expected_errors_below
     name, value = next(((name, value) for name, value in changing.items() if value is not None), (None, None))
     if name is not None:
         given = "criteria" if value is True else repr(value)
+        early = name in ("polish_steps", "stop_when_expected_errors_below")
         raise ValueError(
             f"`compile` needs steps whose shapes do not change, got `{name}` ({given}), by which they do: "
-            "drop one of the two."
+            f"drop one of the two{', or pass one sequence at a time' if early else ''}."
         )
     return backend

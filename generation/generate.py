@@ -162,7 +162,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             compile (`bool` or `str`, *optional*, defaults to `False`): Whether passes run under `torch.compile`, and,
                 under the critic's defaults with independent draws, whole steps, in one graph for all steps; a `str`
                 names another backend than inductor. The first call for a shape takes as long as compiling does. No
-                row may end before the others.
+                row may end before the others; a single one may end early.
             kwargs: Fields of [`CriticGPTGenerationConfig`], for this call.
 
         Returns:
@@ -209,7 +209,7 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             canvas = Canvas(*(part.repeat_interleave(config.num_candidates, dim=0) for part in canvas))
             seeds = candidate_seeds(seeds, config.num_candidates)
         run = DenoisingRun(self, canvas, config, seeds, logits_processor, remasking_model)
-        backend = chosen_backend(compile, self, config, strategy.asks_where, criteria)
+        backend = chosen_backend(compile, self, config, len(canvas.input_ids), strategy.asks_where, criteria)
         run.passes.compiler = None if backend is None else Compiler(self, backend)
         stopping = Stopping(criteria, canvas, config.mask_token_id)
         with evaluation_mode(self, remasking_model, judge_model), Stream(streamer, run) as stream:

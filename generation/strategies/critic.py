@@ -163,7 +163,7 @@ class Critic(PlainUnmasking):
         outcome = self.act(input_ids, prediction, verdict, step)
         self.waiting = outcome.remasked
         if step < self.last_step and (self.stops_early or self._polishes(step)):
-            return self._end_rows(input_ids, prediction, verdict, outcome, step)
+            return self._end_rows(input_ids, prediction.tokens, prediction.probability, verdict, outcome, step)
         return outcome
 
     def revealed(
@@ -263,7 +263,7 @@ class Critic(PlainUnmasking):
         """Whether a step is compiled as a whole: under the defaults, with tokens drawn each by itself."""
         config, run = self.run.config, self.run
         changed = run.processors or run.own_warpers or type(self) is not Critic
-        if run.passes.compiler is None or changed or self.jointly:
+        if run.passes.compiler is None or changed or self.jointly or config.polish_steps:
             return False
         asked = (config.unmasking, config.remask_by, config.remask_selection, config.remasked_first)
         warm = (config.temperature, config.temperature_end, config.top_k, config.top_p or 1.0)
@@ -288,23 +288,36 @@ class Critic(PlainUnmasking):
         rule = tuple(run.special_ids), run.config.mask_token_id, self.floor, run.config.remask_per_step
         arguments = (self.editable, self.draft, self.total, table, moment, rule)
         found = run.whole_step(critic_step, input_ids, *arguments, kind=rule)
-        return StepOutcome(
+        outcome = StepOutcome(
             found.filled, found.remasked, found.after, found.drawn, found.probability, found.error_probabilities
         )
+        if self.stops_early and not last:
+            verdict = Verdict(found.remasked, self.nothing, found.error_probabilities)
+            return self._end_rows(input_ids, found.tokens, found.probability, verdict, outcome, step)
+        return outcome
 
     def _end_rows(
-        self, input_ids: torch.Tensor, prediction: Prediction, verdict: Verdict, outcome: StepOutcome, step: int
+        self,
+        input_ids: torch.Tensor,
+        tokens: torch.Tensor,
+        probability: torch.Tensor,
+        verdict: Verdict,
+        outcome: StepOutcome,
+        step: int,
     ) -> StepOutcome:
-        """Ends the rows in which nothing is left to do. The one place where the critic waits for the device."""
+        """
+        Ends the rows in which nothing is left to do, by the tokens (B, T) drawn for the masks and the probability of
+        each. The one place where the critic waits for the device.
+        """
         masked = self.masked(input_ids)
         ended = torch.zeros_like(self.draft)
         if self._polishes(step):  # judged as a whole, and nothing lies above the threshold
             ended = ~(masked | verdict.remasked | verdict.replaced).any(dim=-1)
         if self.stops_early:
-            wrong = torch.where(masked, 1.0 - prediction.probability, verdict.error_probabilities)
+            wrong = torch.where(masked, 1.0 - probability, verdict.error_probabilities)
             expected = wrong.masked_fill(~self.editable, 0.0).sum(dim=-1)
             good = (expected < self.run.config.stop_when_expected_errors_below)[:, None]
-            complete = torch.where(masked, prediction.tokens, input_ids)
+            complete = torch.where(masked, tokens, input_ids)
             outcome = outcome._replace(
                 filled=torch.where(good, complete, outcome.filled),
                 after=torch.where(good, complete, outcome.after),

@@ -34,9 +34,10 @@ class Moment(NamedTuple):
 
 
 class StillStep(NamedTuple):
-    """What [`critic_step`] makes, all (B, T); see [`StepOutcome`]."""
+    """What [`critic_step`] makes, all (B, T): `tokens` as drawn for every position; for the rest see [`StepOutcome`]."""
 
     critic_logits: torch.Tensor
+    tokens: torch.Tensor
     filled: torch.Tensor
     remasked: torch.Tensor
     after: torch.Tensor
@@ -95,4 +96,4 @@ def critic_step(
     drawn = revealed | (chosen & replaces)
     filled = torch.where(drawn, tokens, input_ids)
     after = filled.masked_fill(remasked, mask_id)
-    return StillStep(output.critic_logits, filled, remasked, after, drawn, probability, wrong)
+    return StillStep(output.critic_logits, tokens, filled, remasked, after, drawn, probability, wrong)

@@ -90,6 +90,28 @@ def test_a_model_that_changes_again_and_again_is_compiled_again_and_a_part_of_a_
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {**WHOLE, "stop_when_expected_errors_below": 4.5},
+        {"remasking": "critic", "token_draws": "joint", "stop_when_expected_errors_below": 3.0},
+        {"remasking": "critic", "token_draws": "independent", "polish_steps": 4, "polish_threshold": 0.995},
+    ],
+    ids=["whole steps", "passes", "polish"],
+)
+def test_a_single_sequence_may_end_early(model, settings):
+    passes = []
+    for seed in range(6):
+        arguments = {"input_ids": HOLES[:1], "num_steps": 8, "seed": seed, "return_history": True, **settings}
+        plain, compiled = model.generate(**arguments), model.generate(**arguments, compile="eager")
+        assert torch.equal(compiled.sequences, plain.sequences) and compiled.forward_passes == plain.forward_passes
+        torch.testing.assert_close(compiled.self_log_probability, plain.self_log_probability)
+        for one, other in zip(compiled.history, plain.history, strict=True):
+            assert torch.equal(one.filled, other.filled) and torch.equal(one.remasked, other.remasked)
+        passes.append(plain.forward_passes)
+    assert min(passes) < 8 + settings.get("polish_steps", 0), "some end early, or nothing was compared of it"
+
+
+@pytest.mark.parametrize(
     ("compile", "settings", "named"),
     [
         ("no such backend", {}, "compile"),
