@@ -27,7 +27,7 @@ with the peak of memory, tokens and floating-point operations per second (and th
 compare with); --training measures what steps of training cost beyond those of a bare language model; --blocks what
 generation block by block takes with and without kept keys and values, beside Fast-dLLM's loops over the same weights;
 --grids what one 6x6 Sudoku grid at a time takes with the trained weights of a folder, from nothing and with its first
-row given, how many are valid and how many differ, beside the same loops: of each at least 200 grids over all repeats.
+row given, how many are valid and how many differ, beside the same loops: of each at least 400 grids over all repeats.
 --draw writes the table of such a record into a page.
 """
 

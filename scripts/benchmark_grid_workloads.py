@@ -99,13 +99,23 @@ class Workloads(benchmark_workloads.Workloads):
         """All of 20 steps, with tokens drawn each by itself."""
         return self._critic(20, token_draws="independent")
 
+    def _compiled(self, num_steps: int) -> Callable:
+        backend = self.settings["backend"]
+        return self._critic(
+            num_steps, token_draws="independent", compile=backend, stop_when_expected_errors_below=EXPECTED_ERRORS
+        )
+
     def grid_critic_compiled_20(self) -> Callable:
-        """The same, compiled."""
-        return self._critic(20, token_draws="independent", compile=self.settings["backend"])
+        """Whole steps compiled, at most 20; over once the critic expects few errors."""
+        return self._compiled(20)
 
     def grid_critic_compiled_24(self) -> Callable:
         """The same in 24 steps."""
-        return self._critic(24, token_draws="independent", compile=self.settings["backend"])
+        return self._compiled(24)
+
+    def grid_critic_compiled_28(self) -> Callable:
+        """The same in 28 steps."""
+        return self._compiled(28)
 
     def _fast_dllm(self, cache: str | None) -> Callable:
         return self._one_by_one(

@@ -32,13 +32,14 @@ COLUMNS = {
     "grid_critic_16": "critic, 16 steps",
     "grid_critic_20": "critic, 20 steps",
     "grid_critic_independent": "critic, independent draws, 20 steps, no early end",
-    "grid_critic_compiled_20": "the same, compiled",
-    "grid_critic_compiled_24": "the same in 24 steps",
+    "grid_critic_compiled_20": "critic, independent draws, compiled, 20 steps",
+    "grid_critic_compiled_24": "critic, independent draws, compiled, 24 steps",
+    "grid_critic_compiled_28": "critic, independent draws, compiled, 28 steps",
     "grid_fast_dllm_dual": "Fast-dLLM, dual cache",
     "grid_fast_dllm": "Fast-dLLM, no cache",
 }
 # Of each case at least, over all turns.
-LEAST_GRIDS = 200
+LEAST_GRIDS = 400
 # Of `torch.compile`; what it takes to compile is in no turn.
 BACKEND = "inductor"
 BEGIN, END = "<!-- grids: begin -->", "<!-- grids: end -->"

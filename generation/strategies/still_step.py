@@ -34,7 +34,7 @@ class Moment(NamedTuple):
 
 
 class StillStep(NamedTuple):
-    """What [`critic_step`] makes, all (B, T): `tokens` as drawn for every position; for the rest see [`StepOutcome`]."""
+    """What [`critic_step`] makes, all (B, T): `tokens` drawn for every position, and what [`StepOutcome`] has."""
 
     critic_logits: torch.Tensor
     tokens: torch.Tensor
