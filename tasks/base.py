@@ -108,8 +108,9 @@ class Task(ABC):
     def load_puzzles(self, folder: Path) -> Any:
         """The puzzles of a prepared folder, with `canvases(tokenizer)`, `judge(texts)`, `first(num)` and `figures`."""
         raise ValueError(
-            f"`folder` must hold grids to have puzzles, got {str(folder)!r} of the task {self.name!r}; give one that "
-            f"`python -m critic_gpt.scripts.prepare_data --task sudoku --num_puzzles 1000 --output_dir {folder}` made."
+            f"`folder` must hold grids or molecules to have puzzles, got {str(folder)!r} of the task {self.name!r}; "
+            "give one that `python -m critic_gpt.scripts.prepare_data --task sudoku --num_puzzles 1000 --output_dir "
+            f"{folder}` made."
         )
 
 

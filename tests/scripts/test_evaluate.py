@@ -401,7 +401,7 @@ def test_what_is_asked_needs_its_data_and_a_critic(model_dir, sudoku_dir, text_d
     for model, data, asked, said in (
         (plain, sudoku_dir, ("--verifier", 4), r"`verifier` needs a trained critic, got a model without: "),
         (text, text_dir, ("--verifier", 4), r"`verifier` needs sequences that are right or wrong, got text: "),
-        (text, text_dir, ("--puzzles",), r"`folder` must hold grids to have puzzles"),
+        (text, text_dir, ("--puzzles",), r"`folder` must hold grids or molecules to have puzzles"),
         (text, text_dir, ("--judge", text), r"`judge` must be the folder of a judge, got 'text' \(a model of type"),
         (text, tmp_path / "whole", ("--train_judge",), r"`data_dir` must hold the split judge .*--judge_share 0.5"),
     ):

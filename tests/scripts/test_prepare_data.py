@@ -335,7 +335,9 @@ def test_broken_puzzles_and_those_of_a_text_are_one_sentence(tmp_path, source):
     (folder / "puzzles.txt").write_text("1234")
     with pytest.raises(ValueError, match=r"`folder` must hold an intact puzzles.txt, .*; prepare it anew\.$"):
         load_puzzles(folder)
-    with pytest.raises(ValueError, match=r"`folder` must hold grids to have puzzles, got .* of the task 'text'; give"):
+    with pytest.raises(
+        ValueError, match=r"`folder` must hold grids or molecules to have puzzles, got .* of the task 'text'; give"
+    ):
         load_puzzles(prepare_text(tmp_path / "text", source))
 
 
