@@ -42,14 +42,17 @@ class OwnSequences:
         counts = {"duplicates": len(texts) - different, "num_samples": len(texts)}
         return {"distinct_rate": different / len(texts), **counts}
 
+    def judge_real(self, texts: Sequence[str], num_samples: int) -> dict[str, float | int]:
+        """The same of the first real ones."""
+        return self.judge(texts[:num_samples])
+
 
 class HeldOutFigures:
     """
     A task that also says how near its samples are to held-out sequences ([`HeldOutDivergence`], [`Mauve`]).
 
     Args:
-        task: With `judge(texts)`, `figures`, `sequence_length` and perhaps `real`, `judge_real(texts, num_samples)`
-            and `better`.
+        task: With `judge(texts)`, `figures`, `sequence_length`, perhaps `better`, and `real` or `judge_real`.
         rows (`Sequence[Sequence[int]]`): Held-out sequences, token ids.
         tokenizer ([`~transformers.PreTrainedTokenizerBase`]): That of these and of the samples.
         num_samples (`int`): How many samples are reported, for what `real` says of as many real sequences.
@@ -81,11 +84,7 @@ class HeldOutFigures:
         self.better = {EXCESS: LOWER, **getattr(task, "better", {})}
         real = getattr(task, "real", None)
         if real is None and task.compares_with_real_text:
-            # What is compared with held-out sequences must not be compared with itself.
-            judge_real = getattr(task, "judge_real", None)
-            real = (
-                judge_real(self.real_texts, num_samples) if judge_real else task.judge(self.real_texts[:num_samples])
-            )
+            real = task.judge_real(self.real_texts, num_samples)
         self.real = measured({**self.divergence.of_real(num_samples), **(real or {})})
         if mauve is not None:
             self.figures[MAUVE] = f"MAUVE by {mauve.name}"

@@ -119,15 +119,14 @@ def chosen_backend(
         "stopping_criteria": bool(criteria) or None,
         "unmasking": config.unmasking if config.unmasking in ADAPTIVE_UNMASKING else None,
     }
+    ending_some = {name: getattr(config, name) or None for name in ("polish_steps", "stop_when_expected_errors_below")}
     if num_rows > 1:
-        changing["polish_steps"] = config.polish_steps or None
-        changing["stop_when_expected_errors_below"] = config.stop_when_expected_errors_below
+        changing |= ending_some
     name, value = next(((name, value) for name, value in changing.items() if value is not None), (None, None))
     if name is not None:
         given = "criteria" if value is True else repr(value)
-        early = name in ("polish_steps", "stop_when_expected_errors_below")
         raise ValueError(
             f"`compile` needs steps whose shapes do not change, got `{name}` ({given}), by which they do: "
-            f"drop one of the two{', or pass one sequence at a time' if early else ''}."
+            f"drop one of the two{', or pass one sequence at a time' if name in ending_some else ''}."
         )
     return backend

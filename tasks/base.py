@@ -96,6 +96,11 @@ class Task(ABC):
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """Judges generated texts, at least one."""
 
+    def judge_real(self, texts: Sequence[str], num_samples: int) -> dict[str, float | int]:
+        """Judges at most so many of some real texts, the first ones. Where `judge` compares with these, a task says
+        here what to leave out, so that none is compared with itself."""
+        return self.judge(texts[:num_samples])
+
     @property
     def row_width(self) -> int | None:
         """Tokens per line where a text is a grid, else `None`."""

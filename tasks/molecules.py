@@ -94,7 +94,7 @@ class ChemNetDistance:
     """
 
     def __init__(self, reference: Sequence[str]):
-        self._reference = np.array(reference, dtype=object)
+        self._reference = list(reference)
 
     @staticmethod
     def is_installed() -> bool:
@@ -116,11 +116,12 @@ class ChemNetDistance:
         """
         import fcd
 
-        kept = np.array([one not in without for one in self._reference], dtype=bool)
-        if len(molecules) < 2 or kept.sum() < 2:
+        kept = [place for place, one in enumerate(self._reference) if one not in without]
+        if len(molecules) < 2 or len(kept) < 2:
             return float("nan")
         mean, covariance = _moments(self._activations(molecules))
-        real_mean, real_covariance = _moments(self._real_activations[kept])
+        all_kept = len(kept) == len(self._reference)
+        real_mean, real_covariance = self._real_moments if all_kept else _moments(self._real_activations[kept])
         distance = fcd.calculate_frechet_distance(mu1=mean, sigma1=covariance, mu2=real_mean, sigma2=real_covariance)
         return max(float(distance), 0.0)
 
@@ -133,6 +134,10 @@ class ChemNetDistance:
     @cached_property
     def _real_activations(self) -> np.ndarray:
         return self._activations(self._reference)
+
+    @cached_property
+    def _real_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return _moments(self._real_activations)
 
     def _activations(self, molecules: Sequence[str]) -> np.ndarray:
         """What the network makes of each molecule (num, D)."""

@@ -208,10 +208,10 @@ class SmilesTask(Task):
             num_samples (`int`): How many, at most.
         """
         texts = texts[-min(num_samples, max(1, len(texts) // 2)) :]
-        return self._figures(texts, without=texts)
+        return self._figures(texts, are_real=True)
 
-    def _figures(self, texts: Sequence[str], without: Sequence[str] = ()) -> dict[str, float | int]:
-        """The figures of texts by test molecules, some left out."""
+    def _figures(self, texts: Sequence[str], are_real: bool = False) -> dict[str, float | int]:
+        """The figures of texts by test molecules, of which real ones are left out."""
         valid = [one for one in canonical_molecules(texts) if one is not None]
         different = dict.fromkeys(valid)
         figures = {
@@ -222,7 +222,7 @@ class SmilesTask(Task):
             "num_samples": len(texts),
         }
         if "fcd" in self.figures:
-            figures["fcd"] = self._distance(valid, without=set(canonical_molecules(without)))
+            figures["fcd"] = self._distance(valid, without=different if are_real else ())
         return figures
 
     @cached_property
@@ -335,9 +335,7 @@ class _Molecules:
         length, end = self.flags.sequence_length, vocabulary[EOS_TOKEN]
         for molecule in self._of(split):
             ids = [vocabulary.get(token, -1) for token in smiles_tokens(molecule)]
-            if not WRITTEN_AS_SMILES.fullmatch(molecule):
-                continue
-            if len(ids) < length and -1 not in ids:
+            if len(ids) < length and -1 not in ids and WRITTEN_AS_SMILES.fullmatch(molecule):
                 yield np.array(ids + [end] * (length - len(ids)), dtype=np.int32)
 
     def _of(self, split: str) -> Iterator[str]:
