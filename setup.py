@@ -12,7 +12,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "__init__.py").read_text(e
 
 VIZ = ["matplotlib>=3.8", "pillow>=10.1"]
 PEFT = ["peft>=0.21"]
-MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2"]
+MOLECULES = ["rdkit>=2025.3", "fcd>=1.2.2", "selfies>=2.1"]
 MAUVE = ["mauve-text>=0.4"]
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "ruff>=0.12"]
 

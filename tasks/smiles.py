@@ -1,11 +1,9 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""The task of molecules, written as SMILES: one a row, ended and filled up by EOS, so that lengths are learnt."""
+"""The task of molecules, as SMILES or SELFIES: one a row, ended and filled up by EOS, so that lengths are learnt."""
 
-import hashlib
 import itertools
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +15,8 @@ from transformers.utils import logging
 
 from critic_gpt.hub.vocabulary import read_tokenizer
 from critic_gpt.tasks.base import Prepared, Task, register_task
-from critic_gpt.tasks.corpus import CorpusReader, files_of
-from critic_gpt.tasks.files import is_table
 from critic_gpt.tasks.infilling import MoleculeInfillings
+from critic_gpt.tasks.molecule_source import MoleculeSource
 from critic_gpt.tasks.molecules import (
     ChemNetDistance,
     are_molecules,
@@ -27,18 +24,13 @@ from critic_gpt.tasks.molecules import (
     chemistry_version,
     internal_diversity,
 )
+from critic_gpt.tasks.notations import EOS_TOKEN, TOKEN, notation_of, tokens_of
 from critic_gpt.tasks.prepared import SPLITS
 from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 
 
 logger = logging.get_logger(__name__)
 
-EOS_TOKEN = "[EOS]"
-# Atoms in brackets, atoms of two letters and ring bonds of two digits are one token each.
-TOKEN = r"\[(?!MASK\]|PAD\]|EOS\])[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
-_TOKEN = re.compile(TOKEN)
-# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins.
-WRITTEN_AS_SMILES = re.compile(r"(?=[\[(*BCNOPSFIbcnops])(?:\[[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+")
 # Molecules of the test split that others are compared with.
 MOST_COMPARED = 10_000
 
@@ -57,6 +49,9 @@ class SmilesFlags:
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset."})
     dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
+    notation: str = field(
+        default="smiles", metadata={"help": "How molecules are written: smiles, or selfies, always valid."}
+    )
     sequence_length: int = field(default=64, metadata={"help": "Most tokens in a molecule, its EOS included."})
     num_train: int | None = field(default=None, metadata={"help": "Most molecules to train on; by default all."})
     validation_share: float = field(default=0.01, metadata={"help": "Share of the molecules, where none are given."})
@@ -65,6 +60,7 @@ class SmilesFlags:
     def __post_init__(self):
         if self.source is None:
             raise ValueError("`source` must name SMILES, got none; give a file of lines or a table of molecules.")
+        notation_of(self.notation)
         if self.sequence_length < 2:
             raise ValueError(f"`sequence_length` must be at least 2, got {self.sequence_length}; 64 is usual.")
         if self.num_train is not None and self.num_train < 1:
@@ -77,15 +73,10 @@ class SmilesFlags:
             raise ValueError(f"`validation_share + test_share` must be below 1, got {total}; leave some to train on.")
 
 
-def smiles_tokens(molecule: str) -> list[str]:
-    """The tokens of a SMILES, which joined are that SMILES."""
-    return _TOKEN.findall(molecule)
-
-
 def build_smiles_tokenizer(tokens: Iterable[str], model_max_length: int) -> PreTrainedTokenizerFast:
     """
-    A tokenizer over some tokens of SMILES, which gives every SMILES back. `[PAD]` is 0, `[MASK]` is 1, `[EOS]` is 2;
-    there is no unknown token.
+    A tokenizer over some tokens of SMILES or SELFIES, which gives every text back. `[PAD]` is 0, `[MASK]` is 1,
+    `[EOS]` is 2; there is no unknown token.
 
     Args:
         tokens (`Iterable[str]`): Its vocabulary, in any order.
@@ -97,7 +88,7 @@ def build_smiles_tokenizer(tokens: Iterable[str], model_max_length: int) -> PreT
 @register_task
 class SmilesTask(Task):
     """
-    Molecules as SMILES, one a row, and what chemists ask of generated ones.
+    Molecules, one a row, and what chemists ask of generated ones.
 
     A row holds a molecule's tokens, an EOS and as many more EOS as fill it: the model learns lengths like anything
     else, and what follows the first EOS is no part of a molecule.
@@ -109,6 +100,8 @@ class SmilesTask(Task):
             Where the molecules come from.
         folder (`Path`, *optional*):
             The prepared folder, whose molecules generated ones are compared with.
+        notation (`str`, *optional*, defaults to `"smiles"`):
+            How rows, and so generated texts, are written: `"smiles"` or `"selfies"`.
     """
 
     name: ClassVar[str] = "smiles"
@@ -119,8 +112,9 @@ class SmilesTask(Task):
     generation: ClassVar[dict[str, Any]] = {"remask_exponent": 3.0, "remask_per_step": 4}
     better: ClassVar[dict[str, str]] = {"fcd": "lower", "internal_diversity": "nearer to real"}
 
-    def __init__(self, sequence_length: int, source: str, folder: Path | None = None):
+    def __init__(self, sequence_length: int, source: str, folder: Path | None = None, notation: str = "smiles"):
         self.sequence_length, self.source, self.folder = sequence_length, source, folder
+        self.notation = notation_of(notation)
         self.figures = {
             "valid_rate": "share of valid molecules",
             "unique_rate": "share of different molecules among valid ones",
@@ -134,11 +128,12 @@ class SmilesTask(Task):
     @classmethod
     def prepare(cls, flags: SmilesFlags, seed: int) -> Prepared:
         """Reads the molecules twice: for their tokens, then row by row while they are written."""
-        molecules = _Molecules(flags, seed)
+        molecules = MoleculeSource(flags, seed)
         tokenizer = build_smiles_tokenizer(molecules.survey(), flags.sequence_length)
         metadata = {
             "task": cls.name,
             "sequence_length": flags.sequence_length,
+            "notation": flags.notation,
             "seed": seed,
             "source": molecules.reader.title,
             "source_sha256": molecules.sha256,
@@ -155,22 +150,27 @@ class SmilesTask(Task):
     @classmethod
     def load(cls, metadata: Mapping[str, Any], folder: Path) -> "SmilesTask":
         """The task of a prepared folder."""
-        return cls(metadata["sequence_length"], metadata["source"], folder)
+        return cls(metadata["sequence_length"], metadata["source"], folder, metadata.get("notation", "smiles"))
 
     def load_puzzles(self, folder: Path) -> MoleculeInfillings:
         """Molecules of the test split with a connected third to find."""
+        if not self.notation.is_local:
+            raise ValueError(
+                f"`notation` must be smiles to complete molecules, got {self.notation.name!r}, where what is given "
+                "means something else beside each completion; prepare the molecules as smiles, too."
+            )
         molecules = [molecule for molecule, _ in self._molecules_compared]
         if not molecules:
             raise ValueError(
                 f"`folder` must hold test molecules that RDKit reads, got {str(folder)!r} without: prepare others."
             )
-        return MoleculeInfillings(molecules, smiles_tokens, self.sequence_length)
+        return MoleculeInfillings(molecules, tokens_of, self.sequence_length)
 
     # The judge
 
     def right(self, texts: Sequence[str]) -> np.ndarray:
         """Tells which texts are valid molecules: `(num,)` and type `bool`."""
-        return are_molecules(texts)
+        return are_molecules(map(self.notation.read, texts))
 
     def judge(self, texts: Sequence[str]) -> dict[str, float | int]:
         """
@@ -178,7 +178,7 @@ class SmilesTask(Task):
 
         Args:
             texts (`Sequence[str]`):
-                SMILES, at least one.
+                SMILES, or SELFIES where rows are written so, at least one.
 
         Returns:
             `dict`:
@@ -212,7 +212,8 @@ class SmilesTask(Task):
 
     def _figures(self, texts: Sequence[str], are_real: bool = False) -> dict[str, float | int]:
         """The figures of texts by test molecules, of which real ones are left out."""
-        valid = [one for one in canonical_molecules(texts) if one is not None]
+        read = map(self.notation.read, texts)
+        valid = [one for one in canonical_molecules(read) if one is not None]
         different = dict.fromkeys(valid)
         figures = {
             "valid_rate": len(valid) / len(texts),
@@ -236,7 +237,7 @@ class SmilesTask(Task):
         is_kept = os.access(file.parent, os.W_OK)
         spelled = rows.map(
             _canonical_rows,
-            fn_kwargs={"vocabulary": self._vocabulary},
+            fn_kwargs={"vocabulary": self._vocabulary, "notation": self.notation.name},
             batched=True,
             remove_columns=rows.column_names,
             cache_file_name=str(file) if is_kept else None,
@@ -257,7 +258,7 @@ class SmilesTask(Task):
         spells them."""
         rows = self._rows("test")
         compared = rows.select(range(min(MOST_COMPARED, len(rows))))
-        written = [_molecule(row, self._vocabulary) for row in compared["input_ids"]]
+        written = [self.notation.read(_molecule(row, self._vocabulary)) for row in compared["input_ids"]]
         spelled = canonical_molecules(written)
         return [(one, other) for one, other in zip(written, spelled, strict=True) if other is not None]
 
@@ -281,99 +282,7 @@ def _molecule(row: Sequence[int], vocabulary: Sequence[str]) -> str:
     return "".join(itertools.takewhile(EOS_TOKEN.__ne__, map(vocabulary.__getitem__, row)))
 
 
-def _canonical_rows(batch: Mapping[str, Any], vocabulary: Sequence[str]) -> dict[str, list[str | None]]:
+def _canonical_rows(batch: Mapping[str, Any], vocabulary: Sequence[str], notation: str) -> dict[str, list[str | None]]:
     """The canonical SMILES of rows: a function of nothing else, by which datasets knows again what it keeps."""
-    return {"molecule": canonical_molecules(_molecule(row, vocabulary) for row in batch["input_ids"])}
-
-
-class _Molecules:
-    """The molecules of a source by split: read anew for each pass."""
-
-    def __init__(self, flags: SmilesFlags, seed: int):
-        self.flags, self.seed = flags, seed
-        self.reader = _reader(flags)
-        self.counts = dict.fromkeys(SPLITS, 0)
-        self.left_out = {"that are no SMILES": 0, "too long": 0, "with tokens that are not trained on": 0}
-        self.sha256 = ""
-
-    def survey(self) -> set[str]:
-        """Counts, and gives the tokens that are trained on."""
-        digest = hashlib.sha256()
-        tokens: set[str] = set()
-        for split in SPLITS:  # training first
-            for molecule in self._of(split):
-                digest.update(molecule.encode() + b"\n")
-                if not WRITTEN_AS_SMILES.fullmatch(molecule):  # the head of a column, a number, another format
-                    self.left_out["that are no SMILES"] += 1
-                    continue
-                found = smiles_tokens(molecule)
-                if len(found) >= self.flags.sequence_length:
-                    self.left_out["too long"] += 1
-                elif split != "train" and not tokens.issuperset(found):
-                    self.left_out["with tokens that are not trained on"] += 1
-                else:
-                    self.counts[split] += 1
-                    if split == "train":
-                        tokens.update(found)
-        self.sha256 = digest.hexdigest()
-        for split, count in self.counts.items():
-            if not count:
-                raise ValueError(
-                    f"`source` must hold molecules of at most {self.flags.sequence_length - 1} tokens for each split, "
-                    f"got {self.reader.title!r}, which leaves {split} empty ({self.said_of_left_out()}); take more "
-                    "molecules, a longer `sequence_length` or larger shares, and of lines see that the SMILES stand "
-                    "first."
-                )
-        return tokens
-
-    def said_of_left_out(self) -> str:
-        """How many were left out and why, in words."""
-        return ", ".join(f"{count} {reason}" for reason, count in self.left_out.items() if count) or "none left out"
-
-    def rows(self, split: str, vocabulary: Mapping[str, int]) -> Iterator[np.ndarray]:
-        """Token ids of shape `(sequence_length,)`."""
-        length, end = self.flags.sequence_length, vocabulary[EOS_TOKEN]
-        for molecule in self._of(split):
-            ids = [vocabulary.get(token, -1) for token in smiles_tokens(molecule)]
-            if len(ids) < length and -1 not in ids and WRITTEN_AS_SMILES.fullmatch(molecule):
-                yield np.array(ids + [end] * (length - len(ids)), dtype=np.int32)
-
-    def _of(self, split: str) -> Iterator[str]:
-        """Of one split, at most `num_train` to train on. A molecule that occurs twice is in one split."""
-        given = self.reader.splits
-        cuts = [
-            self.flags.validation_share * ("validation" not in given),
-            self.flags.test_share * ("test" not in given),
-        ]
-        origin = split if split in given else "train"
-        found = (
-            molecule
-            for molecule in _lines(self.reader, origin)
-            if origin == split != "train" or _place(molecule, self.seed, cuts) == split
-        )
-        return itertools.islice(found, self.flags.num_train if split == "train" else None)
-
-
-def _reader(flags: SmilesFlags) -> CorpusReader:
-    """As for text; tables have their molecules in the column SMILES unless another one is named."""
-    files = files_of(flags.source)
-    of_text = files and not any(map(is_table, files))
-    column = flags.text_column or ("text" if of_text else "SMILES")
-    return CorpusReader(flags.source, column, flags.dataset_config, flags.dataset_split)
-
-
-def _lines(reader: CorpusReader, split: str) -> Iterator[str]:
-    """The first word of every line: what follows in `.smi` files is a name."""
-    waiting = ""
-    for text, _ in reader.pieces(split):
-        *lines, waiting = (waiting + text).split("\n")
-        yield from (words[0] for line in lines if (words := line.split()))
-    if words := waiting.split():
-        yield words[0]
-
-
-def _place(molecule: str, seed: int, cuts: Sequence[float]) -> str:
-    """The split of a molecule, drawn by its text."""
-    digest = hashlib.blake2b(molecule.encode(), digest_size=8, salt=(seed % 2**64).to_bytes(8, "little")).digest()
-    drawn = int.from_bytes(digest, "little") / 2**64
-    return "validation" if drawn < cuts[0] else "test" if drawn < sum(cuts) else "train"
+    read = notation_of(notation).read
+    return {"molecule": canonical_molecules(read(_molecule(row, vocabulary)) for row in batch["input_ids"])}

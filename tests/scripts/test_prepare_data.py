@@ -64,7 +64,7 @@ def test_flags_are_frozen():
             *("validation_share", "test_share", "judge_share", "end_documents"),
         },
         "smiles": {
-            *("source", "text_column", "dataset_config", "dataset_split", "sequence_length", "num_train"),
+            *("source", "text_column", "dataset_config", "dataset_split", "notation", "sequence_length", "num_train"),
             *("validation_share", "test_share"),
         },
         "fillings": {"model", "data_dir", "num_sequences", "batch_size"},

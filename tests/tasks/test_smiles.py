@@ -4,7 +4,9 @@
 import gzip
 import itertools
 import math
+import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,8 @@ from critic_gpt.scripts.prepare_data import main as prepare
 from critic_gpt.tasks import load_prepared
 from critic_gpt.tasks.infilling import connected_part, masked_places
 from critic_gpt.tasks.molecules import chemistry, internal_diversity
-from critic_gpt.tasks.smiles import build_smiles_tokenizer, smiles_tokens
+from critic_gpt.tasks.notations import tokens_of
+from critic_gpt.tasks.smiles import build_smiles_tokenizer
 
 
 CHAINS = ["C" * n + end for n in range(1, 40) for end in ("", "O", "N", "Cl", "Br", "[NH3+]", "C=C", "C#N")]
@@ -32,7 +35,7 @@ def prepared(tmp_path_factory):
 @given(st.lists(st.sampled_from(["C", "c", "Cl", "Br", "B", "[nH]", "[C@@H]", "%12", "1", "(", ")", "=", "/"])))
 def test_atoms_in_brackets_halogens_and_two_digit_bonds_are_one_token_each(tokens):
     molecule = "".join(tokens)
-    assert smiles_tokens(molecule) == tokens
+    assert tokens_of(molecule) == tokens
     tokenizer = build_smiles_tokenizer(tokens, 64)
     ids = tokenizer(molecule).input_ids
     assert tokenizer.convert_ids_to_tokens(ids) == tokens and tokenizer.decode(ids) == molecule
@@ -55,7 +58,7 @@ def test_rows_are_molecules_ended_and_filled_up_by_eos(prepared):
 def test_a_molecule_is_in_one_split_and_none_that_fits_is_lost(prepared):
     splits, tokenizer, task = prepared
     texts = {s: [tokenizer.decode(r, skip_special_tokens=True) for r in splits[s]["input_ids"]] for s in splits}
-    assert sum(map(len, texts.values())) == 2 * sum(len(smiles_tokens(one)) < task.sequence_length for one in CHAINS)
+    assert sum(map(len, texts.values())) == 2 * sum(len(tokens_of(one)) < task.sequence_length for one in CHAINS)
     assert not set(texts["train"]) & set(texts["test"]) and not set(texts["validation"]) & set(texts["test"])
 
 
@@ -97,7 +100,7 @@ def test_a_third_of_the_atoms_is_masked_that_hang_together_with_all_that_is_writ
     for _ in atoms:
         reached |= {n.GetIdx() for a in reached for n in mol.GetAtomWithIdx(a).GetNeighbors()} & atoms
     assert reached == atoms
-    tokens = smiles_tokens(molecule)
+    tokens = tokens_of(molecule)
     places = [place for place, token in enumerate(tokens) if token[0].isalpha() or token[0] in "[*"]
     masked = masked_places(tokens, atoms)
     assert {i for i, place in enumerate(places) if masked[place]} == atoms
@@ -167,7 +170,7 @@ def test_tables_of_given_splits_keep_them_and_what_training_does_not_know_is_lef
     prepare(["--task", "smiles", *flags, "--output_dir", str(tmp_path / "data")])
     splits, tokenizer, _ = load_prepared(tmp_path / "data")
     assert [tokenizer.decode(row, skip_special_tokens=True) for row in splits["test"]["input_ids"]] == ["CCCO"]
-    assert len(splits["train"]) + len(splits["validation"]) == sum(len(smiles_tokens(one)) < 8 for one in CHAINS[:40])
+    assert len(splits["train"]) + len(splits["validation"]) == sum(len(tokens_of(one)) < 8 for one in CHAINS[:40])
     assert "too long, 1 with tokens that are not trained on" in caplog.text
 
 
@@ -176,6 +179,7 @@ def test_tables_of_given_splits_keep_them_and_what_training_does_not_know_is_lef
     [
         ([], "`source` must name SMILES, got none"),
         (["--source", "x", "--sequence_length", "1"], "`sequence_length` must be at least 2, got 1"),
+        (["--source", "x", "--notation", "inchi"], "`notation` must be one of smiles, selfies, got 'inchi'"),
         (["--source", "x", "--num_train", "0"], "`num_train` must be at least 1, got 0"),
         (["--source", "x", "--test_share", "1"], "`test_share` must be between 0 and 1, got 1"),
         (["--source", "x", "--test_share", "0.5", "--validation_share", "0.5"], "must be below 1, got 1.0"),
@@ -232,3 +236,47 @@ def test_a_split_without_molecules_is_refused(tmp_path):
     (tmp_path / "few.smi").write_text("CCO\n")
     with pytest.raises(ValueError, match=r"which leaves .* empty"):
         prepare(["--task", "smiles", "--source", str(tmp_path / "few.smi"), "--output_dir", str(tmp_path / "data")])
+
+
+def prepare_selfies(folder, molecules):
+    (folder / "all.smi").write_text("\n".join(molecules))
+    shares = ["--sequence_length", "32", "--validation_share", "0.2", "--test_share", "0.2", "--notation", "selfies"]
+    source = ["--source", str(folder / "all.smi")]
+    prepare(["--task", "smiles", *source, *shares, "--output_dir", str(folder / "data")])
+    return load_prepared(folder / "data")
+
+
+RINGS = [f"c1cc({one})ccc1{other}" for one in ("F", "Cl", "CC", "C=O", "[NH3+]") for other in CHAINS[:60]]
+
+
+def test_selfies_are_the_same_molecules_and_whatever_is_drawn_of_them_is_one(tmp_path, caplog):
+    splits, tokenizer, task = prepare_selfies(tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C"])
+    rows = [row for split in splits.values() for row in split["input_ids"]]
+    written = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
+    chem = chemistry()
+    meant = {chem.CanonSmiles(task.notation.read(one)) for one in written}
+    assert len(written) == len(RINGS) and meant == {chem.CanonSmiles(one) for one in RINGS}
+    assert "2 that this notation cannot express" in caplog.text
+    # Tokens at random, after one that is an atom.
+    letters = [one for one in tokenizer.get_vocab() if one not in tokenizer.all_special_tokens]
+    drawn = np.random.default_rng(0).choice(letters, size=(500, 20))
+    assert task.right(["[C]" + "".join(row) for row in drawn]).all()
+    assert not task.right(["CCO", "[C][Xx]", ""]).any()
+
+
+def test_selfies_are_judged_by_what_they_are_and_not_completed(tmp_path):
+    splits, tokenizer, task = prepare_selfies(tmp_path, RINGS)
+    known = [tokenizer.decode(row, skip_special_tokens=True) for row in splits["train"]["input_ids"]]
+    found = task.judge(known)
+    assert found["valid_rate"] == 1.0 and found["novel_rate"] == 0.0 and found["fcd"] >= 0
+    assert found["internal_diversity"] == pytest.approx(internal_diversity([*map(task.notation.read, known)]))
+    # Ethanol from either end.
+    assert task.judge(["[C][C][O]", "[O][C][C]"])["unique_rate"] == 0.5
+    with pytest.raises(ValueError, match=r"^`notation` must be smiles to complete molecules, got 'selfies'"):
+        task.load_puzzles(task.folder)
+
+
+def test_without_the_package_of_selfies_its_installation_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "selfies", None)
+    with pytest.raises(ImportError, match=r"`selfies` must be installed .* pip install critic_gpt\[molecules\]"):
+        prepare_selfies(tmp_path, RINGS)
