@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, Arguments
 from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
 from critic_gpt.generation.strategies.registry import STRATEGIES
@@ -212,7 +213,8 @@ def compare_strategies(
         `RuntimeError`: More passes ran than the strategy says it takes.
     """
     _check(budgets, strategies, seeds, tuning)
-    canvases = blank_canvases(tokenizer, num_samples, task.sequence_length) if canvases is None else canvases
+    if canvases is None:
+        canvases = blank_canvases(tokenizer, num_samples, task.sequence_length, Backbone.of(model.config))
     judge = getattr(task, "judge_samples", lambda samples: task.judge(samples.texts))
     competition = Competition(model, tokenizer, judge, canvases, batch_size, accelerator)
     table: dict[str, dict[str, dict[str, Any] | None]] = {name: {} for name in strategies}

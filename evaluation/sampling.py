@@ -4,13 +4,14 @@
 Letters: N canvases, T positions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
+from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.scoring import shared_batches
 
 
@@ -44,11 +45,11 @@ class Samples(NamedTuple):
     Filled canvases, the same on any number of processes.
 
     Args:
-        texts (`list[str]`): In the order of the canvases, without padding.
+        texts (`list[str]`): In the order of the canvases, without padding and the frame of the model.
         forward_passes (`int`): Passes of the trunk that the sequence took which took most.
         mean_forward_passes (`float`): The same over all sequences: fewer where some stop early.
         measured (`list`, *optional*): What `measure` said of each, in the order of the canvases.
-        rows (`list[list[int]]`): Their token ids, without padding and EOS.
+        rows (`list[list[int]]`): Their token ids, without padding, EOS and the frame.
     """
 
     texts: list[str]
@@ -66,9 +67,17 @@ class FilledBatch(NamedTuple):
     counter: ForwardCounter
 
 
-def blank_canvases(tokenizer, num_samples: int, length: int) -> torch.Tensor:
-    """Nothing but [MASK]: `(num_samples, length)`."""
-    return torch.full((num_samples, length), tokenizer.mask_token_id)
+def blank_canvases(tokenizer, num_samples: int, length: int, backbone: Backbone) -> torch.Tensor:
+    """Nothing but `length` times [MASK], within the frame of the model where it has one: `(num_samples, T)`."""
+    return backbone.framed(torch.full((length,), tokenizer.mask_token_id)).repeat(num_samples, 1)
+
+
+def without_frame(ids: list[int], backbone: Backbone, left_out: Collection[int | None]) -> list[int]:
+    """A sequence without some tokens, such as padding, and without the frame of the model."""
+    begin = len(backbone.prefix_ids) if tuple(ids[: len(backbone.prefix_ids)]) == backbone.prefix_ids else 0
+    kept = [token for token in ids[begin:] if token not in left_out]
+    suffix = [token for token in backbone.suffix_ids if token not in left_out]
+    return kept[: len(kept) - len(suffix)] if suffix and kept[-len(suffix) :] == suffix else kept
 
 
 def fill_batches(
@@ -134,12 +143,13 @@ def sample_texts(
     Returns:
         [`Samples`].
     """
+    backbone = Backbone.of(model.config)
     padding = {tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id}
     found, most, total = [], 0, 0
     generate_kwargs = {"return_error_probabilities": False, **generate_kwargs}
     for rows, output, counter in fill_batches(model, canvases, batch_size, seed, accelerator, **generate_kwargs):
         # A generated EOS is no part of a text, nor is what was cut after it, which is padding.
-        kept = [[i for i in ids if i not in padding] for ids in output.sequences.tolist()]
+        kept = [without_frame(ids, backbone, padding) for ids in output.sequences.tolist()]
         decoded = map(tokenizer.decode, kept)
         found += zip(rows, decoded, kept, [None] * len(rows) if measure is None else measure(output), strict=True)
         # Several candidates of a sequence may share a pass, and each counts.

@@ -139,10 +139,12 @@ class TextJudge:
             batch_size (`int`, *optional*, defaults to 64): Windows at a time; changes no more than rounding.
 
         Raises:
-            `ValueError`: No text, or characters that the tokenizer does not know.
+            `ValueError`: No text, or characters that a tokenizer without an unknown token does not know. With one they
+                are that token, as in the text that the judge has learnt from: what a model writes need not be what its
+                tokenizer makes of any text, as where it begins with the rest of a word ("##ing").
         """
         longest, pad_id = self.model.config.n_positions - 1, self.tokenizer.pad_token_id
-        rows = [encode_strict(self.tokenizer, text) for text in texts if text]
+        rows = [self._encoded(text) for text in texts if text]
         if not rows:
             raise ValueError("`texts` must hold at least one character to judge, got none; generate some first.")
         pieces = [row[start : start + longest] for row in rows for start in range(0, len(row), longest)]
@@ -154,6 +156,12 @@ class TextJudge:
             losses = _token_losses(self.model, ids.clamp(min=0), pad_id).double()
             nats.append(float(losses.masked_fill(ids < 0, 0.0).sum()))
         return math.fsum(nats) / math.log(2) / sum(map(len, texts))
+
+    def _encoded(self, text: str) -> list[int]:
+        if self.tokenizer.unk_token is None:
+            return encode_strict(self.tokenizer, text)
+        options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+        return self.tokenizer(text, **options)["input_ids"]
 
 
 def _config(tokenizer: PreTrainedTokenizerBase, sequence_length: int) -> GPT2Config:

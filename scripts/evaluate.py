@@ -175,7 +175,7 @@ def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerato
     for name, given in (("judge", args.judge is not None or args.train_judge), ("mauve", args.mauve is not None)):
         if given and task.exact:
             raise ValueError(f"`{name}` must be for text, got data of grids, which have an exact judge: leave it out.")
-    canvases = blank_canvases(tokenizer, args.num_samples, task.sequence_length)
+    canvases = blank_canvases(tokenizer, args.num_samples, task.sequence_length, backbone)
     if task.exact:
         return task, canvases
     rows = dataset[args.split]["input_ids"][: MOST_HELD_OUT * args.num_samples]

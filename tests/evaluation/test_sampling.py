@@ -12,7 +12,7 @@ from critic_gpt.evaluation.sampling import ForwardCounter, blank_canvases, fill_
 
 
 def sample(model, tokenizer, num=7, batch_size=7, seed=3, accelerator=None, length=9, **kwargs):
-    canvases = blank_canvases(tokenizer, num, length)
+    canvases = blank_canvases(tokenizer, num, length, model.backbone)
     return sample_texts(model, tokenizer, canvases, batch_size, seed, accelerator, **{"num_steps": 4, **kwargs})
 
 
@@ -78,7 +78,7 @@ def test_sequences_that_stop_early_are_counted_for_what_they_took(tiny_model, to
     one_by_one = [
         batch.counter.passes
         for batch in fill_batches(
-            model, blank_canvases(tokenizer, 20, 9), 1, 3, return_error_probabilities=False, **flags
+            model, blank_canvases(tokenizer, 20, 9, model.backbone), 1, 3, return_error_probabilities=False, **flags
         )
     ]
     assert samples.forward_passes == max(one_by_one) and samples.mean_forward_passes == sum(one_by_one) / 20

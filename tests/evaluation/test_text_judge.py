@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from sentences import one_sentence
+from tiny_masked_lms import framed_tokenizer
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation import TextFigures, TextJudge, text_judge
@@ -71,6 +72,13 @@ def test_a_text_longer_than_a_window_is_judged_in_windows(judge):
     long = TEXT[:40]
     parts = [long[:16], long[16:32], long[32:]]
     assert judge.bits_per_character([long]) == pytest.approx(judge.bits_per_character(parts), rel=1e-5)
+
+
+def test_what_a_model_writes_and_its_tokenizer_does_not_know_is_judged_as_the_unknown_token():
+    tokenizer = framed_tokenizer()
+    judge = TextJudge.train([tokenizer("w1 w2 w3 w4", add_special_tokens=False).input_ids] * 4, tokenizer, 4, 1)
+    found, named = (judge.bits_per_character([text]) for text in ("##i w2", "##j w2"))
+    assert math.isfinite(found) and found == named  # it broke off an evaluation after all of its work
 
 
 def test_training_is_repeatable_and_touches_no_global_randomness(letters):

@@ -26,7 +26,7 @@ class AllRightTask:
 
 
 def run(model, tokenizer, task=None, num=12, canvases=None, **kwargs):
-    canvases = blank_canvases(tokenizer, num, 9) if canvases is None else canvases
+    canvases = blank_canvases(tokenizer, num, 9, model.backbone) if canvases is None else canvases
     return verify(model, tokenizer, task or FirstLetterTask(), canvases, **{"budget": 4, "seeds": [1, 2], **kwargs})
 
 
@@ -39,7 +39,7 @@ def model(unsure_model):
 @pytest.mark.parametrize(("given", "answers"), [(0, "one"), (5, "one"), (0, "many")])
 def test_verdicts_are_compared_with_the_truth_of_the_same_samples(model, tokenizer, given, answers):
     model.generation_config.answers = answers  # of many right ones the temperature is another
-    canvases = blank_canvases(tokenizer, 12, 9)
+    canvases = blank_canvases(tokenizer, 12, 9, model.backbone)
     if given:  # what was given is no doubt
         canvases[:, -given:] = torch.tensor(tokenizer.convert_tokens_to_ids(list("abcde")))
     figures = run(model, tokenizer, canvases=canvases)
@@ -82,7 +82,7 @@ def test_certain_mistakes_are_no_infinity_but_counted(tiny_model, tokenizer):
 
     model = tiny_model()
     model.calibration = CriticCalibration([1.0] * 100)
-    canvases = blank_canvases(tokenizer, 12, 9)
+    canvases = blank_canvases(tokenizer, 12, 9, model.backbone)
     canvases[::2, :5] = torch.tensor(tokenizer.convert_tokens_to_ids(list("abcde")))
     figures = run(model, tokenizer, BeginningTask(), canvases=canvases)
     assert 0 <= figures["all_right"]["mean"] < 1e-12 and all(map(np.isfinite, figures["all_right"].values()))

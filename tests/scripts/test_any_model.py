@@ -3,11 +3,13 @@
 
 import datasets
 import pytest
+import torch
+from prepared_folders import prepare_text
 from tiny_masked_lms import WORDS, framed_tokenizer, tiny_masked_lm
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from critic_gpt import AutoModelForMaskedLMWithCritic
-from critic_gpt.scripts import calibrate, explore, generate, proofread, train
+from critic_gpt.scripts import calibrate, evaluate, explore, generate, proofread, train
 
 
 TOKENIZER = framed_tokenizer()
@@ -62,6 +64,27 @@ def test_a_critic_is_trained_calibrated_and_used(model, folders, capsys):
     assert "w9" in capsys.readouterr().out
     view = explore.main(["--model", str(model), "--view", "text", "--text", "w1 w2 w9 w4", "--json"])
     assert view is not None
+
+
+def test_text_is_evaluated_within_the_frame_that_the_model_knows_it_in(model, folders, tmp_path):
+    (tmp_path / "words.txt").write_text("\n".join(" ".join(WORDS[(i + j) % 27] for j in range(8)) for i in range(99)))
+    given = {"tokenizer": str(folders / "base"), "sequence_length": 6, "test_share": 0.3}
+    data = prepare_text(tmp_path / "data", tmp_path / "words.txt", **given)
+    read = set()
+
+    def look(module, inputs):
+        if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None:  # of tokens
+            read.update((row[0], row[-1], len(row)) for row in inputs[0].tolist())
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(look)
+    try:
+        flags = ["--output_dir", str(tmp_path / "report"), "--num_samples", "4", "--forward_passes", "2"]
+        metrics = evaluate.main(["--model", str(model), "--data_dir", str(data), "--num_judged", "4", *flags])
+    finally:
+        hook.remove()
+    assert read == {(TOKENIZER.cls_token_id, TOKENIZER.sep_token_id, 8)}
+    # The frame is no part of a text.
+    assert all(row["2"] == 1.0 for row in metrics["known_word_rate"].values())
 
 
 def test_what_is_of_critic_gpt_alone_is_refused(folders):
