@@ -22,13 +22,13 @@ def overview() -> str:
     lines = [f"  {act.name:<11}{act.summary}" for act in ACTS.values() if act.is_everyday]
     return "\n".join(
         [
-            "usage: critic-gpt ACT [flags]",
+            "usage: critic-gpt COMMAND [flags]",
             "",
             "Masked diffusion language models that know which of their tokens are wrong.",
             "",
             *lines,
             "",
-            "critic-gpt ACT --help shows an example and the flags that matter, --help-all all of them.",
+            "critic-gpt COMMAND --help shows an example and the flags that matter, --help-all all of them.",
             "Flags are written --num-steps or --num_steps, and may stand in a file: --config run.yaml.",
             "Several processes or GPUs: accelerate launch scripts/train.py, with the same flags.",
         ]
@@ -66,7 +66,7 @@ def act_of(name: str) -> Act:
             return act
     near = difflib.get_close_matches(name, [act.name for act in ACTS.values() if act.is_everyday], n=1)
     way_out = f"did you mean {near[0]}?" if near else "see critic-gpt --help."
-    print(f"critic-gpt: {name!r} is no act: {way_out}", file=sys.stderr)
+    print(f"critic-gpt: {name!r} is no command: {way_out}", file=sys.stderr)
     sys.exit(WRONG)
 
 

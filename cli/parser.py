@@ -77,7 +77,7 @@ class ActParsing:
         self._shows_config = False
         if looks_only:
             return
-        own = self.add_argument_group("in every act")
+        own = self.add_argument_group("in every command")
         # Read from the words before they are parsed, so that none of them is a setting.
         own.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=_CONFIG_HELP)
         own.add_argument("--print-config", action="store_true", default=argparse.SUPPRESS, help=_PRINT_HELP)

@@ -33,7 +33,7 @@ def test_an_unknown_act_ends_with_one_sentence_and_status_2(word, way_out, capsy
         main([word])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"critic-gpt: {word!r} is no act: {way_out}")
+    assert line.startswith(f"critic-gpt: {word!r} is no command: {way_out}")
 
 
 def test_what_fails_in_an_act_is_one_line_and_status_1():
