@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from critic_gpt.backbones.description import Backbone
+from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, Arguments
 from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
 from critic_gpt.generation.strategies.registry import STRATEGIES
@@ -55,14 +56,17 @@ def own_warmth(model, arguments: Arguments) -> Arguments:
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keeps strategies from saying that a budget is small, which is why it is compared."""
-    advice = logging.getLogger(STRATEGIES["none"].__module__)
-    level = advice.level
-    advice.setLevel(logging.ERROR)
+    """Keeps strategies from saying that a budget is small, and models that a temperature is not that of their table:
+    that is why they are compared."""
+    advice = [logging.getLogger(kind.__module__) for kind in (STRATEGIES["none"], CalibratedModelMixin)]
+    levels = [one.level for one in advice]
+    for one in advice:
+        one.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        advice.setLevel(level)
+        for one, level in zip(advice, levels, strict=True):
+            one.setLevel(level)
 
 
 class Competition:

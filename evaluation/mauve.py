@@ -9,8 +9,12 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from critic_gpt.backbones.exceptions import longest_sequence
+
 
 MAUVE = "mauve"
+# Of a text, by models that take any length.
+MOST_TOKENS = 1024
 
 
 class Mauve:
@@ -40,19 +44,22 @@ class Mauve:
                 f"`mauve` must be the name or folder of a model with its tokenizer, got {name_or_path!r}, which did "
                 f"not load ({' '.join(str(error).split())[:200]}): check the name."
             ) from error
+        if self.model.config.is_encoder_decoder:
+            self.model = self.model.get_encoder()
+        # What stands behind a text is not looked at, so any token pads.
         if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.convert_ids_to_tokens(0)
+        self.longest = min(longest_sequence(self.model.config) or MOST_TOKENS, self.tokenizer.model_max_length)
         self.name, self.batch_size = str(name_or_path).rstrip("/").rpartition("/")[2], batch_size
 
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> np.ndarray:
         """The last state of each text (N, D)."""
-        longest = getattr(self.model.config, "max_position_embeddings", None) or 1024
         found = []
         for begin in range(0, len(texts), self.batch_size):
             some = [text or " " for text in texts[begin : begin + self.batch_size]]
             inputs = self.tokenizer(
-                some, return_tensors="pt", padding=True, padding_side="right", truncation=True, max_length=longest
+                some, return_tensors="pt", padding=True, padding_side="right", truncation=True, max_length=self.longest
             ).to(self.model.device)
             inputs.pop("token_type_ids", None)
             states = self.model(**inputs)[0].float()  # (B, T, D)

@@ -80,6 +80,7 @@ from critic_gpt.evaluation.scoring import JudgedFillings, judge_fillings
 from critic_gpt.evaluation.text_figures import TextFigures
 from critic_gpt.evaluation.text_judge import TextJudge
 from critic_gpt.evaluation.verifier import verify
+from critic_gpt.hub.vocabulary import check_same_vocabulary
 from critic_gpt.scripts import (
     check_at_least,
     check_judged,
@@ -216,6 +217,7 @@ def text_judge(args, dataset, tokenizer, sequence_length: int, accelerator: Acce
     elif args.judge is None:
         return None
     judge = TextJudge.from_pretrained(folder)
+    check_same_vocabulary("judge", folder, tokenizer)
     return TextJudge(judge.model.to(accelerator.device), tokenizer)
 
 

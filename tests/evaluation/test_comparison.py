@@ -8,6 +8,7 @@ import pytest
 import torch
 from sentences import one_sentence
 
+from critic_gpt import CriticCalibration
 from critic_gpt.evaluation import (
     DEFAULT_COMPETITORS,
     GRIDS,
@@ -277,3 +278,12 @@ def test_a_small_budget_is_no_reason_for_advice(tiny_model, tokenizer, caplog):
     assert not [record for record in caplog.records if "too small" in record.message]
     tiny_model().generate(torch.full((1, 9), tokenizer.mask_token_id), num_steps=2, **strategies["adaptive"])
     assert [record for record in caplog.records if "too small" in record.message]
+
+
+def test_a_temperature_that_is_compared_is_no_reason_for_advice(tiny_model, tokenizer, caplog):
+    model = tiny_model()
+    model.calibration = CriticCalibration([0.5] * 100, metadata={"temperature": 1.0})
+    compare(model, tokenizer, [2], {"cool": {**CRITIC["critic"], "temperature": 0.51}})
+    assert not [record for record in caplog.records if "calibration table was measured" in record.message]
+    model.generate(torch.full((1, 9), tokenizer.mask_token_id), num_steps=2, temperature=0.52)
+    assert [record for record in caplog.records if "calibration table was measured" in record.message]

@@ -312,6 +312,17 @@ def test_a_judge_of_text_is_trained_once_and_used_again(text_dir, tmp_path, caps
     assert "bits a character" in capsys.readouterr().out
 
 
+def test_a_judge_of_other_tokens_is_refused_even_if_there_are_as_many(text_dir, tmp_path):
+    text = "".join(f"line {i} of a tiny text\n" for i in range(60))
+    (tmp_path / "upper.txt").write_text(text.upper(), encoding="utf-8")
+    other = prepare_text(tmp_path / "upper", tmp_path / "upper.txt", sequence_length=16, judge_share=0.5)
+    flags = ("--strategies", "random", "--judge", tmp_path / "judge")
+    model = save_model(tmp_path / "other", other)
+    run(model, other, tmp_path / "first", *flags, "--train_judge", "--judge_steps", 1)
+    with one_sentence("`judge` must know the data's tokens by the same ids", "'A'"):
+        run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "again", *flags)
+
+
 def test_settings_of_text_are_chosen_among_those_as_diverse_as_real_text(text_dir, tmp_path):
     flags = ("--strategies", "confidence", "--tune", "--tuning_samples", 4, "--tuned_by", "known_word_rate")
     metrics = run(save_model(tmp_path / "model", text_dir), text_dir, tmp_path / "report", *flags)

@@ -12,13 +12,18 @@ import torch
 from datasets import Dataset, DatasetDict
 from prepared_folders import prepare_text
 from sentences import one_sentence
-from transformers import AutoTokenizer
+from tiny_masked_lms import WORDS, framed_tokenizer
+from transformers import AutoModel, AutoTokenizer, GPT2Config, RobertaConfig, T5Config
 
 from critic_gpt import CriticGPTConfig, CriticGPTForMaskedLM
 from critic_gpt.evaluation.divergence import ERROR, EXCESS
+from critic_gpt.evaluation.mauve import Mauve
 from critic_gpt.evaluation.results import merge_metrics, record_of
 from critic_gpt.scripts import evaluate, prepare_data, train
 from critic_gpt.tasks import SudokuTask, TextTask, generation_for
+
+
+TINY = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +148,24 @@ def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_p
     metrics = run(model_dir, data_dir, tmp_path, "--strategies", "random", "--mauve", model_dir)
     assert metrics["mauve"]["random"] == {"2": 1.0, "4": 1.0} and metrics["real_text"]["mauve"] == 1.0
     assert set(seen) == {((6, 16), (6, 16))}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RobertaConfig(**TINY, max_position_embeddings=20),  # two of them stand before the first token
+        T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2),
+        GPT2Config(vocab_size=40, n_positions=18, n_embd=16, n_layer=1, n_head=2),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_mauve_reads_texts_of_any_length_by_any_kind_of_model(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mauve", types.ModuleType("mauve"))
+    sys.modules["mauve"].__spec__ = importlib.util.spec_from_loader("mauve", None)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    framed_tokenizer().save_pretrained(tmp_path)
+    states = Mauve(str(tmp_path)).states(["w1", " ".join(WORDS), ""])
+    assert states.shape == (3, 16) and np.isfinite(states).all()
 
 
 def test_what_cannot_be_measured_is_refused_before_the_work(model_dir, data_dir, tmp_path, monkeypatch):
