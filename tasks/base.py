@@ -78,7 +78,7 @@ class Task(ABC):
     compares_with_real_text: ClassVar[bool] = False
     better: ClassVar[Mapping[str, str]] = {}
     answers: ClassVar[str] = "many"
-    generation: ClassVar[Mapping[str, Any]] = {}
+    generation: Mapping[str, Any] = {}
     # The most tokens in an example.
     sequence_length: int
 

@@ -132,7 +132,7 @@ def generation_for(folder: str | os.PathLike, answers: str | None = None) -> dic
     Returns:
         `dict`: `answers`, and what the task wants beside them if these are its own.
     """
-    task = type(load_task(folder)) if (Path(folder) / TASK_FILE).is_file() else Task
+    task = load_task(folder) if (Path(folder) / TASK_FILE).is_file() else Task
     if answers not in (None, task.answers):
         return {"answers": answers}
     return {"answers": task.answers, **task.generation}

@@ -31,6 +31,12 @@ from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 
 logger = logging.get_logger(__name__)
 
+# By notation, what makes more molecules valid and brings them nearer to real ones (docs/experiments/molecules.md,
+# sections 39 and 42).
+GENERATION: dict[str, dict[str, Any]] = {
+    "smiles": {"remask_exponent": 3.0, "remask_per_step": 4},
+    "selfies": {"remask_exponent": 2.0, "remask_per_step": 4, "temperature": 1.0, "temperature_end": 1.0},
+}
 # Molecules of the test split that others are compared with.
 MOST_COMPARED = 10_000
 
@@ -108,13 +114,11 @@ class SmilesTask(Task):
     Flags: ClassVar[type] = SmilesFlags
     compares_with_real_text: ClassVar[bool] = True
     answers: ClassVar[str] = "many"
-    # More valid molecules, nearer to real ones, at 16 to 64 passes (docs/experiments/molecules.md, section 39).
-    generation: ClassVar[dict[str, Any]] = {"remask_exponent": 3.0, "remask_per_step": 4}
     better: ClassVar[dict[str, str]] = {"fcd": "lower", "internal_diversity": "nearer to real"}
 
     def __init__(self, sequence_length: int, source: str, folder: Path | None = None, notation: str = "smiles"):
         self.sequence_length, self.source, self.folder = sequence_length, source, folder
-        self.notation = notation_of(notation)
+        self.notation, self.generation = notation_of(notation), GENERATION[notation]
         self.figures = {
             "valid_rate": "share of valid molecules",
             "unique_rate": "share of different molecules among valid ones",

@@ -186,7 +186,9 @@ def test_what_cannot_be_measured_is_refused_before_the_work(model_dir, data_dir,
 def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path):
     (tmp_path / "all.smi").write_text("".join(f"{'C' * n}O\n" for n in range(1, 20)))
     flags = ["--source", str(tmp_path / "all.smi"), "--sequence_length", "24", "--validation_share", "0.2"]
-    prepare_data.main(["--task", "smiles", *flags, "--test_share", "0.2", "--output_dir", str(tmp_path / "molecules")])
+    for folder, notation in (("molecules", "smiles"), ("always-valid", "selfies")):
+        more = ["--test_share", "0.2", "--notation", notation, "--output_dir", str(tmp_path / folder)]
+        prepare_data.main(["--task", "smiles", *flags, *more])
 
     def written(data, *more):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
@@ -194,7 +196,8 @@ def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path)
         cpu = ["--use_cpu", "True", "--disable_tqdm", "True", "--eval_strategy", "no"]
         train.main(["--data_dir", str(data), "--output_dir", str(folder), *small, *cpu, *more])
         config = CriticGPTForMaskedLM.from_pretrained(folder).generation_config.to_dict()
-        return {name: config[name] for name in ("answers", "remask_exponent", "remask_per_step") if config[name]}
+        names = ("answers", "remask_exponent", "remask_per_step", "temperature", "temperature_end")
+        return {name: config[name] for name in names if config.get(name)}
 
     assert written(own_dir) == {"answers": "many"} and TextTask.answers == "many" and SudokuTask.answers == "one"
     assert written(data_dir, "--answers", "one") == {"answers": "one"}
@@ -203,5 +206,7 @@ def test_training_writes_how_many_answers_are_right(data_dir, own_dir, tmp_path)
     molecules = {"answers": "many", "remask_exponent": 3.0, "remask_per_step": 4}
     assert written(tmp_path / "molecules") == molecules
     assert written(tmp_path / "molecules", "--answers", "one") == {"answers": "one"}
+    warm = {"remask_exponent": 2.0, "temperature": 1.0, "temperature_end": 1.0}
+    assert written(tmp_path / "always-valid") == {**molecules, **warm}
     with one_sentence("`answers`", "one or many", "'two'"):
         written(data_dir, "--answers", "two")
