@@ -146,7 +146,7 @@ def canvases_like(
 ) -> torch.Tensor:
     """
     Canvases of nothing but [MASK], within the frame of the model where it has one, each as long as one of some
-    held-out sequences; padding behind. Where sequences end in an EOS that is no part of the frame, the model says
+    held-out sequences, taken evenly from all of them; padding behind. Where sequences end in an EOS that is no part of the frame, the model says
     itself where one ends, and all canvases are as long as the longest of them.
 
     Args:
@@ -170,7 +170,7 @@ def canvases_like(
         )
     canvases = torch.full((num_samples, longest), 0 if padding is None else padding)
     for index in range(num_samples):
-        length = lengths[index % len(lengths)]
+        length = lengths[index * len(lengths) // num_samples]  # not the first ones: rows may stand in order of length
         masks = torch.full((length - backbone.frame_size,), tokenizer.mask_token_id)
         canvases[index, :length] = backbone.framed(masks)
     return canvases

@@ -8,6 +8,7 @@ import torch
 from sentences import one_sentence
 
 from critic_gpt.evaluation import sampling
+from critic_gpt.evaluation.held_out_figures import canvases_like
 from critic_gpt.evaluation.sampling import ForwardCounter, blank_canvases, fill_batches, sample_texts
 
 
@@ -112,3 +113,10 @@ def test_a_model_that_miscounts_is_caught(tiny_model, tokenizer, monkeypatch):
 def test_wrong_numbers_are_one_sentence(tiny_model, tokenizer, field, numbers):
     with one_sentence(begins=f"`{field}` must be at least 1, got 0"):
         sample(tiny_model(), tokenizer, *numbers)
+
+
+def test_canvases_are_as_long_as_sequences_of_all_lengths_that_are_held_out(tiny_model, tokenizer):
+    rows = [[tokenizer.mask_token_id] * length for length in range(2, 10) for _ in range(5)]  # in order of length
+    canvases = canvases_like(rows, 8, tokenizer, tiny_model().backbone)
+    assert (canvases == tokenizer.mask_token_id).sum(dim=1).tolist() == [*range(2, 10)]
+    assert canvases_like(rows[-1:], 3, tokenizer, tiny_model().backbone).shape == (3, 9)
