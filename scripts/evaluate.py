@@ -172,7 +172,8 @@ def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerato
     """What judges the samples, and the canvases (N, T) they are made from."""
     if args.puzzles:
         puzzles = load_puzzles(args.data_dir).first(args.num_samples)
-        return puzzles, torch.as_tensor(puzzles.canvases(tokenizer)).long()
+        canvases = torch.as_tensor(puzzles.canvases(tokenizer)).long()
+        return puzzles, torch.stack([backbone.framed(canvas) for canvas in canvases])
     for name, given in (("judge", args.judge is not None or args.train_judge), ("mauve", args.mauve is not None)):
         if given and task.exact:
             raise ValueError(f"`{name}` must be for text, got data of grids, which have an exact judge: leave it out.")
