@@ -146,8 +146,8 @@ def canvases_like(
 ) -> torch.Tensor:
     """
     Canvases of nothing but [MASK], within the frame of the model where it has one, each as long as one of some
-    held-out sequences, taken evenly from all of them; padding behind. Where sequences end in an EOS that is no part of the frame, the model says
-    itself where one ends, and all canvases are as long as the longest of them.
+    held-out sequences, taken evenly from all of them; padding behind. Where sequences end in an EOS that is no part of
+    the frame, the model says itself where one ends, and all canvases are as long as the longest of them.
 
     Args:
         rows (`Sequence[Sequence[int]]`): Held-out sequences, token ids.
