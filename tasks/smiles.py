@@ -24,7 +24,7 @@ from critic_gpt.tasks.molecules import (
     chemistry_version,
     internal_diversity,
 )
-from critic_gpt.tasks.notations import EOS_TOKEN, TOKEN, notation_of, tokens_of
+from critic_gpt.tasks.notations import EOS_TOKEN, TOKEN, Notation, notation_of, tokens_of
 from critic_gpt.tasks.prepared import SPLITS
 from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 
@@ -118,7 +118,7 @@ class SmilesTask(Task):
 
     def __init__(self, sequence_length: int, source: str, folder: Path | None = None, notation: str = "smiles"):
         self.sequence_length, self.source, self.folder = sequence_length, source, folder
-        self.notation, self.generation = notation_of(notation), GENERATION[notation]
+        self.written_as, self.generation = notation, GENERATION[notation]
         self.figures = {
             "valid_rate": "share of valid molecules",
             "unique_rate": "share of different molecules among valid ones",
@@ -171,6 +171,11 @@ class SmilesTask(Task):
         return MoleculeInfillings(molecules, tokens_of, self.sequence_length)
 
     # The judge
+
+    @cached_property
+    def notation(self) -> Notation:
+        """Asked for when texts are read: training works where the package of a notation is not installed."""
+        return notation_of(self.written_as)
 
     def right(self, texts: Sequence[str]) -> np.ndarray:
         """Tells which texts are valid molecules: `(num,)` and type `bool`."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critic_gpt.scripts.prepare_data import main as prepare
-from critic_gpt.tasks import load_prepared
+from critic_gpt.tasks import generation_for, load_prepared
 from critic_gpt.tasks.infilling import connected_part, masked_places
 from critic_gpt.tasks.molecules import chemistry, internal_diversity
 from critic_gpt.tasks.notations import tokens_of
@@ -276,7 +276,13 @@ def test_selfies_are_judged_by_what_they_are_and_not_completed(tmp_path):
         task.load_puzzles(task.folder)
 
 
-def test_without_the_package_of_selfies_its_installation_is_named(tmp_path, monkeypatch):
+def test_without_the_package_of_selfies_its_installation_is_named_and_prepared_rows_can_be_trained_on(
+    tmp_path, monkeypatch
+):
+    prepare_selfies(tmp_path, RINGS)
     monkeypatch.setitem(sys.modules, "selfies", None)
-    with pytest.raises(ImportError, match=r"`selfies` must be installed .* pip install critic_gpt\[molecules\]"):
-        prepare_selfies(tmp_path, RINGS)
+    splits, _, task = load_prepared(tmp_path / "data")
+    assert len(splits["train"]) and generation_for(tmp_path / "data")["remask_exponent"] == 2.0
+    for needs_it in (lambda: task.judge(["[C]"]), lambda: prepare_selfies(tmp_path / "data", RINGS)):
+        with pytest.raises(ImportError, match=r"`selfies` must be installed .* pip install critic_gpt\[molecules\]"):
+            needs_it()
