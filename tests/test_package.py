@@ -358,7 +358,7 @@ def test_everything_imported_is_declared():
     declared = {re.match(r"[\w-]+", text).group() for text in ast.literal_eval(arguments["install_requires"])}
     through_transformers = {"tokenizers", "huggingface_hub", "safetensors"}
     through_datasets = {"pyarrow"}
-    optional = {"matplotlib", "PIL", "mauve", "rdkit", "fcd"}
+    optional = {"matplotlib", "PIL", "mauve", "rdkit", "fcd", "selfies"}
     other_names = {"yaml"} if "pyyaml" in declared else set()
     known = declared | through_transformers | through_datasets | optional | other_names | {"critic_gpt"}
     for path in MODULES.values():
