@@ -4,7 +4,7 @@
 Letters: N canvases, T positions.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.scoring import shared_batches
+from critic_gpt.generation.windows import row_of
 
 
 class ForwardCounter:
@@ -70,14 +71,6 @@ class FilledBatch(NamedTuple):
 def blank_canvases(tokenizer, num_samples: int, length: int, backbone: Backbone) -> torch.Tensor:
     """Nothing but `length` times [MASK], within the frame of the model where it has one: `(num_samples, T)`."""
     return backbone.framed(torch.full((length,), tokenizer.mask_token_id)).repeat(num_samples, 1)
-
-
-def without_frame(ids: list[int], backbone: Backbone, left_out: Collection[int | None]) -> list[int]:
-    """A sequence without some tokens, such as padding, and without the frame of the model."""
-    begin = len(backbone.prefix_ids) if tuple(ids[: len(backbone.prefix_ids)]) == backbone.prefix_ids else 0
-    kept = [token for token in ids[begin:] if token not in left_out]
-    suffix = [token for token in backbone.suffix_ids if token not in left_out]
-    return kept[: len(kept) - len(suffix)] if suffix and kept[-len(suffix) :] == suffix else kept
 
 
 def fill_batches(
@@ -144,12 +137,16 @@ def sample_texts(
         [`Samples`].
     """
     backbone = Backbone.of(model.config)
-    padding = {tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id}
+    padding = [one for one in (tokenizer.pad_token_id, model.config.pad_token_id) if one is not None]
+    left_out = {*padding, tokenizer.eos_token_id}
     found, most, total = [], 0, 0
     generate_kwargs = {"return_error_probabilities": False, **generate_kwargs}
     for rows, output, counter in fill_batches(model, canvases, batch_size, seed, accelerator, **generate_kwargs):
+        tokens = output.sequences.cpu()
+        is_real = torch.isin(tokens, torch.tensor(padding, dtype=tokens.dtype), invert=True)
+        inside = [row[row_of(row, real, backbone).text].tolist() for row, real in zip(tokens, is_real, strict=True)]
         # A generated EOS is no part of a text, nor is what was cut after it, which is padding.
-        kept = [without_frame(ids, backbone, padding) for ids in output.sequences.tolist()]
+        kept = [[token for token in ids if token not in left_out] for ids in inside]
         decoded = map(tokenizer.decode, kept)
         found += zip(rows, decoded, kept, [None] * len(rows) if measure is None else measure(output), strict=True)
         # Several candidates of a sequence may share a pass, and each counts.

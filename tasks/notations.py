@@ -4,7 +4,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from critic_gpt.tasks.molecules import INSTALL
 
@@ -52,11 +51,10 @@ def notation_of(name: str) -> Notation:
 
 
 def _smiles() -> Notation:
-    return Notation("smiles", write=_unchanged, read=_unchanged, is_local=True)
+    def unchanged(text: str) -> str:
+        return text
 
-
-def _unchanged(text: str) -> str:
-    return text
+    return Notation("smiles", write=unchanged, read=unchanged, is_local=True)
 
 
 def _selfies() -> Notation:
@@ -67,28 +65,21 @@ def _selfies() -> Notation:
         raise ImportError(
             f"`selfies` must be installed to write molecules so, got an environment without it: {INSTALL}."
         ) from error
-    # A branch and a ring say by the tokens behind them how far they reach.
-    return Notation("selfies", write=_writer(selfies), read=_reader(selfies), is_local=False)
 
-
-def _writer(selfies: Any) -> Callable[[str], str | None]:
     def write(smiles: str) -> str | None:
         try:
             return selfies.encoder(smiles) or None
         except selfies.EncoderError:  # atoms of any kind, more bonds than an atom may have, what is no SMILES
             return None
 
-    return write
-
-
-def _reader(selfies: Any) -> Callable[[str], str]:
     def read(text: str) -> str:
         try:
             return selfies.decoder(text.strip())
         except selfies.DecoderError:  # a token of another notation
             return ""
 
-    return read
+    # A branch and a ring say by the tokens behind them how far they reach.
+    return Notation("selfies", write, read, is_local=False)
 
 
 NOTATIONS: dict[str, Callable[[], Notation]] = {"smiles": _smiles, "selfies": _selfies}
