@@ -17,6 +17,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 SPLITS = ("train", "val", "validation", "test")
 VIEWS = ("sample", "corrupted", "critic", "generate", "text")
 REGIMES = Later("critic_gpt.configuration_critic_gpt", "CRITIC_REGIMES")
+# Sequences that calibration judges where nobody says how many.
+MOST_CALIBRATED = 1024
 VERBOSE_EVERY = 100
 # What is timed, and how often at least.
 SHAPE = {
@@ -113,7 +115,11 @@ def calibrate_parser() -> ActParser:
         "weights in it",
     )
     parser.add_argument(
-        "num_sequences", metavar="NUM_SEQUENCES", type=int, help="how many sequences to judge, over all processes"
+        "num_sequences",
+        metavar="NUM_SEQUENCES",
+        type=int,
+        nargs="?",
+        help=f"how many sequences to judge, over all processes: the whole split by default, at most {MOST_CALIBRATED}",
     )
     parser.add_argument("--split", default="train", choices=SPLITS, metavar="SPLIT", help="of the data: %(choices)s")
     parser.add_argument(

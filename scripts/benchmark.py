@@ -276,9 +276,10 @@ def measure_table(args: argparse.Namespace, folders: dict[str, Path], name: str)
     kept = {name: getattr(args, name) for name in ("threads", "device", "dtype", "repeats")}
     if table is benchmark_grids:
         kept |= benchmark_grids.settings_of(args)
+    told = kept | ({"grids": Path(args.grids).name} if args.grids else {})  # a record names no machine's folders
     # Beside other work the processor's own time tells more than the clock does; a GPU's time only the clock tells.
     field = "cpu_seconds" if args.device == "cpu" else "seconds"
-    document: dict[str, Any] = {"table": name, "settings": {**kept, "clock": field}, "machine": machine()}
+    document: dict[str, Any] = {"table": name, "settings": {**told, "clock": field}, "machine": machine()}
     document["load_before"] = load()
     document |= {side: checkout(folder) for side, folder in folders.items()} | {"rows": {}}
     for row in args.rows or table.ROWS:

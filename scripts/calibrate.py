@@ -2,7 +2,7 @@
 """
 Measures how often the critic's verdicts come true, and writes `calibration.json` beside the weights.
 
-    python scripts/calibrate.py runs/data runs/model 1024 --split validation
+    python scripts/calibrate.py runs/data runs/model --split validation
     accelerate launch scripts/calibrate.py runs/data runs/model 1024 --split validation --verbose
     python scripts/calibrate.py config/train_char_diffusion.py runs/model/model.safetensors 1024
     python scripts/calibrate.py runs/data runs/model 1024 --split validation --source trajectory --num_steps 18
@@ -49,7 +49,7 @@ from critic_gpt import DataCollatorForMaskedDiffusion
 from critic_gpt.calibration.file import CALIBRATION_NAME
 from critic_gpt.calibration.fingerprint import has_adapters
 from critic_gpt.calibration.model import sampler_settings, table_key
-from critic_gpt.cli.flags import VERBOSE_EVERY, calibrate_parser
+from critic_gpt.cli.flags import MOST_CALIBRATED, VERBOSE_EVERY, calibrate_parser
 from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.calibrating import (
     DEFAULT_PLANTED_RATE,
@@ -114,7 +114,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     """Refuses up front what would fail in the end."""
     check_at_least(1, batch_size=args.batch_size)
     # Two: the figures are taken on sequences that the table was not made of.
-    check_at_least(2, num_sequences=args.num_sequences)
+    if args.num_sequences is not None:
+        check_at_least(2, num_sequences=args.num_sequences)
     if args.plot:
         check_picture(args.plot, field="plot")
     for source, names in SOURCE_FLAGS.items():
@@ -172,8 +173,14 @@ def planted_rate(args: argparse.Namespace) -> float:
 
 
 def load_rows(source: DataSource, split: str, model, regime: str, args: argparse.Namespace):
-    """The rows to judge, the collator that makes batches of them, and the task's name (`None` for data of others)."""
+    """
+    The rows to judge, the collator that makes batches of them, and the task's name (`None` for data of others). How
+    many they are stands in `args` from here on.
+    """
     loaded, config, own = load_split(source, split), model.config, None
+    if args.num_sequences is None:
+        args.num_sequences = min(MOST_CALIBRATED, len(loaded.dataset))
+        check_at_least(2, num_sequences=args.num_sequences)
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:

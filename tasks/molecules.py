@@ -29,7 +29,7 @@ def chemistry() -> Any:
         from rdkit import Chem, RDLogger
     except ImportError as error:
         raise ImportError(
-            f"`rdkit` must be installed to judge molecules, got an environment without it: {INSTALL}."
+            f"`rdkit` must be installed to read molecules, got an environment without it: {INSTALL}."
         ) from error
     RDLogger.DisableLog("rdApp.*")
     return Chem

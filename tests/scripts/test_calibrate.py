@@ -54,7 +54,8 @@ def model_dir(tmp_path):
 def run(data_dir, model_dir, num, *more):
     """By one method and whatever table is there: tests/scripts/test_calibrate_choice.py has the choices."""
     fixed = ["--method", "nearest", "--overwrite"]
-    return calibrate.main([str(data_dir), str(model_dir), str(num), *fixed, *map(str, more)])
+    number = [] if num is None else [str(num)]
+    return calibrate.main([str(data_dir), str(model_dir), *number, *fixed, *map(str, more)])
 
 
 def entry(model_dir, key="model.safetensors"):
@@ -83,6 +84,15 @@ def test_the_table_lies_beside_the_weights_and_is_loaded_with_them(data_dir, mod
     assert model.calibration == calibration and not calibration.is_ramp
     assert calibration.metadata["fingerprint"] == model.fingerprint()
     assert entry(model_dir)[0] == list(calibration.probabilities)
+
+
+def test_without_a_number_the_whole_split_is_judged_and_of_a_long_one_1024(data_dir, model_dir, tmp_path):
+    for source in SOURCES:
+        assert run(data_dir, model_dir, None, "--split", "test", *source).metadata["num_sequences"] == 8
+    many = save_rows(tmp_path / "many", input_ids=[[2, 3, 4, 5]] * 1030)
+    assert run(many, model_dir, None).metadata["num_sequences"] == 1024
+    with one_sentence("`num_sequences`", "at least 2", "got 1"):
+        run(save_rows(tmp_path / "one", input_ids=[[2, 3, 4, 5]]), model_dir, None)
 
 
 def test_the_metadata_is_frozen(data_dir, model_dir):
