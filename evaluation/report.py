@@ -4,8 +4,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from critic_gpt.evaluation.comparison import over_seeds
+
 
 Table = Mapping[str, Mapping[str, Mapping[str, Any] | None]]
+# What a valid sample costs where the others are thrown away: derived of a cell, not measured.
+VALID, PASSES_PER_VALID = "valid_rate", "passes_per_valid"
 
 
 def is_share(figure: str) -> bool:
@@ -22,7 +26,8 @@ def format_value(figure: str, value: Mapping[str, Any]) -> str:
     sign = "+" if figure.endswith("_deviation") else ""
     if is_share(figure):
         return f"{mean:{sign}.1%}" if spread is None else f"{100 * mean:{sign}.1f} ± {100 * spread:.1f}%"
-    return f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
+    digits = 1 if figure == PASSES_PER_VALID else 3
+    return f"{mean:.{digits}f}" if spread is None else f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
 def budgets_of(table: Table) -> list[int]:
@@ -32,12 +37,35 @@ def budgets_of(table: Table) -> list[int]:
 
 def table_of_figure(table: Table, figure: str) -> dict[str, list[str]]:
     """One figure of a comparison as cells of text, by strategy, in the order of `budgets_of`: empty where a strategy
-    needs more passes."""
+    needs more passes. `passes_per_valid` is one of them wherever `valid_rate` is."""
     rows = {}
     for name, row in table.items():
         cells = [row.get(str(budget)) for budget in budgets_of(table)]
-        rows[name] = ["" if cell is None else format_value(figure, cell["figures"][figure]) for cell in cells]
+        rows[name] = ["" if cell is None else _cell_text(cell, figure) for cell in cells]
     return rows
+
+
+def with_costs(figures: Mapping[str, str]) -> dict[str, str]:
+    """The figures that a report shows, in words: with the cost of a valid sample behind their share."""
+    shown = {}
+    for figure, words in figures.items():
+        shown[figure] = words
+        if figure == VALID:
+            shown[PASSES_PER_VALID] = "forward passes per valid sample"
+    return shown
+
+
+def direction_of(figure: str, better: Mapping[str, str] | None) -> str:
+    """What is better of a figure, in words for a heading; nothing where it is more."""
+    way = "lower" if figure == PASSES_PER_VALID else (better or {}).get(figure, "higher")
+    return "" if way == "higher" else f"; {way} is better"
+
+
+def _cell_text(cell: Mapping[str, Any], figure: str) -> str:
+    if figure != PASSES_PER_VALID:
+        return format_value(figure, cell["figures"][figure])
+    shares, passes = cell["figures"][VALID]["by_seed"], cell["mean_forward_passes"]
+    return format_value(figure, over_seeds([passes / share if share else None for share in shares]))
 
 
 def comparison_text(
@@ -47,7 +75,7 @@ def comparison_text(
     better: Mapping[str, str] | None = None,
 ) -> str:
     """
-    One table for each figure.
+    One table for each figure, and one for what a valid sample costs.
 
     Args:
         table (`dict`): From `compare_strategies`.
@@ -57,9 +85,8 @@ def comparison_text(
     """
     lines, budgets = [], budgets_of(table)
     distinct = [cell["figures"].get("distinct_rate") for row in table.values() for cell in row.values() if cell]
-    for number, (figure, words) in enumerate(figures.items()):
-        rows = table_of_figure(table, figure)
-        note = f"; {better[figure]} is better" if better and better.get(figure, "higher") != "higher" else ""
+    for number, (figure, words) in enumerate(with_costs(figures).items()):
+        rows, note = table_of_figure(table, figure), direction_of(figure, better)
         if number == 0 and distinct and distinct[0] is not None:
             note += " (share of distinct samples in brackets)"
             for name, row in table.items():

@@ -7,7 +7,8 @@ A table stands between two comments, of which the first says what it shows:
     <!-- end of results -->
 
 that is, a recorded file, a figure, and the strategies in their order, all of them where none is named. The figure
-`verifier` shows what the critic knows of whole sequences.
+`verifier` shows what the critic knows of whole sequences, `passes_per_valid` what a valid sample costs where the
+others are thrown away.
 """
 
 import os
@@ -17,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from critic_gpt.evaluation.competitors import OWN, SHOOT_OUT, TITLES
-from critic_gpt.evaluation.report import budgets_of, format_value, table_of_figure
+from critic_gpt.evaluation.report import (
+    PASSES_PER_VALID,
+    VALID,
+    budgets_of,
+    direction_of,
+    format_value,
+    table_of_figure,
+)
 from critic_gpt.hub.documents import read_json
 
 
@@ -145,7 +153,8 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     table = record["comparison"]
     strategies = strategies or list(table)
     cells = [cell for row in table.values() for cell in row.values() if cell is not None]
-    if not set(strategies) <= set(table) or not cells or figure not in cells[0]["figures"]:
+    measured = VALID if figure == PASSES_PER_VALID else figure
+    if not set(strategies) <= set(table) or not cells or measured not in cells[0]["figures"]:
         raise ValueError(
             f"`results` must name a figure and strategies of {name}, got {rest!r}: figures are "
             f"{', '.join(cells[0]['figures']) if cells else 'none'}, strategies {', '.join(table)}."
@@ -204,7 +213,7 @@ def _caption(record: Mapping[str, Any], strategies: Sequence[str], figure: str =
         chosen = f" Settings chosen at each budget on the seed {settings['tuning_seed']}{whose}."
     dtype = settings.get("dtype", "float32")
     precision = "" if dtype == "float32" else f" in {dtype}"
-    way = settings.get("better", {}).get(figure, "higher")
-    direction = "" if way == "higher" else f" {way[0].upper()}{way[1:]} is better."
+    way = direction_of(figure, settings.get("better")).removeprefix("; ")
+    direction = way and f" {way[0].upper()}{way[1:]}."
     parameters = f"{settings['num_parameters']:,} parameters{precision}"
     return f"{settings['num_samples']:,} samples {several}; {parameters}.{direction}{chosen}"

@@ -11,10 +11,12 @@ import torch
 from critic_gpt.evaluation.report import (
     budgets_of,
     critic_text,
+    direction_of,
     format_value,
     table_of_figure,
     too_small_text,
     verifier_text,
+    with_costs,
 )
 from critic_gpt.explorer.denoising import start_from_ids
 from critic_gpt.explorer.denoising_views import generation_view
@@ -130,13 +132,13 @@ def _number(value: float | None) -> str:
 def _comparison(metrics: Mapping[str, Any], figures: Mapping[str, str]) -> list[Markup]:
     found, comparison, better = [], metrics["comparison"], metrics["settings"]["better"]
     budgets = [str(budget) for budget in budgets_of(comparison)]
-    for figure, words in figures.items():
+    for figure, words in with_costs(figures).items():
         rows = [[name, *cells] for name, cells in table_of_figure(comparison, figure).items()]
         real = metrics.get("real_text", {})
         if figure in real:
             rows.append(["real text", *[format_value(figure, {"mean": real[figure], "spread": None})] * len(budgets)])
-        note = f"; {better[figure]} is better" if better.get(figure, "higher") != "higher" else ""
-        found.append(table(f"{words}, by forward passes{note}", ["strategy", *budgets], rows))
+        heading = f"{words}, by forward passes{direction_of(figure, better)}"
+        found.append(table(heading, ["strategy", *budgets], rows))
     said = [*([too_small_text(comparison)] if too_small_text(comparison) else [])]
     said += [f"Left out: {name}, since {reason}." for name, reason in metrics["settings"]["left_out"].items()]
     return [*found, *(element("p", line, class_="lead") for line in said)]

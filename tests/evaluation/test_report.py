@@ -9,7 +9,7 @@ def value(mean, spread=None):
 
 
 def cell(**figures):
-    return {"figures": {name: value(*numbers) for name, numbers in figures.items()}}
+    return {"mean_forward_passes": 8.0, "figures": {name: value(*numbers) for name, numbers in figures.items()}}
 
 
 TABLE = {
@@ -38,10 +38,17 @@ def test_a_table_has_a_row_for_each_strategy_and_a_column_for_each_budget():
 
 
 def test_every_figure_has_a_table_and_real_samples_a_row():
-    table = {"critic": {"9": cell(valid_rate=(0.5,), bits=(2.0,))}}
-    text = comparison_text(table, {"valid_rate": "valid", "bits": "bits"}, {"bits": 1.5})
+    table = {"critic": {"9": cell(right_rate=(0.5,), bits=(2.0,))}}
+    text = comparison_text(table, {"right_rate": "right", "bits": "bits"}, {"bits": 1.5})
     assert text.count(", by forward passes") == 2 and "brackets" not in text
     assert [line.split() for line in text.splitlines() if line.startswith("real")] == [["real", "1.500"]]
+
+
+def test_beside_the_share_of_valid_samples_stands_what_one_of_them_costs():
+    table = {"critic": {"9": cell(valid_rate=(0.25, 0.1)), "18": cell(valid_rate=(0.0,))}, "random": {"18": None}}
+    lines = comparison_text(table, {"valid_rate": "valid"}).splitlines()
+    assert lines[7] == "forward passes per valid sample, by forward passes; lower is better"
+    assert [line.split() for line in lines[9:]] == [["9", "18"], ["critic", "32.0", "none"], ["random"]]
 
 
 def test_budgets_that_were_too_small_are_named():

@@ -79,6 +79,11 @@ def test_a_table_shows_the_figure_of_the_strategies_in_their_order(folder):
     )
 
 
+def test_what_a_valid_sample_costs_is_a_table_though_no_record_has_it(folder):
+    table = rendered(f"<!-- results: grids passes_per_valid critic prism -->\n{END}", folder)
+    assert "| **critic** | **750.0** | **18.0** |\n| PRISM | - | 18.0 |\n" in table and " Lower is better.\n" in table
+
+
 def test_writing_again_changes_nothing_and_text_without_tables_is_left_alone(folder):
     text = f"<!-- results: grids valid_rate -->\n{END}\n\n<!-- results: grids entropy_deviation critic -->\n{END}\n"
     once = rendered(text, folder)
