@@ -103,7 +103,11 @@ class Stopping:
         ends with the best complete sequence, where the strategy has one and would not have been done.
         """
         prediction, run.prediction = run.prediction, None  # before the next pass needs its room
-        assert prediction is not None  # kept for the criteria
+        if prediction is None:  # of a strategy from outside that draws in a way of its own
+            raise ValueError(
+                "`stopping_criteria` need the predictions of each step, got none from "
+                f"`remasking={run.config.remasking!r}`: let its `step` draw by `self.run.predict`, or leave them out."
+            )
         scores = prediction.probabilities.log()
         unknown = scores.new_full((), float("nan")).expand(*run.sequences.shape, scores.shape[-1])
         scores = run.of_all(scores, unknown)
