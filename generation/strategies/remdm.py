@@ -114,8 +114,9 @@ class ReMDMConf(ReMDM):
     takes: ClassVar = {}
 
     def sigma(self, step, visible):
-        assert self.confidence is not None  # known once the first pass has drawn
-        weights = (-self.confidence).masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        confidence = self.confidence
+        assert confidence is not None  # known once the first pass has drawn
+        weights = (-confidence).masked_fill(~visible, float("-inf")).softmax(dim=-1)
         return self._largest_sigma(step) * torch.where(visible, weights, 0.0)
 
 

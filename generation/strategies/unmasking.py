@@ -53,11 +53,11 @@ class PlainUnmasking(Strategy):
         self.first_visible = (self.editable & (run.canvas.input_ids != config.mask_token_id)).sum(dim=-1)
         self.adaptive = config.unmasking in ADAPTIVE_UNMASKING
         self.lifted = self.nothing  # by an adaptive order
-        self.targets: torch.Tensor | None = None  # of an adaptive order
+        self.targets: torch.Tensor | None = None  # (B, num_steps); an adaptive order has none
         if not self.adaptive:
             shares = reveal_shares(config.schedule, self.num_steps)
             later = [self.first_visible + share_of(self.total - self.first_visible, share) for share in shares[:-1]]
-            self.targets = torch.stack([*later, self.total], dim=-1)  # (B, num_steps)
+            self.targets = torch.stack([*later, self.total], dim=-1)
         # Tokens, where masks are left among them, and how many.
         self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
