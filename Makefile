@@ -43,8 +43,7 @@ demo: $(STAMP)
 
 # The type checker wants the package under its name, whatever the folder of the clone is called.
 TYPED := $(wildcard __init__.py configuration_critic_gpt.py backbones/*.py hub/*.py diffusion/*.py heads/*.py calibration/*.py) \
-	$(addprefix generation/,answers.py configuration.py values.py declarations.py strategy_declarations.py quality.py \
-		canvas.py drawing.py block_cache.py open_block.py outcomes.py pass_output.py passes.py reveal_order.py windows.py) \
+	$(wildcard generation/*.py generation/strategies/*.py pipelines/*.py proofreading/*.py) \
 	$(wildcard critic_model/*.py training/*.py training/modifiers/*.py)
 
 quality: $(STAMP)

@@ -6,12 +6,18 @@ Here stand those of every generation; what only some strategies know, and name i
 docs/GENERATION.md read `SETTINGS`, which holds both. A new setting is one entry and the code that acts on it.
 """
 
+from typing import TYPE_CHECKING
+
 from critic_gpt.generation.strategy_declarations import OF_STRATEGIES
 from critic_gpt.generation.values import NO_OR_SOME_IDS, TOKEN_IDS, Clash, Setting, number, one_of, switch, whole
 
 
+if TYPE_CHECKING:
+    from critic_gpt.generation.strategies.base import Strategy  # which imports this module
+
+
 # Strategies by their value of `remasking`. `register_strategy` adds to it.
-STRATEGIES: dict[str, type] = {}
+STRATEGIES: dict[str, "type[Strategy]"] = {}
 
 
 def remasking_names() -> tuple[str, ...]:

@@ -28,12 +28,22 @@ class FinishedSequences(NamedTuple):
     scoring_passes: int = 0
 
     def rows(self, chosen: torch.Tensor) -> "FinishedSequences":
-        parts = (None if part is None else part[chosen] for part in self[:4])
-        return FinishedSequences(*parts, self.scoring_passes)
+        errors = self.error_probabilities
+        return self._replace(
+            sequences=self.sequences[chosen],
+            generated=self.generated[chosen],
+            attention_mask=self.attention_mask[chosen],
+            error_probabilities=None if errors is None else errors[chosen],
+        )
 
     def expected_errors(self) -> torch.Tensor:
         """How many generated tokens of each row (B,) are expected to be wrong."""
-        return self.error_probabilities.masked_fill(~self.generated, 0.0).sum(dim=-1)
+        return self._generated_errors().sum(dim=-1)
+
+    def _generated_errors(self) -> torch.Tensor:
+        """P(wrong) (B, T) of the generated tokens, once they were judged; given ones are taken as true."""
+        assert self.error_probabilities is not None
+        return self.error_probabilities.masked_fill(~self.generated, 0.0)
 
     def summary(self, run: DenoisingRun, best: torch.Tensor | None, reports: bool) -> dict[str, Any]:
         """
@@ -44,7 +54,10 @@ class FinishedSequences(NamedTuple):
             best (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Which rows of it these are, if not all.
             reports (`bool`): Whether the critic's numbers are among them.
         """
-        drawn_probability = run.drawn_probability if best is None else run.drawn_probability[best]
+        drawn_probability = run.drawn_probability
+        assert drawn_probability is not None  # kept by every run whose output reports it
+        if best is not None:
+            drawn_probability = drawn_probability[best]
         drawn = self.generated & (drawn_probability != NOT_DRAWN)
         row_passes, trunk_tokens = (
             count.view(-1, run.config.num_candidates).sum(dim=-1) for count in (run.row_passes, run.trunk_tokens)
@@ -60,8 +73,7 @@ class FinishedSequences(NamedTuple):
             "generated_mask": self.generated,
         }
         if reports:
-            # Given tokens are taken as true.
-            fields["error_probabilities"] = self.error_probabilities.masked_fill(~self.generated, 0.0)
+            fields["error_probabilities"] = self._generated_errors()
             fields["expected_errors"] = self.expected_errors()
             fields |= error_summary(self.error_probabilities, self.generated)
         return fields

@@ -99,6 +99,9 @@ class CriticGPTGenerationOutput(ModelOutput):
 class CriticGPTGenerationMixin(GenerationSettingsMixin):
     """Adds `generate` to a masked diffusion model."""
 
+    # Of the model that it is a part of.
+    device: torch.device
+
     # Asked for by `repr` of a pipeline.
     output_modalities = ("text",)
     # Whether `forward` takes `return_logits`, and gives what its class says.
@@ -216,9 +219,9 @@ class CriticGPTGenerationMixin(GenerationSettingsMixin):
             if in_blocks(config):
                 denoise_in_blocks(run, strategy, stopping, stream, _denoise)
             else:
-                strategy = strategy(run)
-                with run.alone(watched=stopping or streamer is not None):
-                    _denoise(run, strategy, stopping, stream)
+                whole = strategy(run)
+                with run.alone(watched=bool(stopping) or streamer is not None):
+                    _denoise(run, whole, stopping, stream)
             run.check_numbers()
             return self._finish(run, canvas, stopping, stream, judge_model)
 

@@ -20,6 +20,7 @@ from critic_gpt.diffusion.randomness import block_width, race_size
 from critic_gpt.diffusion.selection import rank
 from critic_gpt.generation.drawing import PlacedTemperature, warpers_at
 from critic_gpt.generation.prediction import Prediction, at_least_float32, drawn_from, slabs
+from critic_gpt.heads.joint import JointReading
 
 
 # How many tokens of a row are drawn in one round: so many numbers over the vocabulary, and a few at least.
@@ -39,14 +40,14 @@ class JointHead(NamedTuple):
         queries, keys (`torch.FloatTensor` of shape `(batch_size, joint_num_heads, sequence_length, joint_head_dim)`):
             Of every position.
         values (callable): From tokens (...) to (..., joint_num_heads, joint_head_dim).
-        shifted (callable): From scores (n, V) and what was read, (n, joint_num_heads * joint_head_dim), to the scores
-            of tokens given those drawn before: a [`JointReading`], where the vocabulary is large.
+        shifted ([`JointReading`]): From scores (n, V) and what was read, (n, joint_num_heads * joint_head_dim), to the
+            scores of tokens given those drawn before.
     """
 
     queries: torch.Tensor
     keys: torch.Tensor
     values: Callable[[torch.Tensor], torch.Tensor]
-    shifted: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    shifted: JointReading
 
 
 class Draw(NamedTuple):

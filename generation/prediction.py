@@ -159,8 +159,9 @@ def draw_tokens(
     if not warpers:  # which want rows
         tokens, probability, known = drawn_from(scores, input_ids, draw, None, exclude)
         return Prediction(tokens, probability, scores, known=known)
-    beside = [None if one is None else one.flatten() for one in (input_ids, draw, exclude)]
-    tokens, probability, probabilities = drawn_from(scores.flatten(0, -2), *beside[:2], warpers, beside[2])
+    numbers, excluded = (None if one is None else one.flatten() for one in (draw, exclude))
+    rows = scores.flatten(0, -2)
+    tokens, probability, probabilities = drawn_from(rows, input_ids.flatten(), numbers, warpers, excluded)
     whole = probabilities.view(scores.shape)
     return Prediction(tokens.view_as(input_ids), probability.view_as(input_ids), scores, known=whole)
 
@@ -187,8 +188,9 @@ def draw_some(
     drawn = []
     for part in slabs(len(flat) if rows is None else len(rows), flat):
         here = part if at is None else at[part]
-        beside = [None if one is None else one.flatten()[here] for one in (input_ids, draw, exclude)]
-        some = drawn_from(_rows(flat, rows, part), *beside[:2], warpers_at(warpers, here), beside[2])
+        numbers, excluded = (None if one is None else one.flatten()[here] for one in (draw, exclude))
+        shaping = warpers_at(warpers, here)
+        some = drawn_from(_rows(flat, rows, part), input_ids.flatten()[here], numbers, shaping, excluded)
         drawn.append(some[:2])
     tokens, probability = (spread(torch.cat(column), at, input_ids) for column in zip(*drawn, strict=True))
     return Prediction(tokens, probability, scores, places)

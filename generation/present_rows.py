@@ -39,7 +39,8 @@ class PresentRows:
         self.row_passes = torch.zeros(len(canvas.input_ids), dtype=torch.long, device=canvas.input_ids.device)
         self.history = History() if config.return_history else None
         # What the critic said in the last pass, and of which tokens (B, T).
-        self.judged_ids = self.critic_logits = None
+        self.judged_ids: torch.Tensor | None = None
+        self.critic_logits: torch.Tensor | None = None
         # The probability each token was last drawn with; kept only for an output that reports it.
         self.drawn_probability: torch.Tensor | None = None
         # The part of the text at which the strategy works, if not all of it, and its columns (B, N) there.

@@ -49,6 +49,7 @@ from critic_gpt.generation.prediction import (
 )
 from critic_gpt.generation.present_rows import PresentRows
 from critic_gpt.generation.reveal_order import RevealOrder
+from critic_gpt.heads.joint import JointReading
 from critic_gpt.heads.numbers import not_finite
 
 
@@ -82,14 +83,16 @@ class DenoisingRun(PresentRows):
         super().__init__(canvas, config, seeds)
         self.model = model
         self.remasking_model = remasking_model
-        self.states = None
-        self.joint_states = None, None
+        # What the last pass left for predictions, and for joint draws: queries and keys.
+        self.states: torch.Tensor | None = None
+        self.joint_states: tuple[torch.Tensor | None, torch.Tensor | None] = None, None
         self.passes = Passes(model, with_joint=config.token_draws == "joint")
         self.vocab_size = Backbone.of(model.config).vocab_size
         # Steps that are left, the present one included; and those of later blocks among them.
         self.steps_left, self.steps_beyond = 1, 0
         # The last prediction, where somebody asks for it: it is as large as all logits.
-        self.keeps_prediction, self.prediction = False, None
+        self.keeps_prediction = False
+        self.prediction: Prediction | None = None
         # Whether the language model and its critic gave numbers so far; known to the device alone.
         self.broken_logits = self.broken_scores = torch.zeros((), dtype=torch.bool, device=canvas.input_ids.device)
         suppressed = config.suppressed_token_ids, config.mask_token_id, config.pad_token_id
@@ -132,7 +135,7 @@ class DenoisingRun(PresentRows):
         return lambda tokens: F.embedding(tokens, table.flatten(1)).unflatten(-1, table.shape[1:])
 
     @cached_property
-    def joint_shifted(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def joint_shifted(self) -> JointReading:
         """How what a joint head reads shifts scores."""
         return self.model.joint_reading()
 
@@ -248,8 +251,9 @@ class DenoisingRun(PresentRows):
     ) -> torch.Tensor:
         """By what tokens are drawn: (B, T, V), or of some places (N, V)."""
         if logits is None:
-            states = self.states if places is None else self.states.flatten(0, 1)[places]
-            own = self.model.lm_logits(states)
+            states = self.states
+            assert states is not None  # a pass that makes no logits leaves them
+            own = self.model.lm_logits(states if places is None else states.flatten(0, 1)[places])
         elif places is not None:
             own = logits.flatten(0, 1)[places]
         else:

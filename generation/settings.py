@@ -4,10 +4,11 @@
 import copy
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from critic_gpt.backbones.description import Backbone
@@ -30,6 +31,18 @@ class ResolvedSettings(NamedTuple):
 
 class GenerationSettingsMixin:
     """Resolves the settings of `generate` for a model."""
+
+    # Of the model that it is a part of.
+    config: PreTrainedConfig
+    critic_head: nn.Module | None
+    generate: Callable[..., Any]
+    if TYPE_CHECKING:  # read-only, which an attribute would not say
+
+        @property
+        def has_trained_critic(self) -> bool: ...
+
+        @property
+        def has_trained_joint_head(self) -> bool: ...
 
     @property
     def backbone(self) -> Backbone:

@@ -102,15 +102,20 @@ class Stopping:
         further pass: a token that was to be re-masked stays, and every mask takes the token drawn for it; or it
         ends with the best complete sequence, where the strategy has one and would not have been done.
         """
-        scores = run.prediction.probabilities.log()
+        prediction, run.prediction = run.prediction, None  # before the next pass needs its room
+        if prediction is None:  # of a strategy from outside that draws in a way of its own
+            raise ValueError(
+                "`stopping_criteria` need the predictions of each step, got none from "
+                f"`remasking={run.config.remasking!r}`: let its `step` draw by `self.run.predict`, or leave them out."
+            )
+        scores = prediction.probabilities.log()
         unknown = scores.new_full((), float("nan")).expand(*run.sequences.shape, scores.shape[-1])
         scores = run.of_all(scores, unknown)
         done = self.done(run.of_all(outcome.after, run.sequences), scores)
         self.stopped = self.stopped | done
         done = run.present(done)[:, None]
         left = done & run.canvas.editable & (outcome.filled == self.mask_token_id)
-        filled = torch.where(left, run.prediction.tokens, outcome.filled)
-        run.prediction = None  # before the next pass needs its room
+        filled = torch.where(left, prediction.tokens, outcome.filled)
         drawn, probability = outcome.drawn | left, outcome.probability
         if outcome.complete is not None:
             open_still = (run.canvas.editable & (outcome.after == self.mask_token_id)).any(dim=-1)

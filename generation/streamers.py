@@ -10,6 +10,7 @@
 - `end()`, when all is done, or `abort()`, where an error or a key breaks the generation off.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -76,8 +77,9 @@ class Stream:
     def __init__(self, streamer: Any | None, run: DenoisingRun):
         self.streamer, self.run = streamer, run
         self.canvas = run.canvas  # of all rows
-        self.detailed = hasattr(streamer, "put_step")
-        self.verdicts = None
+        self._put_step: Callable[[StreamedStep], None] | None = getattr(streamer, "put_step", None)
+        self.detailed = self._put_step is not None
+        self.verdicts: torch.Tensor | None = None
         if self.detailed and run.model.has_trained_critic:
             self.verdicts = torch.full(self.canvas.input_ids.shape, float("nan"), device=self.canvas.input_ids.device)
 
@@ -99,18 +101,20 @@ class Stream:
             self._abort(error)
 
     def _abort(self, error: BaseException) -> None:
-        if not hasattr(self.streamer, "abort"):
+        abort = getattr(self.streamer, "abort", None)
+        if abort is None:
             return
         try:
-            self.streamer.abort()
+            abort()
         except Exception as another:  # the first one says what happened
             error.add_note(f"`abort` of the streamer failed too: {another!r}")
 
     def step(self, outcome: StepOutcome) -> None:
         """Tells of a step that the run has recorded."""
         run = self.run
-        if hasattr(self.streamer, "put_draft"):
-            self.streamer.put_draft(run.sequences[:, self.num_given :].cpu())
+        put_draft = getattr(self.streamer, "put_draft", None)
+        if put_draft is not None:
+            put_draft(run.sequences[:, self.num_given :].cpu())
         if not self.detailed:
             return
         if self.verdicts is not None:
@@ -148,12 +152,20 @@ class Stream:
     def _tell(
         self, sequences: torch.Tensor, filled: torch.Tensor, remasked: torch.Tensor, finished: bool = False
     ) -> None:
-        if self.detailed:
-            verdicts = None if self.verdicts is None else self.verdicts.cpu()
-            tokens = (part.cpu() for part in (sequences, filled, remasked))
-            places = (part.bool().cpu() for part in (self.canvas.attention_mask, self.canvas.editable))
-            passes = self.run.row_passes.clone().cpu()  # which goes on counting
-            self.streamer.put_step(StreamedStep(*tokens, verdicts, *places, passes, finished))
+        if self._put_step is None:
+            return
+        self._put_step(
+            StreamedStep(
+                sequences=sequences.cpu(),
+                filled=filled.cpu(),
+                remasked=remasked.cpu(),
+                error_probabilities=None if self.verdicts is None else self.verdicts.cpu(),
+                attention_mask=self.canvas.attention_mask.bool().cpu(),
+                editable=self.canvas.editable.bool().cpu(),
+                row_passes=self.run.row_passes.clone().cpu(),  # which goes on counting
+                finished=finished,
+            )
+        )
 
 
 __all__ = ["CriticStreamer", "StreamedStep"]

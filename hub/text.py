@@ -3,7 +3,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -97,7 +97,7 @@ def _puts_a_space_before(tokenizer: Any) -> bool:
     return [token for token, _, _ in alone] != [token for token, _, _ in within]
 
 
-def uncovered(tokenizer: Any, text: str, tokens: list[tuple[int | None, int, int]]) -> list[bool]:
+def uncovered(tokenizer: Any, text: str, tokens: Sequence[tuple[int | None, int, int]]) -> list[bool]:
     """
     Which characters (one entry each) no token stands for. White space, which tokenizers drop as they like, a byte
     order mark and accents that the tokenizer composes with their letter are none of these.

@@ -255,7 +255,7 @@ class CriticDiffusionPipeline(CriticPipeline):
                 f"`inputs` must consist of what the tokenizer knows, got {', '.join(map(repr, sorted(unknown)))}: "
                 "leave these out or replace them."
             )
-        return ids
+        return [token for token in ids if token is not None]  # all of them: what has no token is unknown
 
     def _forward(
         self, model_inputs: dict[str, torch.Tensor], seed: int | None = None, first_index: int = 0, **generate_kwargs

@@ -27,7 +27,7 @@ class _One(NamedTuple):
     """One of several inputs: its place among them, and what the model gets of it, where that is known already."""
 
     item: Any
-    index: int
+    place: int
     ready: Any = None
 
 
@@ -111,7 +111,8 @@ class CriticPipeline(Pipeline):
         before the work on the others would be lost.
         """
         parameters = {**self._preprocess_params, **self._sanitize_parameters(**kwargs)[0]}
-        found, refused = [], {}
+        found: list[_One] = []
+        refused: dict[str, list[int]] = {}
         for index, text in enumerate(texts):
             item = self._make_item(text, index)
             try:
@@ -130,10 +131,10 @@ class CriticPipeline(Pipeline):
         try:
             return self._read(inputs.item, **parameters)
         except ValueError as error:  # of a dataset or a stream, whose results so far are delivered
-            raise ValueError(_placed(str(error), [inputs.index])) from error
+            raise ValueError(_placed(str(error), [inputs.place])) from error
 
-    def _read(self, item: Any, **parameters):
-        """What the model gets of one input."""
+    def _read(self, item: Any, *args: Any, **parameters: Any) -> dict[str, Any]:
+        """What the model gets of one input; a task takes the parameters that it knows, by name."""
         raise NotImplementedError
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any):

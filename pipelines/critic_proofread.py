@@ -1,7 +1,7 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """The task "critic-proofread": a text in; how likely each token is wrong, and what else might stand there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,7 +161,7 @@ class CriticProofreadPipeline(CriticPipeline):
                 kind = UNKNOWN
             elif token in special:
                 kind = SPECIAL
-            found.ids.append(tokenizer.mask_token_id if kind == UNKNOWN else token)
+            found.ids.append(tokenizer.mask_token_id if token is None or kind == UNKNOWN else token)
             found.offsets.append((start, end))
             found.kinds.append(kind)
         # The end of a line at the end of a file is white space, which tokenizers drop as they like, not a hole in it.
@@ -293,7 +293,7 @@ class CriticProofreadPipeline(CriticPipeline):
             replacement = written  # tokens of bytes that make no character together are no text
         return {"text": written, "start": start, "end": stop, "replacement": replacement}
 
-    def _decode(self, ids: list[int], before: list[int] = ()) -> str:
+    def _decode(self, ids: list[int], before: Sequence[int] = ()) -> str:
         """Tokens as text, as they read behind those `before` them."""
         whole = self.tokenizer.decode([*before, *ids], clean_up_tokenization_spaces=False)
         head = self.tokenizer.decode([*before], clean_up_tokenization_spaces=False) if before else ""
@@ -302,7 +302,7 @@ class CriticProofreadPipeline(CriticPipeline):
 
 def _runs(marked: list[bool], offsets: list[tuple[int, int]] | None = None) -> list[tuple[int, int]]:
     """Marked places that are neighbours, as (begin, end); with offsets of tokens grown to whole characters."""
-    runs = []
+    runs: list[tuple[int, int]] = []
     for place in (place for place, chosen in enumerate(marked) if chosen):
         begin, end = (place, place + 1) if offsets is None else _whole_characters(offsets, place, place + 1)
         if runs and begin <= runs[-1][1]:

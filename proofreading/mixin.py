@@ -6,9 +6,11 @@ A mixin that knows no model class: it asks a forward pass for `logits` and `crit
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from transformers import PreTrainedConfig
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.heads.evaluation_mode import evaluation_mode
@@ -24,6 +26,14 @@ DEFAULT_WINDOW = 512
 
 class ProofreadingMixin:
     """Adds `proofread` to a masked diffusion model with a critic."""
+
+    # Of the model that it is a part of.
+    config: PreTrainedConfig
+    critic_head: nn.Module | None
+    if TYPE_CHECKING:  # read-only, which an attribute would not say
+
+        @property
+        def has_trained_critic(self) -> bool: ...
 
     def check_proofreads(self) -> None:
         """Refuses a model without a trained critic, which could say nothing."""

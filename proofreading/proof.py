@@ -83,6 +83,7 @@ class TextInProgress:
 
     def corrected(self, proof: Proof) -> Proof:
         """Its proof from before correction, with what came of that."""
+        assert self.best is not None  # the state that correction began with, if no better one was found
         ids, expected_errors, settled = self.best
         found = {"corrected_ids": ids, "corrected_expected_errors": expected_errors, "settled": settled}
         return replace(proof, forward_passes=self.passes, rounds=self.rounds, **found)

@@ -45,9 +45,10 @@ class ProofreadingRun:
         self.never = self._marked(never)
         self.suppressed = self._marked({*suppressed_ids, *never})
         table, self.rate = _table_for_texts(model)
+        planted = {} if table is None or self.rate is None else table.metadata
         # An earlier table of planted errors was measured on the critic alone.
-        self.together = self.rate is not None and table.metadata.get("text_score") == TOGETHER
-        self.found = None if self.rate is None else table.metadata.get("found_at_one_percent")
+        self.together = planted.get("text_score") == TOGETHER
+        self.found: float | None = planted.get("found_at_one_percent")
         self.calibrated = table is not None
         self.calibration = CriticCalibration.or_ramp(table)
 
@@ -183,10 +184,16 @@ class ProofreadingRun:
 
     def proof(self, text: TextInProgress, top_k: int) -> Proof:
         """What is known of a text now; correction goes on in the same tensors."""
-        candidates = text.candidate_ids[:, :top_k].clone(), text.candidates[:, :top_k].clone()
-        weakness = text.weakness(self.rate is not None, self.found)
-        known = len(text.starts), text.passes, self.calibrated, weakness
-        return Proof(text.errors, text.doubtful, *candidates, *known)
+        return Proof(
+            error_probabilities=text.errors,
+            doubtful=text.doubtful,
+            candidate_ids=text.candidate_ids[:, :top_k].clone(),
+            candidate_probabilities=text.candidates[:, :top_k].clone(),
+            windows=len(text.starts),
+            forward_passes=text.passes,
+            calibrated=self.calibrated,
+            weakness=text.weakness(self.rate is not None, self.found),
+        )
 
     def _to_replace(self, text: TextInProgress) -> torch.Tensor:
         """Doubtful tokens (T,) of which the likeliest other one is right more likely than they are."""

@@ -194,7 +194,7 @@ class Strategy:
                 f"`{name}` has no meaning beside `error_threshold={config.error_threshold}` where all masks are "
                 f"filled, got {value!r}: give one of the two."
             )
-        if not cls.means_something(config, name):
+        if condition is not None and not cls.means_something(config, name):
             raise ValueError(
                 f"`{name}` has no meaning {condition.otherwise}, got {value!r}: {condition.way_out}, or leave it out."
             )

@@ -78,7 +78,8 @@ class Critic(PlainUnmasking):
         # A draft without a [MASK] has nothing to reveal, so no schedule limits how much of it is revised.
         self.draft = self.first_visible == self.total
         self.drafts = self.draft.device.type != "cpu" or bool(self.draft.any())  # elsewhere to look would be to wait
-        self.rooms = None  # how many tokens (B, num_steps) each step may leave masked
+        # How many tokens (B, num_steps) each step may leave masked; `None` where an adaptive order sets no limit.
+        self.rooms: torch.Tensor | None = None
         if not self.adaptive:
             total = self.total[:, None]
             self.rooms = torch.where(self.draft[:, None], total, total - self.targets)
@@ -254,7 +255,7 @@ class Critic(PlainUnmasking):
 
     def _room(self, step: int) -> torch.Tensor:
         """How many tokens (B,) a step may leave masked."""
-        if self.adaptive:
+        if self.rooms is None:
             return self.total
         return self.rooms[:, min(step, self.num_steps - 1)]
 

@@ -33,7 +33,7 @@ class FillAll(Strategy):
     family = "fill-all"
     takes: ClassVar = {**CHOICE_BY_SCORE, "start_ratio": 0.95, "end_ratio": 0.05, "schedule": "linear"}
     # All that lies above is masked, so that no order among the tokens decides.
-    unused_beside_threshold = (
+    unused_beside_threshold: ClassVar[tuple[str, ...]] = (
         "schedule",
         "start_ratio",
         "end_ratio",
@@ -84,7 +84,9 @@ class External(FillAll):
     name, source, needs_external, asks_where = "external", "external", True, True
 
     def scores(self, filled, masked, prediction):
-        return {"external_scores": self.run.judged_by(self.run.remasking_model, filled)}, None
+        judge = self.run.remasking_model
+        assert judge is not None  # without one the settings are refused
+        return {"external_scores": self.run.judged_by(judge, filled)}, None
 
 
 @register_strategy
@@ -125,7 +127,7 @@ class Confidence(FillAll):
 
     def __init__(self, run: DenoisingRun):
         super().__init__(run)
-        self.confidence = None
+        self.confidence: torch.Tensor | None = None
 
     def wanted(self, masked):
         return self.editable if self.confidence is None else masked

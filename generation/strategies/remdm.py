@@ -47,7 +47,7 @@ class ReMDM(Strategy):
         super().__init__(run)
         self.alphas = self.visible_shares(run.config)
         # The probability with which each visible token was drawn.
-        self.confidence = None
+        self.confidence: torch.Tensor | None = None
 
     @classmethod
     def visible_shares(cls, config: GenerationConfig) -> list[float]:
@@ -114,7 +114,9 @@ class ReMDMConf(ReMDM):
     takes: ClassVar = {}
 
     def sigma(self, step, visible):
-        weights = (-self.confidence).masked_fill(~visible, float("-inf")).softmax(dim=-1)
+        confidence = self.confidence
+        assert confidence is not None  # known once the first pass has drawn
+        weights = (-confidence).masked_fill(~visible, float("-inf")).softmax(dim=-1)
         return self._largest_sigma(step) * torch.where(visible, weights, 0.0)
 
 

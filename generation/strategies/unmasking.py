@@ -53,12 +53,13 @@ class PlainUnmasking(Strategy):
         self.first_visible = (self.editable & (run.canvas.input_ids != config.mask_token_id)).sum(dim=-1)
         self.adaptive = config.unmasking in ADAPTIVE_UNMASKING
         self.lifted = self.nothing  # by an adaptive order
-        self.targets = None
+        self.targets: torch.Tensor | None = None  # (B, num_steps); an adaptive order has none
         if not self.adaptive:
             shares = reveal_shares(config.schedule, self.num_steps)
             later = [self.first_visible + share_of(self.total - self.first_visible, share) for share in shares[:-1]]
-            self.targets = torch.stack([*later, self.total], dim=-1)  # (B, num_steps)
-        self._seen = None  # tokens, and where masks are left among them
+            self.targets = torch.stack([*later, self.total], dim=-1)
+        # Tokens, where masks are left among them, and how many.
+        self._seen: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     def step(self, input_ids: torch.Tensor, step: int) -> StepOutcome:
         output = self.run.forward(input_ids)
@@ -80,10 +81,11 @@ class PlainUnmasking(Strategy):
 
     def _looked_at(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tokens, where masks are left, and how many: looked at once a step."""
-        if self._seen is None or self._seen[0] is not input_ids:
+        seen = self._seen
+        if seen is None or seen[0] is not input_ids:
             masked = (input_ids == self.run.config.mask_token_id).logical_and_(self.editable)
-            self._seen = input_ids, masked, masked.sum(dim=-1)
-        return self._seen
+            self._seen = seen = input_ids, masked, masked.sum(dim=-1)
+        return seen
 
     @property
     def jointly(self) -> bool:
@@ -128,7 +130,10 @@ class PlainUnmasking(Strategy):
 
     def target(self, step: int) -> torch.Tensor:
         """How many tokens (B,) are to be visible after a step."""
-        return self.total if step >= self.num_steps - 1 else self.targets[:, step]
+        if step >= self.num_steps - 1:
+            return self.total
+        assert self.targets is not None  # an adaptive order has no target to ask for
+        return self.targets[:, step]
 
     def revealed(
         self, input_ids: torch.Tensor, prediction: Prediction, remasked: torch.Tensor, step: int

@@ -13,6 +13,7 @@ from transformers import pipeline
 from critic_gpt import CriticGPTGenerationConfig, register_strategy
 from critic_gpt.evaluation.competitors import SHOOT_OUT, competitors, select_strategies
 from critic_gpt.generation.declarations import SETTINGS, STRATEGIES
+from critic_gpt.generation.outcomes import StepOutcome
 from critic_gpt.generation.strategies.base import Strategy
 from critic_gpt.generation.strategies.critic import Critic
 from critic_gpt.generation.strategies.unmasking import PlainUnmasking
@@ -78,6 +79,23 @@ def test_the_example_of_the_documentation_does_what_it_says_and_works_by_its_nam
     with pytest.raises(ValueError, match=r"`doubt_below` has no meaning for `remasking='critic'`, a one-pass "):
         model.generate(ids, remasking="critic", doubt_below=0.3)
     assert model.resolve_generation_config(remasking="critic", generation_config=old).doubt_below is None
+
+
+def test_a_strategy_that_draws_in_a_way_of_its_own_takes_no_criteria_which_go_by_predictions(tiny_model):
+    @register_strategy
+    class OwnDraws(Strategy):
+        name = "own_draws"
+
+        def step(self, input_ids, step):
+            chances = self.run.forward(input_ids).logits[..., :MASK].softmax(-1).max(-1)
+            masked = self.editable & (input_ids == MASK)
+            filled = torch.where(masked, chances.indices, input_ids)
+            return StepOutcome(filled, self.nothing, filled, masked, chances.values)
+
+    case = {"remasking": "own_draws", "num_steps": 2, "seed": 0}
+    assert not (tiny_model().generate(torch.full((2, 6), MASK), **case).sequences == MASK).any()
+    with refused("'own_draws'", "self.run.predict", start="`stopping_criteria` need the predictions of each step, "):
+        tiny_model().generate(torch.full((2, 6), MASK), stopping_criteria=[lambda ids, scores: ids[:, 0] < 0], **case)
 
 
 def test_the_scripts_import_a_module_of_strategies_first(tiny_model, module, model_dir):
