@@ -250,13 +250,13 @@ RINGS = [f"c1cc({one})ccc1{other}" for one in ("F", "Cl", "CC", "C=O", "[NH3+]")
 
 
 def test_selfies_are_the_same_molecules_and_whatever_is_drawn_of_them_is_one(tmp_path, caplog):
-    splits, tokenizer, task = prepare_as("selfies", tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C"])
+    splits, tokenizer, task = prepare_as("selfies", tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C", "C44", "CBr:[nH]"])
     rows = [row for split in splits.values() for row in split["input_ids"]]
     written = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     chem = chemistry()
     meant = {chem.CanonSmiles(task.notation.read(one)) for one in written}
     assert len(written) == len(RINGS) and meant == {chem.CanonSmiles(one) for one in RINGS}
-    assert "2 that this notation cannot express" in caplog.text
+    assert "4 that this notation cannot express" in caplog.text
     # Tokens at random, after one that is an atom.
     letters = [one for one in tokenizer.get_vocab() if one not in tokenizer.all_special_tokens]
     drawn = np.random.default_rng(0).choice(letters, size=(500, 20))
