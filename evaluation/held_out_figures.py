@@ -160,7 +160,10 @@ def canvases_like(
     """
     padding, eos, frame = tokenizer.pad_token_id, tokenizer.eos_token_id, {*backbone.prefix_ids, *backbone.suffix_ids}
     sequences = [[token for token in row if token != padding] for row in rows]
-    lengths = [len(backbone.framed(torch.tensor(row))) for row in sequences]
+    # Of a row of nothing but padding, or a frame, there would be nothing to fill.
+    lengths = [length for row in sequences if (length := len(backbone.framed(torch.tensor(row)))) > backbone.frame_size]
+    if not lengths:
+        raise ValueError("`rows` must hold sequences of tokens, got nothing but padding: hold out others.")
     longest = max(lengths)
     if eos is not None and eos not in frame and any(row[-1:] == [eos] for row in sequences):
         lengths = [longest]
