@@ -135,6 +135,24 @@ def test_settings_and_temperatures_are_chosen_by_the_figure_asked_for(model_dir,
     assert merge_metrics([other, metrics])["settings"]["tuned_by"] == (figure or EXCESS)
 
 
+def test_the_likeliest_tokens_are_among_what_may_be_chosen(model_dir, data_dir, tmp_path):
+    """At temperature 0, also of settings that have another temperature at the end."""
+    more = ("--strategies", "critic_many", "--tune", "--tuning_samples", 6, "--tuning_temperatures", 0, 0.7)
+    tried = run(model_dir, data_dir, tmp_path, *more)["comparison"]["critic_many"]["2"]["tuning"]["tried"]
+    ends = {one["arguments"]["temperature"]: one["arguments"].get("temperature_end") for one in tried[1:3]}
+    assert ends[0.0] is None and ends[0.7] == tried[0]["arguments"]["temperature_end"] > 0
+
+
+def test_a_split_of_too_few_sequences_is_refused_before_the_work(model_dir, own_dir, tmp_path):
+    splits = DatasetDict.load_from_disk(str(own_dir))
+    splits["validation"] = splits["validation"].select(range(3))
+    splits.save_to_disk(str(tmp_path / "few"))
+    AutoTokenizer.from_pretrained(own_dir).save_pretrained(tmp_path / "few")
+    with one_sentence("`split`", "at least 4 sequences", "got 'validation' with 3", "choose another one"):
+        run(model_dir, tmp_path / "few", tmp_path / "report", "--split", "validation")
+    assert not (tmp_path / "report").exists()
+
+
 def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_path, monkeypatch):
     seen = []
 
