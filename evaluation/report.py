@@ -32,11 +32,12 @@ def budgets_of(table: Table) -> list[int]:
 
 def table_of_figure(table: Table, figure: str) -> dict[str, list[str]]:
     """One figure of a comparison as cells of text, by strategy, in the order of `budgets_of`: empty where a strategy
-    needs more passes."""
+    needs more passes, or the figure was not measured, as without a package that others had."""
     rows = {}
     for name, row in table.items():
         cells = [row.get(str(budget)) for budget in budgets_of(table)]
-        rows[name] = ["" if cell is None else format_value(figure, cell["figures"][figure]) for cell in cells]
+        values = [None if cell is None else cell["figures"].get(figure) for cell in cells]
+        rows[name] = ["" if value is None else format_value(figure, value) for value in values]
     return rows
 
 
