@@ -160,8 +160,9 @@ def canvases_like(
     """
     padding, eos, frame = tokenizer.pad_token_id, tokenizer.eos_token_id, {*backbone.prefix_ids, *backbone.suffix_ids}
     sequences = [[token for token in row if token != padding] for row in rows]
+    lengths = [len(backbone.framed(torch.tensor(row))) for row in sequences]
     # Of a row of nothing but padding, or a frame, there would be nothing to fill.
-    lengths = [length for row in sequences if (length := len(backbone.framed(torch.tensor(row)))) > backbone.frame_size]
+    lengths = [length for length in lengths if length > backbone.frame_size]
     if not lengths:
         raise ValueError("`rows` must hold sequences of tokens, got nothing but padding: hold out others.")
     longest = max(lengths)

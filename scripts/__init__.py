@@ -109,7 +109,8 @@ def check_output_dir(field: str, path: str | os.PathLike) -> None:
     folder = Path(path)
     nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        reason = "may not be written to" if nearest.is_dir() else "is a file" if nearest.exists() else "links to nothing"
+        reason = "may not be written to" if nearest.is_dir() else "is a file"
+        reason = reason if nearest.exists() else "links to nothing"
         raise ValueError(
             f"`{field}` must be a folder to write into, got {str(path)!r}, where {str(nearest)!r} {reason}: choose "
             "another one."
