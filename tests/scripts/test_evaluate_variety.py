@@ -153,6 +153,19 @@ def test_a_split_of_too_few_sequences_is_refused_before_the_work(model_dir, own_
     assert not (tmp_path / "report").exists()
 
 
+def test_held_out_sequences_with_nothing_in_common_are_said_to_tell_little(model_dir, own_dir, tmp_path, caplog):
+    """Where D of anything is about 0, as of real sequences."""
+    run(model_dir, own_dir, tmp_path / "alike", "--split", "validation", "--strategies", "random")
+    assert "D can tell little" not in caplog.text
+    splits, draw = DatasetDict.load_from_disk(str(own_dir)), np.random.default_rng(0)
+    splits["validation"] = Dataset.from_dict({"input_ids": draw.integers(2, 12, (5, 8)).tolist()})
+    splits.save_to_disk(str(tmp_path / "unlike"))
+    AutoTokenizer.from_pretrained(own_dir).save_pretrained(tmp_path / "unlike")
+    found = run(model_dir, tmp_path / "unlike", tmp_path / "r", "--split", "validation", "--strategies", "random")
+    assert abs(found[EXCESS]["random"]["2"]) < 0.1
+    assert "D can tell little here: real sequences are" in caplog.text
+
+
 def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_path, monkeypatch):
     seen = []
 
