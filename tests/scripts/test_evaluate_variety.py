@@ -179,6 +179,10 @@ def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_p
     metrics = run(model_dir, data_dir, tmp_path, "--strategies", "random", "--mauve", model_dir)
     assert metrics["mauve"]["random"] == {"2": 1.0, "4": 1.0} and metrics["real_text"]["mauve"] == 1.0
     assert set(seen) == {((6, 16), (6, 16))}
+    for few in (("--num_samples", 1), ("--tune", "--tuning_samples", 1)):
+        with one_sentence(f"`{few[-2].removeprefix('--')}`", "at least 2", "got 1"):
+            run(model_dir, data_dir, tmp_path / "new", "--strategies", "random", "--mauve", model_dir, *few)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(
