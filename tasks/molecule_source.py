@@ -18,8 +18,8 @@ from critic_gpt.tasks.prepared import SPLITS
 if TYPE_CHECKING:
     from critic_gpt.tasks.smiles import SmilesFlags
 
-# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins; names of
-# special tokens are no atoms.
+# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins; special
+# tokens are no atoms.
 WRITTEN_AS_SMILES = re.compile(
     r"(?=[\[(*BCNOPSFIbcnops])(?:\[(?!MASK\]|PAD\]|EOS\])[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+"
 )

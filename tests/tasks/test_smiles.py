@@ -216,7 +216,8 @@ def test_the_head_of_a_column_is_no_molecule_and_lines_that_do_not_begin_with_on
         "B$C~N:C",
         "(C)C",
     ]
-    (tmp_path / "headed.smi").write_text("\n".join(["SMILES Name", "[MASK]", "C[EOS]C", *(f"{one} a" for one in CHAINS + odd)]))
+    lines = ["SMILES Name", "[MASK]", "C[EOS]C", *(f"{one} a" for one in CHAINS + odd)]
+    (tmp_path / "headed.smi").write_text("\n".join(lines))
     shares = ["--validation_share", "0.2", "--test_share", "0.2", "--output_dir", str(tmp_path / "data")]
     prepare(["--task", "smiles", "--source", str(tmp_path / "headed.smi"), *shares])
     splits, tokenizer, _ = load_prepared(tmp_path / "data")
