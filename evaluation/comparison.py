@@ -54,6 +54,12 @@ def own_warmth(model, arguments: Arguments) -> Arguments:
     return {name: value for name, value in warmth.items() if value is not None}
 
 
+def at_temperature(arguments: Arguments, temperature: float) -> Arguments:
+    """The same at another temperature; at 0, which takes the likeliest token throughout, it has no end."""
+    kept = {name: value for name, value in arguments.items() if temperature or name != "temperature_end"}
+    return {**kept, "temperature": temperature}
+
+
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
     """Keeps strategies from saying that a budget is small, and models that a temperature is not that of their table:
@@ -121,13 +127,13 @@ class Competition:
 
         def at_all_temperatures(arguments: Arguments) -> None:
             for temperature in tuning.temperatures:
-                attempt({**arguments, "temperature": temperature})
+                attempt(at_temperature(arguments, temperature))
 
         attempt(candidates[0])
         at_all_temperatures(candidates[0])
-        warmth = {"temperature": best(candidates[0])["temperature"]} if tuning.temperatures else {}
+        warmth = best(candidates[0]).get("temperature")
         for arguments in candidates[1:]:
-            attempt({**arguments, **warmth})
+            attempt(at_temperature(arguments, warmth) if tuning.temperatures else arguments)
         at_all_temperatures(best(candidates[0]))
         record = {
             "seed": tuning.seed,

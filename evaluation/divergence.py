@@ -135,6 +135,11 @@ class HeldOutDivergence:
         """The same of as many real sequences: 0, and its standard deviation over the partings."""
         return {EXCESS: 0.0, ERROR: float(self._reference(num_samples).floors.std(ddof=1))}
 
+    def floor(self, num_samples: int) -> float:
+        """How far as many real sequences are from other real ones, in bits: what D is counted from. At 1, the most
+        there is, no sample can be told from them."""
+        return float(self._reference(num_samples).floors.mean())
+
     def _reference(self, num_samples: int) -> "_Reference":
         if num_samples not in self._references:
             self._references[num_samples] = _Reference(self.rows, self.words, num_samples)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from critic_gpt.backbones.description import Backbone
 from critic_gpt.evaluation.comparison import measured
@@ -17,6 +18,10 @@ from critic_gpt.evaluation.sampling import Samples
 from critic_gpt.tasks import words_of
 
 
+logger = logging.get_logger(__name__)
+
+# In bits: from here on D, which is counted from the floor, has little room below 1.
+HIGH_FLOOR = 0.9
 # What is better of a figure that a subject says nothing about.
 HIGHER, LOWER, NEARER = "higher", "lower", "nearer to real"
 
@@ -80,6 +85,11 @@ class HeldOutFigures:
             has_words = 2 * sum(len(text.split()) > 1 for text in self.real_texts) > len(self.real_texts)
         words = [self.words_of(text) for text in self.real_texts] if has_words else None
         self.divergence = HeldOutDivergence(rows, words)
+        if (floor := self.divergence.floor(num_samples)) > HIGH_FLOOR:
+            logger.warning(
+                f"D can tell little here: real sequences are {floor:.2f} bits from other real ones, of at most 1 bit, "
+                "so that even garbage is hardly farther. Hold out more or longer sequences, or generate more."
+            )
         self.figures = {EXCESS: "D: excess divergence of n-grams and words from held-out text, bits", **task.figures}
         self.better = {EXCESS: LOWER, **getattr(task, "better", {})}
         real = getattr(task, "real", None)
@@ -161,6 +171,10 @@ def canvases_like(
     padding, eos, frame = tokenizer.pad_token_id, tokenizer.eos_token_id, {*backbone.prefix_ids, *backbone.suffix_ids}
     sequences = [[token for token in row if token != padding] for row in rows]
     lengths = [len(backbone.framed(torch.tensor(row))) for row in sequences]
+    # Of a row of nothing but padding, or a frame, there would be nothing to fill.
+    lengths = [length for length in lengths if length > backbone.frame_size]
+    if not lengths:
+        raise ValueError("`rows` must hold sequences of tokens, got nothing but padding: hold out others.")
     longest = max(lengths)
     if eos is not None and eos not in frame and any(row[-1:] == [eos] for row in sequences):
         lengths = [longest]

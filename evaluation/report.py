@@ -37,11 +37,13 @@ def budgets_of(table: Table) -> list[int]:
 
 def table_of_figure(table: Table, figure: str) -> dict[str, list[str]]:
     """One figure of a comparison as cells of text, by strategy, in the order of `budgets_of`: empty where a strategy
-    needs more passes. `passes_per_valid` is one of them wherever `valid_rate` is."""
+    needs more passes, or the figure was not measured, as without a package that others had. `passes_per_valid` is one
+    wherever `valid_rate` is."""
     rows = {}
     for name, row in table.items():
         cells = [row.get(str(budget)) for budget in budgets_of(table)]
-        rows[name] = ["" if cell is None else _cell_text(cell, figure) for cell in cells]
+        values = [None if cell is None else _value(cell, figure) for cell in cells]
+        rows[name] = ["" if value is None else format_value(figure, value) for value in values]
     return rows
 
 
@@ -61,11 +63,12 @@ def direction_of(figure: str, better: Mapping[str, str] | None) -> str:
     return "" if way == "higher" else f"; {way} is better"
 
 
-def _cell_text(cell: Mapping[str, Any], figure: str) -> str:
-    if figure != PASSES_PER_VALID:
-        return format_value(figure, cell["figures"][figure])
+def _value(cell: Mapping[str, Any], figure: str) -> Mapping[str, Any] | None:
+    """A figure of a cell over its seeds, if there is one."""
+    if figure != PASSES_PER_VALID or VALID not in cell["figures"]:
+        return cell["figures"].get(figure)
     shares, passes = cell["figures"][VALID]["by_seed"], cell["mean_forward_passes"]
-    return format_value(figure, over_seeds([passes / share if share else None for share in shares]))
+    return over_seeds([passes / share if share else None for share in shares])
 
 
 def comparison_text(

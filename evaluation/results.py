@@ -68,8 +68,15 @@ def merge_metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         `dict`: as a single one; strategies in the order of `SHOOT_OUT`.
 
     Raises:
-        `ValueError`: Settings that differ in anything else, two seeds of tuning, or a cell that two of them hold.
+        `ValueError`: No comparison, settings that differ in anything else, two seeds of tuning, or a cell that two of
+            them hold.
     """
+    for part in parts:
+        if not isinstance(part.get("settings"), Mapping) or not isinstance(part.get("comparison"), Mapping):
+            raise ValueError(
+                f"`report` must hold settings and a comparison, got {', '.join(part) or 'nothing'} in metrics.json: "
+                "measure with evaluate.py."
+            )
     merged = {name: value for part in reversed(parts) for name, value in part.items()}
     mine = dict(parts[0]["settings"])
     for name in OF_TUNING:
@@ -153,11 +160,12 @@ def _table(what: str, folder: str | os.PathLike) -> str:
     table = record["comparison"]
     strategies = strategies or list(table)
     cells = [cell for row in table.values() for cell in row.values() if cell is not None]
+    figures = dict.fromkeys(name for cell in cells for name in cell["figures"])
     measured = VALID if figure == PASSES_PER_VALID else figure
-    if not set(strategies) <= set(table) or not cells or measured not in cells[0]["figures"]:
+    if not set(strategies) <= set(table) or measured not in figures:
         raise ValueError(
             f"`results` must name a figure and strategies of {name}, got {rest!r}: figures are "
-            f"{', '.join(cells[0]['figures']) if cells else 'none'}, strategies {', '.join(table)}."
+            f"{', '.join(figures) or 'none'}, strategies {', '.join(table)}."
         )
     rows = table_of_figure({strategy: table[strategy] for strategy in strategies}, figure)
     titles = {strategy: TITLES.get(strategy, strategy) for strategy in rows}

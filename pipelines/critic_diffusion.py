@@ -11,11 +11,16 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers.utils import logging
 
 from critic_gpt.hub.text import leaves_a_space_before, uncovered
 from critic_gpt.pipelines.critic_pipeline import CriticPipeline
 
 
+logger = logging.get_logger(__name__)
+
+# What documents call the mask, which tokenizers may write otherwise.
+MASK = "[MASK]"
 # How many tokens are generated where neither the call nor the model's generation configuration says.
 DEFAULT_NEW_TOKENS = 256
 # Fields of `generate`'s output that say how good a row is.
@@ -186,6 +191,11 @@ class CriticDiffusionPipeline(CriticPipeline):
         positions = len(ids) + DEFAULT_NEW_TOKENS if longest is None else longest
         num_new = 0
         if self.tokenizer.mask_token_id not in ids:
+            if MASK in prompt and self.tokenizer.mask_token != MASK:
+                logger.warning_once(
+                    f"{MASK} in a prompt is text to this model and is not filled: its mask is "
+                    f"{self.tokenizer.mask_token}, write that."
+                )
             if max_new_tokens is None:
                 max_new_tokens = self.model.generation_config.max_new_tokens
             if max_new_tokens is None:

@@ -107,9 +107,10 @@ def check_at_least(least: int, **values: int) -> None:
 def check_output_dir(field: str, path: str | os.PathLike) -> None:
     """Refuses, before the work, a folder that its results could not be written into."""
     folder = Path(path)
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         reason = "may not be written to" if nearest.is_dir() else "is a file"
+        reason = reason if nearest.exists() else "links to nothing"
         raise ValueError(
             f"`{field}` must be a folder to write into, got {str(path)!r}, where {str(nearest)!r} {reason}: choose "
             "another one."
@@ -123,10 +124,13 @@ def check_output_file(field: str, path: str | os.PathLike) -> None:
     check_output_dir(field, Path(path).parent)
 
 
-def check_split(name: str, dataset) -> None:
-    """Refuses a split without sequences."""
-    if len(dataset) == 0:
-        raise ValueError(f"`split` must hold at least one sequence, got {name!r} with none: choose another one.")
+def check_split(name: str, dataset, least: int = 1) -> None:
+    """Refuses a split of fewer sequences than `least`."""
+    if len(dataset) < least:
+        wanted = "one sequence" if least == 1 else f"{least} sequences"
+        raise ValueError(
+            f"`split` must hold at least {wanted}, got {name!r} with {len(dataset) or 'none'}: choose another one."
+        )
 
 
 def check_judged(field: str, count: int, sequence_index, least: int) -> None:

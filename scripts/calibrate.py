@@ -72,6 +72,7 @@ from critic_gpt.scripts import (
     check_fits,
     check_judged,
     check_output_dir,
+    check_split,
     load_model,
     progress_bar,
     run_as_program,
@@ -179,8 +180,8 @@ def load_rows(source: DataSource, split: str, model, regime: str, args: argparse
     """
     loaded, config, own = load_split(source, split), model.config, None
     if args.num_sequences is None:
+        check_split(split, loaded.dataset, least=2)
         args.num_sequences = min(MOST_CALIBRATED, len(loaded.dataset))
-        check_at_least(2, num_sequences=args.num_sequences)
     if loaded.task is not None:
         check_fits("checkpoint", model, loaded.tokenizer, loaded.task.sequence_length)
     elif (own := tokenizer_beside(source.folder or source.hub_name)) is not None:

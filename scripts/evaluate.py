@@ -64,7 +64,7 @@ from critic_gpt.cli.flags import evaluate_parser
 from critic_gpt.cli.generation_flags import import_strategies
 from critic_gpt.evaluation.comparison import Tuning, compare_strategies, figures_of
 from critic_gpt.evaluation.competitors import named, select_strategies
-from critic_gpt.evaluation.divergence import MOST_HELD_OUT
+from critic_gpt.evaluation.divergence import LEAST_HELD_OUT, MOST_HELD_OUT
 from critic_gpt.evaluation.held_out import (
     bound_of,
     critic_figures,
@@ -110,6 +110,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(f"`tuned_by` needs `tune`, got {args.tuned_by!r} without: give --tune, or leave it out.")
     if args.mauve is not None:
         check_mauve()
+        for name in ("num_samples", *("tuning_samples",) * args.tune):  # it compares distributions
+            check_at_least(2, **{name: getattr(args, name)})
     args.split = {"val": "validation"}.get(args.split, args.split)
     args.seeds = [args.seed] if args.seeds is None else args.seeds
     if len(set(args.seeds)) < len(args.seeds):
@@ -180,6 +182,7 @@ def subject_of(args, task, dataset, tokenizer, backbone, accelerator: Accelerato
     canvases = blank_canvases(tokenizer, args.num_samples, task.sequence_length, backbone)
     if task.exact:
         return task, canvases
+    check_split(args.split, dataset[args.split], LEAST_HELD_OUT)
     rows = dataset[args.split]["input_ids"][: MOST_HELD_OUT * args.num_samples]
     words = {"whole_words": task.window == "fixed", "has_words": True} if isinstance(task, TextTask) else {}
     if isinstance(task, OwnSequences):

@@ -18,6 +18,7 @@ if __name__ == "__main__":
 import argparse
 import datetime
 import importlib.metadata
+import re
 from pathlib import Path
 
 from critic_gpt.cli.flags import record_parser
@@ -68,6 +69,11 @@ def main(argv: list[str] | None = None) -> list[Path]:
     root = Path(args.root)
     if (args.report is None) != (args.name is None):
         raise ValueError(f"`report` and `name` must go together, got {args.report!r} and {args.name!r}: give both.")
+    if args.name is not None and not re.fullmatch(r"\w[\w.-]*", args.name):
+        raise ValueError(
+            f"`name` must be one word of letters, digits, _, . and -, by which tables name the record, got "
+            f"{args.name!r}: write for instance sudoku-6x6."
+        )
     missing = [name for name in ("README.md", INDEX) if not (root / name).is_file()]
     if missing:
         raise FileNotFoundError(f"`root` must hold {missing[0]}, got {args.root!r}: run it in the repository.")

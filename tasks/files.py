@@ -3,6 +3,7 @@
 
 import bz2
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -96,27 +97,33 @@ def file_documents(path: Path, text_column: str) -> Iterator[Iterator[str]]:
     Raises:
         `Unreadable`, `NoTextColumn`: What is wrong with the file, and where.
     """
+    with _readable(), _opened(path) as file:
+        magic = file.read(8)
+        file.seek(0)
+        if magic.startswith(PARQUET):
+            yield from map(_whole, _parquet_rows(file, text_column))
+            return
+        for mark, kind in FOREIGN.items():
+            if magic.startswith(mark):
+                raise Unreadable(f"which is {kind}")
+        read = {
+            ".json": _json_rows,
+            ".jsonl": _json_lines,
+            ".ndjson": _json_lines,
+            ".csv": lambda pieces, column: _table_rows(pieces, column, ","),
+            ".tsv": lambda pieces, column: _table_rows(pieces, column, "\t"),
+        }.get(suffix_of(path))
+        if read is None:
+            yield _decoded(file)
+        else:
+            yield from map(_whole, read(_decoded(file), text_column))
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Says of what a file's reader cannot read what the user can mend."""
     try:
-        with _opened(path) as file:
-            magic = file.read(8)
-            file.seek(0)
-            if magic.startswith(PARQUET):
-                yield from map(_whole, _parquet_rows(file, text_column))
-                return
-            for mark, kind in FOREIGN.items():
-                if magic.startswith(mark):
-                    raise Unreadable(f"which is {kind}")
-            read = {
-                ".json": _json_rows,
-                ".jsonl": _json_lines,
-                ".ndjson": _json_lines,
-                ".csv": lambda pieces, column: _table_rows(pieces, column, ","),
-                ".tsv": lambda pieces, column: _table_rows(pieces, column, "\t"),
-            }.get(suffix_of(path))
-            if read is None:
-                yield _decoded(file)
-            else:
-                yield from map(_whole, read(_decoded(file), text_column))
+        yield
     except (EOFError, zlib.error, lzma.LZMAError, pyarrow.ArrowException) as error:
         raise Unreadable(f"which is torn or damaged ({str(error).splitlines()[0].rstrip('.')})") from error
     except OSError as error:
@@ -142,7 +149,8 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
     done = 0
     while True:  # not read as text, which would turn \r\n into \n
-        block = file.read(BLOCK_BYTES)
+        with _readable():  # whoever asks for the next piece stands outside of what opened the file
+            block = file.read(BLOCK_BYTES)
         waiting = decoder.getstate()[0]  # a character may stand on two blocks
         first = done - len(waiting if isinstance(waiting, bytes) else b"")
         try:

@@ -18,8 +18,11 @@ from critic_gpt.tasks.prepared import SPLITS
 if TYPE_CHECKING:
     from critic_gpt.tasks.smiles import SmilesFlags
 
-# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins.
-WRITTEN_AS_SMILES = re.compile(r"(?=[\[(*BCNOPSFIbcnops])(?:\[[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+")
+# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins; special
+# tokens are no atoms.
+WRITTEN_AS_SMILES = re.compile(
+    r"(?=[\[(*BCNOPSFIbcnops])(?:\[(?!MASK\]|PAD\]|EOS\])[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+"
+)
 # Why a molecule is left out.
 NO_SMILES, UNWRITABLE, TOO_LONG = "that are no SMILES", "that this notation cannot express", "too long"
 UNKNOWN = "with tokens that are not trained on"

@@ -84,7 +84,9 @@ def _selfies() -> Notation:
     def write(smiles: str) -> str | None:
         try:
             return selfies.encoder(smiles) or None
-        except selfies.EncoderError:  # atoms of any kind, more bonds than an atom may have, what is no SMILES
+        # Atoms of any kind, more bonds than an atom may have, what is no SMILES; on some of that (C44, CBr:C) its
+        # encoder breaks off with errors of its own.
+        except (selfies.EncoderError, IndexError, KeyError):
             return None
 
     def read(text: str) -> str:

@@ -158,7 +158,7 @@ def save_prepared(folder: str | os.PathLike, prepared: Prepared, overwrite: bool
     """
     folder = Path(folder)
     check_output_dir(folder, overwrite)
-    folder = folder.absolute()
+    folder = _where_it_lies(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -191,6 +191,11 @@ def _save_prepared(folder: Path, prepared: Prepared, temporary: Path) -> dict[st
     return metadata
 
 
+def _where_it_lies(folder: str | os.PathLike) -> Path:
+    """Where a folder, or a link to one, is: a link stays, and what it links to is written and replaced."""
+    return Path(os.path.realpath(folder))
+
+
 def _put_in_place(building: Path, folder: Path, replaced: Path) -> None:
     """Renames a finished folder to where it belongs; what was there goes to `replaced`. See [`repair_prepared`]."""
     if folder.exists():
@@ -214,7 +219,7 @@ def repair_prepared(folder: str | os.PathLike) -> None:
         folder (`str` or `os.PathLike`):
             A folder of prepared data; if it exists, nothing is done.
     """
-    folder = Path(folder).absolute()
+    folder = _where_it_lies(folder)
     if folder.exists() or not folder.parent.is_dir():
         return
     for temporary in folder.parent.glob(f".{glob.escape(folder.name)}.*"):

@@ -131,6 +131,15 @@ def test_markers_that_name_nothing_are_one_sentence(folder, marker, parts):
         rendered(marker, folder)
 
 
+def test_a_figure_that_a_part_could_not_measure_is_a_dash_there(folder):
+    found, measured = metrics(), cell(0.5)
+    measured["figures"]["fcd"] = {"mean": 7.5, "spread": None, "by_seed": [7.5]}
+    found["comparison"]["critic"] = {"9": cell(0.1), "18": measured}
+    (folder / "grids.json").write_text(json.dumps(record_of(found)))
+    table = rendered(f"<!-- results: grids fcd -->\n{END}\n", folder)
+    assert "| PRISM | - | - |" in table and "| **critic** | **-** | **7.500** |" in table
+
+
 def test_a_record_is_small(folder):
     record = record_of(metrics())
     assert set(record) == {"settings", "language_model", "comparison"}
@@ -204,6 +213,8 @@ def repository(tmp_path):
     (root / "README.md").write_text(f"A\n<!-- results: new valid_rate critic -->\n{END}\n", encoding="utf-8")
     (root / "docs" / "experiments" / "README.md").write_text("B ±\n", encoding="utf-8")
     (tmp_path / "metrics.json").write_text(json.dumps(metrics()))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "metrics.json").write_text("{}")
     return root
 
 
@@ -230,6 +241,10 @@ def test_a_report_is_recorded_and_the_tables_follow(repository, capsys):
         (("--report", "."), ("`report` and `name`", "None")),
         (("--report", "nowhere", "--name", "x"), ("`report`", "'nowhere'")),
         (("--report", "{report}", "--name", "x", "--note", "fast"), ("`note`", "'fast'")),
+        (("--report", "{report}/empty", "--name", "x"), ("`report`", "settings and a comparison", "nothing")),
+        (("--report", "{report}", "--name", "two words"), ("`name`", "one word", "'two words'")),
+        (("--report", "{report}", "--name", "../x"), ("`name`", "one word", "'../x'")),
+        (("--report", "{report}", "--name", ""), ("`name`", "one word", "''")),
         (("--root", "nowhere"), ("`root`", "README.md", "'nowhere'")),
         ((), ("`results`", "'new'")),
     ],

@@ -120,3 +120,7 @@ def test_canvases_are_as_long_as_sequences_of_all_lengths_that_are_held_out(tiny
     canvases = canvases_like(rows, 8, tokenizer, tiny_model().backbone)
     assert (canvases == tokenizer.mask_token_id).sum(dim=1).tolist() == [*range(2, 10)]
     assert canvases_like(rows[-1:], 3, tokenizer, tiny_model().backbone).shape == (3, 9)
+    # Rows of nothing but padding have no canvas.
+    assert canvases_like([[0] * 9, *rows, [0]], 8, tokenizer, tiny_model().backbone).equal(canvases)
+    with pytest.raises(ValueError, match="`rows` must hold sequences of tokens, got nothing but padding"):
+        canvases_like([[0, 0]], 1, tokenizer, tiny_model().backbone)

@@ -96,6 +96,17 @@ def test_what_is_given_around_a_mask_stays_to_the_letter(make, kind):
         assert text.startswith(head.removesuffix(" ")) and text.endswith(tail)
 
 
+def test_a_mask_that_is_text_to_the_tokenizer_is_said(tiny_model, caplog):
+    """As to RoBERTa's, whose mask is another token: the text is continued, its [MASK] not filled."""
+    tokenizer = copy.deepcopy(tiny_tokenizer("byte-level BPE"))
+    tokenizer.add_special_tokens({"mask_token": "<mask>", "pad_token": "<pad>"})
+    ids = {"mask_token_id": tokenizer.mask_token_id, "pad_token_id": tokenizer.pad_token_id}
+    run = pipeline("critic-diffusion", model=tiny_model(vocab_size=len(tokenizer), **ids), tokenizer=tokenizer)
+    assert run("is<mask>", num_steps=1, seed=0)["generated_text"].startswith("is") and "is text" not in caplog.text
+    assert run("is[MASK]", num_steps=1, seed=0)["generated_text"].startswith("is[MASK]")
+    assert "[MASK] in a prompt is text to this model and is not filled: its mask is <mask>" in caplog.text
+
+
 def test_letters_that_the_tokenizer_composes_are_known(make):
     run = make("critic-diffusion", "byte-level BPE, composed")
     with torch.no_grad():

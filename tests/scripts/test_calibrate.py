@@ -91,7 +91,7 @@ def test_without_a_number_the_whole_split_is_judged_and_of_a_long_one_1024(data_
         assert run(data_dir, model_dir, None, "--split", "test", *source).metadata["num_sequences"] == 8
     many = save_rows(tmp_path / "many", input_ids=[[2, 3, 4, 5]] * 1030)
     assert run(many, model_dir, None).metadata["num_sequences"] == 1024
-    with one_sentence("`num_sequences`", "at least 2", "got 1"):
+    with one_sentence("`split`", "at least 2 sequences", "got 'train' with 1", "choose another"):
         run(save_rows(tmp_path / "one", input_ids=[[2, 3, 4, 5]]), model_dir, None)
 
 

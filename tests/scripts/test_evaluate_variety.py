@@ -135,6 +135,37 @@ def test_settings_and_temperatures_are_chosen_by_the_figure_asked_for(model_dir,
     assert merge_metrics([other, metrics])["settings"]["tuned_by"] == (figure or EXCESS)
 
 
+def test_the_likeliest_tokens_are_among_what_may_be_chosen(model_dir, data_dir, tmp_path):
+    """At temperature 0, also of settings that have another temperature at the end."""
+    more = ("--strategies", "critic_many", "--tune", "--tuning_samples", 6, "--tuning_temperatures", 0, 0.7)
+    tried = run(model_dir, data_dir, tmp_path, *more)["comparison"]["critic_many"]["2"]["tuning"]["tried"]
+    ends = {one["arguments"]["temperature"]: one["arguments"].get("temperature_end") for one in tried[1:3]}
+    assert ends[0.0] is None and ends[0.7] == tried[0]["arguments"]["temperature_end"] > 0
+
+
+def test_a_split_of_too_few_sequences_is_refused_before_the_work(model_dir, own_dir, tmp_path):
+    splits = DatasetDict.load_from_disk(str(own_dir))
+    splits["validation"] = splits["validation"].select(range(3))
+    splits.save_to_disk(str(tmp_path / "few"))
+    AutoTokenizer.from_pretrained(own_dir).save_pretrained(tmp_path / "few")
+    with one_sentence("`split`", "at least 4 sequences", "got 'validation' with 3", "choose another one"):
+        run(model_dir, tmp_path / "few", tmp_path / "report", "--split", "validation")
+    assert not (tmp_path / "report").exists()
+
+
+def test_held_out_sequences_with_nothing_in_common_are_said_to_tell_little(model_dir, own_dir, tmp_path, caplog):
+    """Where D of anything is about 0, as of real sequences."""
+    run(model_dir, own_dir, tmp_path / "alike", "--split", "validation", "--strategies", "random")
+    assert "D can tell little" not in caplog.text
+    splits, draw = DatasetDict.load_from_disk(str(own_dir)), np.random.default_rng(0)
+    splits["validation"] = Dataset.from_dict({"input_ids": draw.integers(2, 12, (5, 8)).tolist()})
+    splits.save_to_disk(str(tmp_path / "unlike"))
+    AutoTokenizer.from_pretrained(own_dir).save_pretrained(tmp_path / "unlike")
+    found = run(model_dir, tmp_path / "unlike", tmp_path / "r", "--split", "validation", "--strategies", "random")
+    assert abs(found[EXCESS]["random"]["2"]) < 0.1
+    assert "D can tell little here: real sequences are" in caplog.text
+
+
 def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_path, monkeypatch):
     seen = []
 
@@ -148,6 +179,10 @@ def test_mauve_is_measured_by_the_states_of_any_model(model_dir, data_dir, tmp_p
     metrics = run(model_dir, data_dir, tmp_path, "--strategies", "random", "--mauve", model_dir)
     assert metrics["mauve"]["random"] == {"2": 1.0, "4": 1.0} and metrics["real_text"]["mauve"] == 1.0
     assert set(seen) == {((6, 16), (6, 16))}
+    for few in (("--num_samples", 1), ("--tune", "--tuning_samples", 1)):
+        with one_sentence(f"`{few[-2].removeprefix('--')}`", "at least 2", "got 1"):
+            run(model_dir, data_dir, tmp_path / "new", "--strategies", "random", "--mauve", model_dir, *few)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,19 @@ def test_overwrite_replaces_prepared_data_and_nothing_else(tmp_path, source):
         assert contents(other) == before
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_data_go_where_a_link_leads_and_the_link_stays(tmp_path, is_there):
+    there, link = tmp_path / "other disk" / "data", tmp_path / "data"
+    if is_there:
+        there.mkdir(parents=True)
+    link.symlink_to(there)
+    for flags in ({}, {"overwrite": True, "seed": 1}):
+        prepare_sudoku(link, **flags)
+        assert link.is_symlink() and isinstance(load_task(there), SudokuTask)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "other disk"]
+    assert json.loads((there / "task.json").read_text())["seed"] == 1
+
+
 def test_an_empty_folder_and_missing_parents_are_fine_and_the_data_plain(tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "deep" / "er"):

@@ -52,10 +52,14 @@ def test_a_folder_or_file_to_be_made_is_taken(tmp_path):
         (check_output_dir, "file/deep"),
         (check_output_file, "."),
         (check_output_file, "file/x"),
+        (check_output_dir, "link"),
+        (check_output_dir, "link/deep"),
+        (check_output_file, "link/x"),
     ],
 )
 def test_a_target_that_cannot_be_written_is_refused(tmp_path, check, target):
     (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"^`save` must be a (folder|file) .* got .*: \w+ a.*\.$"):
         check("save", tmp_path / target)
 

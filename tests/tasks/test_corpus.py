@@ -128,6 +128,8 @@ def test_given_splits_stay_what_they_are_and_missing_ones_are_cut(tmp_path, form
         ("torn.jsonl", b'{"text": "a"}\n{"text": "b', "whose line 2 is no JSON .*Unterminated string"),
         ("torn.json", b'[{"text": "a"}, {"te', "which is no JSON"),
         ("torn.txt.gz", gzip.compress(b"abc" * 1000, mtime=0)[:-20], "which is torn or damaged"),
+        ("torn.at.its.end.gz", gzip.compress(b"abc" * 1000, mtime=0)[:-8], "which is torn or damaged"),
+        ("more.behind.gz", gzip.compress(b"abc", mtime=0) + b"more", "which cannot be read .Not a gzipped file"),
         ("torn.early.gz", gzip.compress(b"abc" * 1000, mtime=0)[:12], "which is torn or damaged"),
         ("sixteen.txt", "the cat".encode("utf-16-le"), "which is no text: it holds bytes of 0, as UTF-16"),
         ("torn.parquet", b"PAR1" + b"x" * 40, "which is torn or damaged"),

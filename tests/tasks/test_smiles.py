@@ -216,7 +216,8 @@ def test_the_head_of_a_column_is_no_molecule_and_lines_that_do_not_begin_with_on
         "B$C~N:C",
         "(C)C",
     ]
-    (tmp_path / "headed.smi").write_text("\n".join(["SMILES Name", *(f"{one} a" for one in CHAINS + odd)]))
+    lines = ["SMILES Name", "[MASK]", "C[EOS]C", *(f"{one} a" for one in CHAINS + odd)]
+    (tmp_path / "headed.smi").write_text("\n".join(lines))
     shares = ["--validation_share", "0.2", "--test_share", "0.2", "--output_dir", str(tmp_path / "data")]
     prepare(["--task", "smiles", "--source", str(tmp_path / "headed.smi"), *shares])
     splits, tokenizer, _ = load_prepared(tmp_path / "data")
@@ -224,7 +225,7 @@ def test_the_head_of_a_column_is_no_molecule_and_lines_that_do_not_begin_with_on
         tokenizer.decode(row, skip_special_tokens=True) for split in splits.values() for row in split["input_ids"]
     }
     assert known <= {*CHAINS, *odd} and {one[-1] for one in CHAINS} <= {one[-1] for one in known}
-    assert "1 that are no SMILES" in caplog.text
+    assert "3 that are no SMILES" in caplog.text
     said = r"leaves train empty \(\d+ that are no SMILES\); .* SMILES stand first\.$"
     for lines in ([f"{n}\tCCO" for n in range(99)], [f"CHEMBL{n} CCO" for n in range(99)], ["CCO,1", "CCN,2"] * 50):
         (tmp_path / "other.smi").write_text("\n".join(["id smiles", *lines]))
@@ -250,13 +251,13 @@ RINGS = [f"c1cc({one})ccc1{other}" for one in ("F", "Cl", "CC", "C=O", "[NH3+]")
 
 
 def test_selfies_are_the_same_molecules_and_whatever_is_drawn_of_them_is_one(tmp_path, caplog):
-    splits, tokenizer, task = prepare_as("selfies", tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C"])
+    splits, tokenizer, task = prepare_as("selfies", tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C", "C44", "CBr:[nH]"])
     rows = [row for split in splits.values() for row in split["input_ids"]]
     written = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     chem = chemistry()
     meant = {chem.CanonSmiles(task.notation.read(one)) for one in written}
     assert len(written) == len(RINGS) and meant == {chem.CanonSmiles(one) for one in RINGS}
-    assert "2 that this notation cannot express" in caplog.text
+    assert "4 that this notation cannot express" in caplog.text
     # Tokens at random, after one that is an atom.
     letters = [one for one in tokenizer.get_vocab() if one not in tokenizer.all_special_tokens]
     drawn = np.random.default_rng(0).choice(letters, size=(500, 20))
