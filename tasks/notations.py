@@ -1,11 +1,11 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
-"""How molecules are written in rows: as SMILES, as Kekulé SMILES, or as SELFIES, of which every row is a molecule."""
+"""How molecules are written in rows: as SMILES, or as SELFIES, of which every sequence of tokens is a molecule."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from critic_gpt.tasks.molecules import INSTALL, chemistry
+from critic_gpt.tasks.molecules import INSTALL
 
 
 EOS_TOKEN = "[EOS]"
@@ -50,26 +50,11 @@ def notation_of(name: str) -> Notation:
     return NOTATIONS[name]()
 
 
-def _unchanged(text: str) -> str:
-    return text
-
-
 def _smiles() -> Notation:
-    return Notation("smiles", write=_unchanged, read=_unchanged, is_local=True)
+    def unchanged(text: str) -> str:
+        return text
 
-
-def _kekule() -> Notation:
-    """SMILES that write aromatic rings as single and double bonds, so that a ring of any size can exist."""
-    chem = chemistry()
-
-    def write(smiles: str) -> str | None:
-        molecule = chem.MolFromSmiles(smiles)
-        if molecule is None or not molecule.GetNumAtoms():
-            return None
-        chem.Kekulize(molecule, clearAromaticFlags=True)
-        return chem.MolToSmiles(molecule)
-
-    return Notation("kekule", write=write, read=_unchanged, is_local=True)
+    return Notation("smiles", write=unchanged, read=unchanged, is_local=True)
 
 
 def _selfies() -> Notation:
@@ -99,4 +84,4 @@ def _selfies() -> Notation:
     return Notation("selfies", write, read, is_local=False)
 
 
-NOTATIONS: dict[str, Callable[[], Notation]] = {"smiles": _smiles, "kekule": _kekule, "selfies": _selfies}
+NOTATIONS: dict[str, Callable[[], Notation]] = {"smiles": _smiles, "selfies": _selfies}

@@ -35,7 +35,6 @@ logger = logging.get_logger(__name__)
 # sections 39 and 42).
 GENERATION: dict[str, dict[str, Any]] = {
     "smiles": {"remask_exponent": 3.0, "remask_per_step": 4},
-    "kekule": {"remask_exponent": 3.0, "remask_per_step": 4},
     "selfies": {"remask_exponent": 2.0, "remask_per_step": 4, "temperature": 1.0, "temperature_end": 1.0},
 }
 # Molecules of the test split that others are compared with.
@@ -56,7 +55,9 @@ class SmilesFlags:
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a dataset."})
     dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
-    notation: str = field(default="smiles", metadata={"help": "How molecules are written: smiles, kekule or selfies."})
+    notation: str = field(
+        default="smiles", metadata={"help": "How molecules are written: smiles, or selfies, always valid."}
+    )
     sequence_length: int = field(default=64, metadata={"help": "Most tokens in a molecule, its EOS included."})
     num_train: int | None = field(default=None, metadata={"help": "Most molecules to train on; by default all."})
     validation_share: float = field(default=0.01, metadata={"help": "Share of the molecules, where none are given."})
@@ -106,7 +107,7 @@ class SmilesTask(Task):
         folder (`Path`, *optional*):
             The prepared folder, whose molecules generated ones are compared with.
         notation (`str`, *optional*, defaults to `"smiles"`):
-            How rows, and so generated texts, are written: `"smiles"`, `"kekule"` or `"selfies"`.
+            How rows, and so generated texts, are written: `"smiles"` or `"selfies"`.
     """
 
     name: ClassVar[str] = "smiles"
@@ -159,8 +160,8 @@ class SmilesTask(Task):
         """Molecules of the test split with a connected third to find."""
         if not self.notation.is_local:
             raise ValueError(
-                f"`notation` must be smiles or kekule to complete molecules, got {self.notation.name!r}, where what "
-                "is given means something else beside each completion; prepare the molecules so, too."
+                f"`notation` must be smiles to complete molecules, got {self.notation.name!r}, where what is given "
+                "means something else beside each completion; prepare the molecules as smiles, too."
             )
         molecules = [molecule for molecule, _ in self._molecules_compared]
         if not molecules:

@@ -179,7 +179,7 @@ def test_tables_of_given_splits_keep_them_and_what_training_does_not_know_is_lef
     [
         ([], "`source` must name SMILES, got none"),
         (["--source", "x", "--sequence_length", "1"], "`sequence_length` must be at least 2, got 1"),
-        (["--source", "x", "--notation", "inchi"], "`notation` must be one of smiles, kekule, selfies, got 'inchi'"),
+        (["--source", "x", "--notation", "inchi"], "`notation` must be one of smiles, selfies, got 'inchi'"),
         (["--source", "x", "--num_train", "0"], "`num_train` must be at least 1, got 0"),
         (["--source", "x", "--test_share", "1"], "`test_share` must be between 0 and 1, got 1"),
         (["--source", "x", "--test_share", "0.5", "--validation_share", "0.5"], "must be below 1, got 1.0"),
@@ -239,9 +239,9 @@ def test_a_split_without_molecules_is_refused(tmp_path):
         prepare(["--task", "smiles", "--source", str(tmp_path / "few.smi"), "--output_dir", str(tmp_path / "data")])
 
 
-def prepare_as(notation, folder, molecules):
+def prepare_selfies(folder, molecules):
     (folder / "all.smi").write_text("\n".join(molecules))
-    shares = ["--sequence_length", "32", "--validation_share", "0.2", "--test_share", "0.2", "--notation", notation]
+    shares = ["--sequence_length", "32", "--validation_share", "0.2", "--test_share", "0.2", "--notation", "selfies"]
     source = ["--source", str(folder / "all.smi")]
     prepare(["--task", "smiles", *source, *shares, "--output_dir", str(folder / "data")])
     return load_prepared(folder / "data")
@@ -251,7 +251,7 @@ RINGS = [f"c1cc({one})ccc1{other}" for one in ("F", "Cl", "CC", "C=O", "[NH3+]")
 
 
 def test_selfies_are_the_same_molecules_and_whatever_is_drawn_of_them_is_one(tmp_path, caplog):
-    splits, tokenizer, task = prepare_as("selfies", tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C", "C44", "CBr:[nH]"])
+    splits, tokenizer, task = prepare_selfies(tmp_path, [*RINGS, "*CCO", "CC(C)(C)(C)C", "C44", "CBr:[nH]"])
     rows = [row for split in splits.values() for row in split["input_ids"]]
     written = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
     chem = chemistry()
@@ -265,51 +265,25 @@ def test_selfies_are_the_same_molecules_and_whatever_is_drawn_of_them_is_one(tmp
     assert not task.right(["CCO", "[C][Xx]", ""]).any()
 
 
-def test_kekule_smiles_are_the_same_molecules_without_aromatic_atoms_and_may_have_rings_of_any_size(tmp_path):
-    others = ["C[n+]1ccccc1.[Cl-]", "C[C@H](O)c1cc[nH]c1", "F/C=C/c1ccco1", "Cn1c(=O)c2nc[nH]c2n(C)c1=O"]
-    splits, tokenizer, task = prepare_as("kekule", tmp_path, [*RINGS, *others, "C1"])
-    rows = [row for split in splits.values() for row in split["input_ids"]]
-    written = [tokenizer.decode(row, skip_special_tokens=True) for row in rows]
-    canonical = chemistry().CanonSmiles
-    rings, meant = set(map(canonical, RINGS)), set(map(canonical, written))
-    assert rings < meant <= rings | set(map(canonical, others))
-    assert not set("cnosp") & set("".join(written).replace("Cl", "").replace("[nH]", ""))
-    # A ring of seven, which as aromatic atoms is no molecule.
-    assert task.right(["CC1=CC=CC=CC1", "Cc1cccccc1"]).tolist() == [True, False]
-    assert task.judge(["CC1=CC=CC=C1", "Cc1ccccc1"])["unique_rate"] == 0.5  # toluene twice
-
-
-def test_kekule_smiles_are_completed(tmp_path):
-    _, tokenizer, task = prepare_as("kekule", tmp_path, RINGS)
-    puzzles = task.load_puzzles(task.folder).first(8)
-    canvases, (first, second) = puzzles.canvases(tokenizer), puzzles.molecules[:2]
-    given = [tokenizer.decode(row, skip_special_tokens=True) for row in canvases[::4]]
-    assert "=" in first and all(
-        len(tokens_of(one)) < len(tokens_of(whole)) for one, whole in zip(given, (first, second), strict=True)
-    )
-    found = puzzles.judge([first, chemistry().CanonSmiles(first), "C1", "CCO", *[second] * 4])
-    assert (found["valid_rate"], found["recovered_rate"], found["distinct_rate"]) == (7 / 8, 6 / 8, 3 / 8)
-
-
 def test_selfies_are_judged_by_what_they_are_and_not_completed(tmp_path):
-    splits, tokenizer, task = prepare_as("selfies", tmp_path, RINGS)
+    splits, tokenizer, task = prepare_selfies(tmp_path, RINGS)
     known = [tokenizer.decode(row, skip_special_tokens=True) for row in splits["train"]["input_ids"]]
     found = task.judge(known)
     assert found["valid_rate"] == 1.0 and found["novel_rate"] == 0.0 and found["fcd"] >= 0
     assert found["internal_diversity"] == pytest.approx(internal_diversity([*map(task.notation.read, known)]))
     # Ethanol from either end.
     assert task.judge(["[C][C][O]", "[O][C][C]"])["unique_rate"] == 0.5
-    with pytest.raises(ValueError, match=r"^`notation` must be smiles or kekule to complete molecules, got 'selfies'"):
+    with pytest.raises(ValueError, match=r"^`notation` must be smiles to complete molecules, got 'selfies'"):
         task.load_puzzles(task.folder)
 
 
 def test_without_the_package_of_selfies_its_installation_is_named_and_prepared_rows_can_be_trained_on(
     tmp_path, monkeypatch
 ):
-    prepare_as("selfies", tmp_path, RINGS)
+    prepare_selfies(tmp_path, RINGS)
     monkeypatch.setitem(sys.modules, "selfies", None)
     splits, _, task = load_prepared(tmp_path / "data")
     assert len(splits["train"]) and generation_for(tmp_path / "data")["remask_exponent"] == 2.0
-    for needs_it in (lambda: task.judge(["[C]"]), lambda: prepare_as("selfies", tmp_path / "data", RINGS)):
+    for needs_it in (lambda: task.judge(["[C]"]), lambda: prepare_selfies(tmp_path / "data", RINGS)):
         with pytest.raises(ImportError, match=r"`selfies` must be installed .* pip install critic_gpt\[molecules\]"):
             needs_it()
