@@ -230,6 +230,9 @@ def _table_rows(pieces: Iterator[str], text_column: str, delimiter: str) -> Iter
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # the default of 128 KiB is less than a document
     reader = csv.DictReader(_lines(pieces), delimiter=delimiter, strict=True)
     try:
+        reader.fieldnames = next((row for row in reader.reader if row), [])  # blank lines may stand above
+        if reader.fieldnames:
+            _check_column(text_column, reader.fieldnames)
         for row in reader:
             yield text_of(row, text_column, f"line {reader.line_num}")
     except csv.Error as error:
@@ -267,3 +270,7 @@ def _check_column(text_column: str, names: list) -> None:
     if text_column not in names:
         found = ", ".join(str(name) for name in names if name is not None) or "none"
         raise NoTextColumn(f"`text_column` must be a column of {{name}}, got {text_column!r}; choose one of {found}.")
+    if (times := list(names).count(text_column)) > 1:
+        raise NoTextColumn(
+            f"`text_column` must be one column of {{name}}, got {text_column!r}, the name of {times}; rename others."
+        )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WRITTEN_AS_SMILES = re.compile(
     r"(?=[\[(*BCNOPSFIbcnops])(?:\[(?!MASK\]|PAD\]|EOS\])[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+"
 )
+# As any system writes it.
+LINE_END = re.compile(r"\r\n?|\n")
 # Why a molecule is left out.
 NO_SMILES, UNWRITABLE, TOO_LONG = "that are no SMILES", "that this notation cannot express", "too long"
 UNKNOWN = "with tokens that are not trained on"
@@ -116,7 +118,7 @@ def _lines(reader: CorpusReader, split: str) -> Iterator[str]:
     """The first word of every line: what follows in `.smi` files is a name."""
     waiting = ""
     for text, _ in reader.pieces(split):
-        *lines, waiting = (waiting + text).split("\n")
+        *lines, waiting = LINE_END.split(waiting + text)
         yield from (words[0] for line in lines if (words := line.split()))
     if words := waiting.split():
         yield words[0]

@@ -136,6 +136,13 @@ def test_given_splits_stay_what_they_are_and_missing_ones_are_cut(tmp_path, form
         ("number.jsonl", b'{"text": 3}\n', "`text_column` must hold text in every row, got int in 'text' in line 1"),
         ("null.jsonl", b'{"text": "a"}\n{"text": null}\n', "got NoneType in 'text' in line 2 of 'null.jsonl'"),
         ("short.csv", b"id,text\n1,a\n2\n", "got NoneType in 'text' in line 3"),
+        (
+            "twice.csv",
+            b"text,id,text\na,1,b\n",
+            "`text_column` must be one column of 'twice.csv', got 'text', the name of 2",
+        ),
+        ("blank.csv", b"\n\nid,letter\n1,a\n", "got 'text'; choose one of id, letter"),
+        ("blanks.csv", b"\n\n", "which is empty"),
         ("quote.csv", b'id,text\n1,"a\n2,b\n', "whose line . is no row of a table"),
         ("list.jsonl", b"[1]\n", "whose line 1 is neither an object nor a text"),
         ("half.jsonl", b'{"text": "a \\ud800 b"}\n', r"must hold whole characters, got 'half.jsonl' with '\\ud800'"),

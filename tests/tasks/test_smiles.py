@@ -192,6 +192,17 @@ def test_flags_that_cannot_be_are_refused_in_one_sentence(tmp_path, flags, sente
     assert sentence in str(refused.value) and not (tmp_path / "data").exists()
 
 
+def test_lines_may_end_as_on_any_system(tmp_path):
+    counts = set()
+    for number, end in enumerate(("\n", "\r\n", "\r")):
+        (tmp_path / f"{number}.smi").write_text(end.join(f"{one} name" for one in CHAINS), newline="")
+        flags = ["--source", str(tmp_path / f"{number}.smi"), "--validation_share", "0.2", "--test_share", "0.2"]
+        prepare(["--task", "smiles", *flags, "--output_dir", str(tmp_path / f"data{number}")])
+        splits, tokenizer, _ = load_prepared(tmp_path / f"data{number}")
+        counts.add((*map(len, splits.values()), len(tokenizer)))
+    assert len(counts) == 1
+
+
 def test_lines_of_smiles_are_read_in_folders_within_folders_by_a_pattern_too(tmp_path):
     for name, molecules in (("one", CHAINS[:60]), ("two", CHAINS[60:120])):
         (tmp_path / "deep" / name).mkdir(parents=True)
