@@ -250,12 +250,15 @@ def score_of(subject, figure: str, figures: dict[str, float]) -> Any:
     return score_by(figures, figure, getattr(subject, "better", {}))
 
 
+# What figures ask for that are not always measured.
+WAYS_TO_MEASURE = {"fcd": "it needs molecules and `pip install critic_gpt[molecules]`", "mauve": "give --mauve MODEL"}
+
+
 def check_tuned_by(figure: str | None, subject) -> None:
     """Refuses to choose settings by what is not measured."""
     if figure is not None and figure not in subject.figures:
-        raise ValueError(
-            f"`tuned_by` must be one of {', '.join(subject.figures)}, got {figure!r}: choose one of these."
-        )
+        way_out = WAYS_TO_MEASURE.get(figure, "choose one of these")
+        raise ValueError(f"`tuned_by` must be one of {', '.join(subject.figures)}, got {figure!r}: {way_out}.")
 
 
 def compare(model, tokenizer, subject, canvases, args, accelerator: Accelerator) -> tuple[dict, dict[str, str]]:

@@ -209,6 +209,8 @@ def test_what_cannot_be_measured_is_refused_before_the_work(model_dir, data_dir,
         run(model_dir, data_dir, tmp_path, "--mauve", "gpt2")
     for more, parts in (
         (("--tune", "--tuned_by", "beauty"), ("`tuned_by`", EXCESS, "'beauty'")),
+        (("--tune", "--tuned_by", "fcd"), ("`tuned_by`", EXCESS, "'fcd'", "pip install critic_gpt[molecules]")),
+        (("--tune", "--tuned_by", "mauve"), ("`tuned_by`", "'mauve'", "--mauve MODEL")),
         (("--tuned_by", EXCESS), ("`tuned_by` needs `tune`",)),
         (("--tune", "--tuning_temperatures", "-1"), ("`tuning_temperatures`", "-1")),
         (("--tune", "--tuning_temperatures", "nan"), ("`tuning_temperatures`", "nan")),
