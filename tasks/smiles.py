@@ -32,9 +32,9 @@ from critic_gpt.tasks.tokenizers import tokenizer_of_pattern
 logger = logging.get_logger(__name__)
 
 # By notation, what makes more molecules valid and brings them nearer to real ones (docs/experiments/molecules.md,
-# sections 39 and 42).
+# sections 42 and 44).
 GENERATION: dict[str, dict[str, Any]] = {
-    "smiles": {"remask_exponent": 3.0, "remask_per_step": 4},
+    "smiles": {"remask_exponent": 6.0, "remask_per_step": 4, "temperature": 0.8, "temperature_end": 0.8},
     "selfies": {"remask_exponent": 2.0, "remask_per_step": 4, "temperature": 1.0, "temperature_end": 1.0},
 }
 # Molecules of the test split that others are compared with.

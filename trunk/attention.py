@@ -1,6 +1,8 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Self-attention of the trunk, and the rotary positions that turn its queries and keys."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
@@ -53,6 +55,17 @@ class CriticGPTRotaryEmbedding(nn.Module):
         """Frequencies `base ** (-2 i / head_dim)`, and the scaling of attention (none)."""
         exponent = torch.arange(0, config.head_dim, 2, dtype=torch.float) / config.head_dim
         return 1.0 / (config.rope_parameters["rope_theta"] ** exponent), 1.0
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "CriticGPTRotaryEmbedding":
+        """Moves the frequencies with the model but keeps them in float32, as loading does: `model.to(torch.bfloat16)`
+        would round them, and positions far apart with them."""
+        exact = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        super()._apply(fn, recurse)
+        for name, buffer in exact.items():
+            moved = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(moved.device)
+        return self
 
     @torch.no_grad()
     @dynamic_rope_update

@@ -49,6 +49,20 @@ def critic(request, tiny_config):
 # ---- low precision ----
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_turned_into_another_precision_says_what_one_loaded_in_it_says(critic, tmp_path, dtype):
+    """To the bit: its rotary frequencies are not rounded, which would shift positions far apart."""
+    model = critic(position_embedding_type="rotary", max_position_embeddings=512)
+    model.save_pretrained(tmp_path)
+    ids = torch.randint(2, VOCAB, (2, 512), generator=torch.Generator().manual_seed(2))
+    loaded = CriticGPTForMaskedLM.from_pretrained(tmp_path, dtype=dtype).eval()
+    with torch.no_grad():
+        expected, found = loaded(ids), model.to(dtype)(ids)
+        back = model.to(torch.float32)(ids[:, :8]).logits
+    assert found.logits.equal(expected.logits) and found.critic_logits.equal(expected.critic_logits)
+    assert back.equal(loaded.to(torch.float32)(ids[:, :8]).logits)
+
+
 @pytest.mark.parametrize(("dtype", "atol"), [("bfloat16", 0.2), ("float16", 0.05), (torch.float64, 1e-4)])
 def test_a_model_loads_in_another_precision_and_says_nearly_the_same(critic, tmp_path, dtype, atol):
     model = critic()
