@@ -1,20 +1,17 @@
 # Copyright 2026 the critic_gpt developers. Licensed under the Apache License, Version 2.0.
 """Compares ways of generating at equal forward passes, counted by a hook on the trunk."""
 
-import contextlib
-import logging
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 
 from critic_gpt.backbones.description import Backbone
-from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.evaluation.competitors import DEFAULT_COMPETITORS, Arguments
-from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts
+from critic_gpt.evaluation.sampling import Samples, blank_canvases, sample_texts, without_advice
 from critic_gpt.generation.strategies.registry import STRATEGIES
 
 
@@ -60,21 +57,6 @@ def at_temperature(arguments: Arguments, temperature: float) -> Arguments:
     return {**kept, "temperature": temperature}
 
 
-@contextlib.contextmanager
-def _without_advice() -> Iterator[None]:
-    """Keeps strategies from saying that a budget is small, and models that a temperature is not that of their table:
-    that is why they are compared."""
-    advice = [logging.getLogger(kind.__module__) for kind in (STRATEGIES["none"], CalibratedModelMixin)]
-    levels = [one.level for one in advice]
-    for one in advice:
-        one.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for one, level in zip(advice, levels, strict=True):
-            one.setLevel(level)
-
-
 class Competition:
     """
     What all cells of a comparison have in common.
@@ -96,7 +78,7 @@ class Competition:
         self, budget: int, arguments: Arguments, num_steps: int, seed: int, count: int | None = None
     ) -> Samples:
         """Fills the first `count` canvases, all by default; refuses to have spent more than the budget."""
-        with _without_advice():
+        with without_advice():
             samples = sample_texts(
                 self.model,
                 self.tokenizer,

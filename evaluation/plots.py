@@ -30,7 +30,7 @@ def _new_figure(width: float, height: float):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "matplotlib must be installed to draw plots, got none; run `pip install critic_gpt[viz]`."
+            "matplotlib must be installed to draw plots, got none; run `pip install 'critic_gpt[viz]'`."
         ) from error
     return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 

@@ -4,6 +4,8 @@
 Letters: N canvases, T positions.
 """
 
+import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +14,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from critic_gpt.backbones.description import Backbone
+from critic_gpt.calibration.model import CalibratedModelMixin
 from critic_gpt.evaluation.scoring import shared_batches
+from critic_gpt.generation.strategies.registry import STRATEGIES
 from critic_gpt.generation.windows import row_of
 
 
@@ -163,3 +167,18 @@ def sample_texts(
         None if measure is None else list(measured),
         list(kept),
     )
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Keeps strategies from saying that a budget is small, and models that a temperature is not that of their table:
+    that is what is being measured."""
+    advice = [logging.getLogger(kind.__module__) for kind in (STRATEGIES["none"], CalibratedModelMixin)]
+    levels = [one.level for one in advice]
+    for one in advice:
+        one.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for one, level in zip(advice, levels, strict=True):
+            one.setLevel(level)

@@ -19,6 +19,7 @@ from critic_gpt.calibration.table import CriticCalibration
 from critic_gpt.evaluation.mask_rate import CollatorAtMaskRate
 from critic_gpt.evaluation.metrics import before_and_after, cross_fitted_probability
 from critic_gpt.evaluation.row_forms import CollatorForCorruptedRows
+from critic_gpt.evaluation.sampling import without_advice
 from critic_gpt.evaluation.scoring import check_numbers, judge_together
 from critic_gpt.training.collator import DataCollatorForMaskedDiffusion
 
@@ -121,14 +122,16 @@ def _judge_batch(
     holes = input_ids == mask_id  # (B, T)
     if not holes.any():
         return
-    output = model.generate(
-        input_ids,
-        attention_mask=batch["attention_mask"],
-        seed=[seed * 1_000_003 + i for i in own],
-        return_history=True,
-        return_error_probabilities=False,
-        **generate_kwargs,
-    )
+    seeds = [seed * 1_000_003 + i for i in own]
+    with without_advice():
+        output = model.generate(
+            input_ids,
+            attention_mask=batch["attention_mask"],
+            seed=seeds,
+            return_history=True,
+            return_error_probabilities=False,
+            **generate_kwargs,
+        )
     _refuse_unjudged(model, output, generate_kwargs)
     hidden = torch.tensor([token for token in (mask_id, pad_id) if token is not None])
     supervised = holes.cpu() & (labels != -100)  # a hole that came with the data has no truth

@@ -89,8 +89,8 @@ def warn_of_idle_cores(args: CriticTrainingArguments) -> None:
     threads, cores = torch.get_num_threads() * args.world_size, os.cpu_count() or 1
     if args.device.type == "cpu" and os.environ.get("OMP_NUM_THREADS") == "1" and threads < cores:
         print(
-            f"Training on {threads} of {cores} CPU cores: give accelerate launch "
-            f"--num_cpu_threads_per_process {cores // args.world_size} to use all."
+            f"Training on {threads} of {cores} CPU cores, since OMP_NUM_THREADS is 1: unset it, or give accelerate "
+            f"launch --num_cpu_threads_per_process {cores // args.world_size}."
         )
 
 

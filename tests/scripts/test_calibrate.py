@@ -95,6 +95,12 @@ def test_without_a_number_the_whole_split_is_judged_and_of_a_long_one_1024(data_
         run(save_rows(tmp_path / "one", input_ids=[[2, 3, 4, 5]]), model_dir, None)
 
 
+def test_measuring_along_generations_is_not_told_to_measure_along_generations(data_dir, model_dir, caplog):
+    run(data_dir, model_dir, 20)
+    run(data_dir, model_dir, 20, *ALONG, "--num_steps", 4, "--temperature", 0.5)
+    assert "Calibrate again" not in caplog.text
+
+
 def test_the_metadata_is_frozen(data_dir, model_dir):
     metadata = run(data_dir, model_dir, 30, "--seed", 5).metadata
     assert set(metadata) == METADATA
