@@ -141,7 +141,13 @@ GRIDS: dict[str, list[Arguments]] = {
     "critic_many": [
         *_grid("critic_many", remask_per_step=(HALF, 1, 2, 4), remask_exponent=(1.0, 2.0, 3.0)),
         # As warm in the end as at the beginning, as others are.
-        *_grid("critic_many", temperature_end=(None,), remask_per_step=(HALF, 4), remask_exponent=(1.0, 3.0, 6.0)),
+        *_grid(
+            "critic_many",
+            temperature=(0.8,),
+            temperature_end=(None,),
+            remask_per_step=(HALF, 4),
+            remask_exponent=(1.0, 3.0, 6.0),
+        ),
         *_grid("critic_many", schedule=("linear",), remask_per_step=(2, 1)),
         *_grid("critic_many", remask_by=("error",), remask_per_step=(HALF, 2)),
     ],

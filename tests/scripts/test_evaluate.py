@@ -408,7 +408,7 @@ def test_a_model_that_cannot_be_measured_on_the_data_is_refused(model_dir, sudok
 
 def test_what_is_asked_needs_its_data_and_a_critic(model_dir, sudoku_dir, text_dir, tmp_path):
     text, plain = save_model(tmp_path / "text", text_dir), save_model(tmp_path / "plain", sudoku_dir, critic=False)
-    prepare_text(tmp_path / "whole", text_dir.parent / "corpus.txt", sequence_length=16)
+    prepare_text(tmp_path / "whole", text_dir.parent / "corpus.txt", sequence_length=8)
     for model, data, asked, said in (
         (plain, sudoku_dir, ("--verifier", 4), r"`verifier` needs a trained critic, got a model without: "),
         (text, text_dir, ("--verifier", 4), r"`verifier` needs sequences that are right or wrong, got text: "),
