@@ -110,8 +110,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ValueError(f"`tuned_by` needs `tune`, got {args.tuned_by!r} without: give --tune, or leave it out.")
     if args.mauve is not None:
         check_mauve()
-        for name in ("num_samples", *("tuning_samples",) * args.tune):  # it compares distributions
-            check_at_least(2, **{name: getattr(args, name)})
+        tuned = {"tuning_samples": args.tuning_samples} if args.tune else {}
+        check_at_least(2, num_samples=args.num_samples, **tuned)  # it compares distributions
     args.split = {"val": "validation"}.get(args.split, args.split)
     args.seeds = [args.seed] if args.seeds is None else args.seeds
     if len(set(args.seeds)) < len(args.seeds):

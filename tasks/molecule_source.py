@@ -11,17 +11,16 @@ import numpy as np
 
 from critic_gpt.tasks.corpus import CorpusReader, files_of
 from critic_gpt.tasks.files import is_table
-from critic_gpt.tasks.notations import EOS_TOKEN, notation_of, tokens_of
+from critic_gpt.tasks.notations import EOS_TOKEN, NOT_SPECIAL, notation_of, tokens_of
 from critic_gpt.tasks.prepared import SPLITS
 
 
 if TYPE_CHECKING:
     from critic_gpt.tasks.smiles import SmilesFlags
 
-# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins; special
-# tokens are no atoms.
+# What a SMILES may hold outside of brackets, the arrows of dialects and reactions included, and how it begins.
 WRITTEN_AS_SMILES = re.compile(
-    r"(?=[\[(*BCNOPSFIbcnops])(?:\[(?!MASK\]|PAD\]|EOS\])[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+"
+    rf"(?=[\[(*BCNOPSFIbcnops])(?:\[{NOT_SPECIAL}[^\[\]]+\]|Br|Cl|[BCNOPSFIbcnops*0-9%()=#$:/\\.~<>-])+"
 )
 # As any system writes it.
 LINE_END = re.compile(r"\r\n?|\n")

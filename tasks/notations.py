@@ -9,8 +9,10 @@ from critic_gpt.tasks.molecules import INSTALL
 
 
 EOS_TOKEN = "[EOS]"
+# Behind a bracket: special tokens are no atoms.
+NOT_SPECIAL = r"(?!MASK\]|PAD\]|EOS\])"
 # What stands in brackets, atoms of two letters and ring bonds of two digits are one token each: so all of SELFIES is.
-TOKEN = r"\[(?!MASK\]|PAD\]|EOS\])[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
+TOKEN = rf"\[{NOT_SPECIAL}[^\[\]]*\]|Br|Cl|%\d\d|[\s\S]"
 _TOKEN = re.compile(TOKEN)
 
 
